@@ -1,0 +1,62 @@
+"""The element-wise functions a cell's equations are written in.
+
+Each runs on a tensor (the reference step) and on a SymPy expression (the derivation) alike. A slope is computed from
+the pre-activation, not from the activation, so that it keeps its relative precision deep in saturation, where
+1 - tanh(a)^2 has long been rounded to 0.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import sympy
+import torch
+from torch import Tensor
+
+# What a printed name runs as, for `sympy.lambdify`.
+ON_TENSORS: dict[str, Callable[[Tensor], Tensor]] = {}
+
+
+def elementwise(
+    name: str, value: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor], latex: str
+) -> Callable[[Any], Any]:
+    """A function of one variable for cell equations.
+
+    Args:
+        name: Its name, unique among the element-wise functions.
+        value: The function on tensors of any shape.
+        slope: Its derivative on tensors, as a function of the same argument.
+        latex: How its name is typeset, e.g. r"\\tanh"; the slope is typeset with a prime.
+
+    Returns:
+        A callable that takes a tensor or a SymPy expression and returns the same kind.
+    """
+
+    def print_latex(of: str) -> Callable[..., str]:
+        return lambda self, printer: rf"{of}\left({printer._print(self.args[0])}\right)"
+
+    slope_symbol = type(f"{name}_slope", (sympy.Function,), {"_latex": print_latex(f"{latex}'")})
+    value_symbol = type(
+        name,
+        (sympy.Function,),
+        {"_latex": print_latex(latex), "fdiff": lambda self, argindex=1: slope_symbol(self.args[0])},
+    )
+    ON_TENSORS[name] = value
+    ON_TENSORS[f"{name}_slope"] = slope
+
+    def function(argument: Any) -> Any:
+        return value(argument) if isinstance(argument, Tensor) else value_symbol(argument)
+
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = f"{name}, element by element, of a tensor or of a SymPy expression."
+    return function
+
+
+def _tanh_slope(a: Tensor) -> Tensor:
+    """1 / cosh(a)^2 = 4 e^(-2|a|) / (1 + e^(-2|a|))^2."""
+    decay = torch.exp(-2 * a.abs())
+    return 4 * decay / (1 + decay).square()
+
+
+sigmoid = elementwise("sigmoid", torch.sigmoid, lambda a: torch.sigmoid(a) * torch.sigmoid(-a), r"\sigma")
+tanh = elementwise("tanh", torch.tanh, _tanh_slope, r"\tanh")
+relu = elementwise("relu", torch.relu, lambda a: (a > 0).to(a.dtype), r"\mathrm{relu}")

@@ -1,0 +1,85 @@
+"""The LaTeX of a cell's equations and of the paths of its step Jacobian, from the same expressions as the numbers."""
+
+from typing import Any
+
+import sympy
+from sympy.printing.latex import LatexPrinter
+
+from throughtime.cells.cell import Cell
+from throughtime.cells.derivation import Derivation, derive
+from throughtime.notation import OUTPUT_GATE
+
+
+class _ElementwisePrinter(LatexPrinter):
+    """Writes products of vectors with a circled dot."""
+
+    def _print_Mul(self, expr: Any) -> str:
+        number, factors = expr.as_coeff_mul()
+        sign = "" if number == 1 else "-" if number == -1 else self._print(number)
+        return sign + r" \odot ".join(self._factor(factor) for factor in factors)
+
+    def _factor(self, factor: Any) -> str:
+        latex = self._print(factor)
+        # A pre-activation is one symbol, but typeset as the sum it stands for.
+        return rf"\left({latex}\right)" if factor.is_Add or (factor.is_Symbol and "+" in latex) else latex
+
+
+def equations(cell: Cell) -> list[str]:
+    """One line of LaTeX per equation of the cell's step."""
+    derivation = derive(cell)
+    state = cell.carried
+    lines = [
+        rf"{state}_t = {_print(derivation, derivation.keep * derivation.before + derivation.write * derivation.candidate)}"
+    ]
+    if derivation.output is not None:
+        lines.append(rf"h_t = {_print(derivation, derivation.output)}")
+    return lines
+
+
+def path_formulas(cell: Cell) -> dict[str, str]:
+    """The LaTeX of each path of the step Jacobian, with a_g for the whole pre-activation of gate g."""
+    derivation = derive(cell)
+    formulas = {path: _linear_map(derivation, partial) for path, partial in derivation.paths.items()}
+    if derivation.hidden is not None:
+        output = _print(derivation, derivation.hidden.carried, compact=True)
+        formulas[OUTPUT_GATE] = _linear_map(derivation, derivation.hidden, skip_carried=True)
+        formulas["h from c"] = rf"\operatorname{{diag}}\left({output}\right)"
+    return formulas
+
+
+def _linear_map(derivation: Derivation, partial: Any, skip_carried: bool = False) -> str:
+    terms = [] if skip_carried or partial.carried == 0 else [_diagonal(derivation, partial.carried)]
+    terms += [
+        rf"{_diagonal(derivation, slope)} {_weight('h', gate)}" for gate, slope in partial.recurrent.items()
+    ]
+    return " + ".join(terms)
+
+
+def _diagonal(derivation: Derivation, expression: Any) -> str:
+    return rf"\operatorname{{diag}}\left({_print(derivation, expression, compact=True)}\right)"
+
+
+def _print(derivation: Derivation, expression: Any, compact: bool = False) -> str:
+    state = derivation.cell.carried
+    names = {derivation.before: f"{state}_{{t-1}}", derivation.after: f"{state}_t"}
+    for gate in derivation.cell.gates:
+        x, u = derivation.x[gate], derivation.u[gate]
+        names[x] = f"{_weight('i', gate)} x_t + {_bias('i', gate)}"
+        names[u] = f"{_weight('h', gate)} h_{{t-1}} + {_bias('h', gate)}"
+        if compact:
+            whole = sympy.Symbol(f"a_{gate}", real=True)
+            names[whole] = f"a_{{{_subscript(gate)}}}"
+            expression = expression.xreplace({x + u: whole})
+    return _ElementwisePrinter({"symbol_names": names, "order": "none"}).doprint(expression)
+
+
+def _weight(source: str, gate: str) -> str:
+    return f"W_{{{source}{_subscript(gate)}}}"
+
+
+def _bias(source: str, gate: str) -> str:
+    return f"b_{{{source}{_subscript(gate)}}}"
+
+
+def _subscript(gate: str) -> str:
+    return gate if len(gate) == 1 else rf"\,\mathrm{{{gate}}}"

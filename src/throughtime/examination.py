@@ -1,0 +1,167 @@
+"""The result of an examination: plain labelled arrays, saved and loaded without running anything."""
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from throughtime.notation import LAG, WINDOW
+
+SCHEMA = "throughtime.examination/1"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One verdict on one recurrence.
+
+    Args:
+        verdict: "vanishing", "exploding", "healthy", ...
+        recurrence: The name of the recurrence.
+        severity: 0 (nothing to do) to 3 (it cannot learn what lies further back).
+        evidence: What was measured, in one or two sentences with numbers.
+        remedies: What to try, the most promising first.
+        reference: Where this is described.
+    """
+
+    verdict: str
+    recurrence: str
+    severity: int
+    evidence: str
+    remedies: tuple[str, ...] = ()
+    reference: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    """Everything measured on one recurrence.
+
+    Args:
+        measures: One Dataset with `gradient_map`, `sample_map`, `lag_profile`, `decay_rate`, `truncation_error`, ...
+        weight_terms: By weight name, a Dataset with `norm`, `ln_norm` and `norm_by_lag`.
+        causes: A Dataset with `nats`, `nats_by_lag` and `share`.
+    """
+
+    measures: xr.Dataset
+    weight_terms: Mapping[str, xr.Dataset]
+    causes: xr.Dataset
+
+
+class Examination:
+    """What `throughtime.examine` found: per recurrence its measures, weight terms and causes, and the findings.
+
+    Args:
+        records: By name of the recurrence, in the order of execution.
+        findings: The verdicts.
+        tokens: One label per step of the first sample (characters, words), where the data has any.
+        notes: What else a reader must know: what was left out and why.
+    """
+
+    def __init__(
+        self,
+        records: Mapping[str, Record],
+        findings: tuple[Finding, ...] = (),
+        tokens: tuple[str, ...] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> None:
+        self._records = dict(records)
+        self.findings = list(findings)
+        self.tokens = tokens
+        self.notes = notes
+
+    @property
+    def recurrences(self) -> list[str]:
+        """The names of all recurrences that were followed, in the order of execution."""
+        return list(self._records)
+
+    def __getitem__(self, recurrence: str) -> xr.Dataset:
+        """The measures of one recurrence."""
+        return self._record(recurrence).measures
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._records)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def weight_terms(self, recurrence: str, weight: str) -> xr.Dataset:
+        """The split of dL/dW over loss steps and state steps.
+
+        Args:
+            recurrence: Its name.
+            weight: "weight_ih", "weight_hh", "bias_ih" or "bias_hh".
+
+        Returns:
+            `norm` (loss_step, state_step): Frobenius norm of weight term (t, i), summed over the batch; `ln_norm`: its
+            logarithm, also where `norm` is too small for a float; `norm_by_lag` (lag): norm of the sum of all terms
+            of one lag. Attribute `relative_error`: all terms summed, against `.grad`.
+
+        Raises:
+            KeyError: No such recurrence or weight.
+        """
+        terms = self._record(recurrence).weight_terms
+        if weight not in terms:
+            raise KeyError(f"weight: {recurrence!r} has {sorted(terms)}, found {weight!r}")
+        return terms[weight]
+
+    def causes(self, recurrence: str) -> xr.Dataset:
+        """What changed the norm of the adjoint of the carried state, step by step.
+
+        Returns:
+            `nats` (cause, loss_step, state_step): the contribution of a cause to ln |dl_t/ds_{i-1}| - ln |dl_t/ds_i|,
+            labelled by i; `nats_by_lag` (cause, lag): its mean over the loss steps; `share` (path, loss_step,
+            state_step): the part of what arrives at i - 1 that came along a path, adding up to 1.
+
+        Raises:
+            KeyError: No such recurrence.
+        """
+        return self._record(recurrence).causes
+
+    def reach(self, fraction: float = 0.99) -> dict[str, int]:
+        """How far back each recurrence learns: the BPTT window that suffices.
+
+        The smallest window K, in steps, from which on the gradient truncated to lags below K stays within
+        1 - `fraction` of the full one, in relative norm over all weights of the recurrence.
+
+        Raises:
+            ValueError: `fraction` is not above 0 and below 1.
+        """
+        if not 0 < fraction < 1:
+            raise ValueError(f"fraction: expected a number above 0 and below 1, found {fraction}")
+        reaches = {}
+        for name, record in self._records.items():
+            error = record.measures["truncation_error"]
+            too_large = np.flatnonzero(~(error.values <= 1 - fraction))
+            last = too_large[-1] + 1 if len(too_large) else 0
+            reaches[name] = int(error[WINDOW].values[min(last, error.size - 1)])
+        return reaches
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one netCDF file, whole or not at all.
+
+        Raises:
+            OSError: `path` cannot be written.
+        """
+        from throughtime.report.files import written_whole
+
+        tree = {}
+        for index, (name, record) in enumerate(self._records.items()):
+            tree[f"/{index}"] = xr.Dataset(attrs={"name": name})
+            tree[f"/{index}/measures"] = record.measures
+            tree[f"/{index}/causes"] = record.causes
+            for weight, terms in record.weight_terms.items():
+                tree[f"/{index}/weight_terms/{weight}"] = terms
+        attributes = {
+            "schema": SCHEMA,
+            "findings": json.dumps([asdict(finding) for finding in self.findings]),
+            "tokens": json.dumps(self.tokens),
+            "notes": json.dumps(self.notes),
+        }
+        tree["/"] = xr.Dataset(attrs=attributes)
+        with written_whole(path) as temporary:
+            xr.DataTree.from_dict(tree).to_netcdf(temporary, engine="h5netcdf")

@@ -1,0 +1,34 @@
+"""The words of the project that become labels: axes of the results, states, and the paths of a step Jacobian.
+
+One axis order holds inside the package: (source, time, batch, hidden). A result's axes carry the names below.
+"""
+
+from typing import TypeAlias
+
+from torch import Tensor as Tensor
+
+# Axes of the labelled results.
+STATE = "state"  # "h", and "c" for an LSTM
+LOSS_STEP = "loss_step"  # t: the step whose loss is followed backwards
+STATE_STEP = "state_step"  # i: the state at which its gradient is looked at
+LAG = "lag"  # t - i
+BOUND = "bound"  # "low" and "high" of an interval
+PATH = "path"
+CAUSE = "cause"
+WINDOW = "window"  # K: lags 0 .. K - 1 are kept, as truncated BPTT with a window of K steps does
+
+# The paths of a step Jacobian d s_i / d s_{i-1}, for every cell in the gated form.
+CARRY = "carry"
+KEEP_GATE = "keep gate"
+CANDIDATE = "candidate"
+WRITE_GATE = "write gate"
+OUTPUT_GATE = "output gate"
+UPDATE_PATHS = (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
+
+# The causes of a change of ln-norm that are no path of a gated cell.
+ACTIVATION_SLOPE = "activation slope"  # saturation
+WEIGHTS = "weights"
+ENTERING = "entering"  # what joins the adjoint at a state directly, from the loss or from a layer above
+
+# One tensor per gate, per state or per path, by its name.
+Named: TypeAlias = dict[str, Tensor]

@@ -1,0 +1,76 @@
+"""A cell unrolled over time: its weights, the trajectory it runs through, and the loop that produces it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from throughtime.cells import Cell
+from throughtime.notation import Named
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The weights of one recurrence, in torch's layout: gate k owns rows k * hidden to (k + 1) * hidden - 1."""
+
+    weight_ih: Float[Tensor, "gates_hidden input"]
+    weight_hh: Float[Tensor, "gates_hidden hidden"]
+    bias_ih: Float[Tensor, " gates_hidden"] | None = None
+    bias_hh: Float[Tensor, " gates_hidden"] | None = None
+
+    def named(self) -> Named:
+        """Those that there are, by torch's name."""
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """What a recurrence ran through, in the order in which it read the sequence.
+
+    Args:
+        inputs: x_1 .. x_T.
+        input_pre: W_ih x_i + b_ih.
+        recurrent_pre: W_hh h_{i-1} + b_hh.
+        states: By name, s_0 .. s_T.
+    """
+
+    inputs: Float[Tensor, "time batch input"]
+    input_pre: Float[Tensor, "time batch gates_hidden"]
+    recurrent_pre: Float[Tensor, "time batch gates_hidden"]
+    states: Named
+
+    @property
+    def steps(self) -> int:
+        """T, the number of steps."""
+        return self.inputs.shape[0]
+
+
+def unroll(
+    cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input"], initial: Named
+) -> Trajectory:
+    """Run the reference step over a sequence.
+
+    Differentiable. The product with the input is taken for all steps at once.
+
+    Args:
+        cell: The equations.
+        weights: Their weights.
+        inputs: The sequence, in the order in which it is to be read.
+        initial: By state name, s_0 of shape (batch, hidden).
+    """
+    input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
+    hidden, carried = initial["h"], initial[cell.carried]
+    states = {name: [state] for name, state in initial.items()}
+    recurrent_pre = []
+    # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
+    for x in input_pre.unbind(0):
+        u = functional.linear(hidden, weights.weight_hh, weights.bias_hh)
+        hidden, carried = cell.reference_step(x, u, carried)
+        recurrent_pre.append(u)
+        states["h"].append(hidden)
+        if cell.carried != "h":
+            states[cell.carried].append(carried)
+    stacked = {name: torch.stack(steps) for name, steps in states.items()}
+    return Trajectory(inputs, input_pre, torch.stack(recurrent_pre), stacked)
