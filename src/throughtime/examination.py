@@ -1,40 +1,19 @@
 """The result of an examination: plain labelled arrays, saved and loaded without running anything."""
 
 import json
-import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import LAG, WINDOW
+from throughtime import report
+from throughtime.causes.findings import Finding
+from throughtime.notation import WINDOW
 
 SCHEMA = "throughtime.examination/1"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One verdict on one recurrence.
-
-    Args:
-        verdict: "vanishing", "exploding", "healthy", ...
-        recurrence: The name of the recurrence.
-        severity: 0 (nothing to do) to 3 (it cannot learn what lies further back).
-        evidence: What was measured, in one or two sentences with numbers.
-        remedies: What to try, the most promising first.
-        reference: Where this is described.
-    """
-
-    verdict: str
-    recurrence: str
-    severity: int
-    evidence: str
-    remedies: tuple[str, ...] = ()
-    reference: str = ""
 
 
 @dataclass(frozen=True)
@@ -147,8 +126,6 @@ class Examination:
         Raises:
             OSError: `path` cannot be written.
         """
-        from throughtime.report.files import written_whole
-
         tree = {}
         for index, (name, record) in enumerate(self._records.items()):
             tree[f"/{index}"] = xr.Dataset(attrs={"name": name})
@@ -163,5 +140,56 @@ class Examination:
             "notes": json.dumps(self.notes),
         }
         tree["/"] = xr.Dataset(attrs=attributes)
-        with written_whole(path) as temporary:
+        with report.written_whole(path) as temporary:
             xr.DataTree.from_dict(tree).to_netcdf(temporary, engine="h5netcdf")
+
+    def to_json(self) -> str:
+        """Verdicts, reach, decay rates and profiles as JSON; see `throughtime.report.json`."""
+        return report.to_json(self)
+
+    def to_html(self, path: str | os.PathLike[str]) -> None:
+        """Write the report, one self-contained HTML file, whole or not at all.
+
+        Raises:
+            OSError: `path` cannot be written.
+        """
+        report.write_html({"": self}, path)
+
+    def __rich__(self) -> Any:
+        return report.verdicts({"": self})
+
+    def _repr_html_(self) -> str:
+        return report.to_html({"": self}, notebook=True)
+
+    def __repr__(self) -> str:
+        return f"Examination({', '.join(f'{f.recurrence or name}: {f.verdict}' for name, f in zip(self, self.findings))})"
+
+    def _record(self, recurrence: str) -> Record:
+        if recurrence not in self._records:
+            raise KeyError(f"recurrence: expected one of {self.recurrences}, found {recurrence!r}")
+        return self._records[recurrence]
+
+
+def load(path: str | os.PathLike[str]) -> Examination:
+    """An examination written by `Examination.save`. Nothing in the file is executed.
+
+    Raises:
+        OSError: `path` cannot be read.
+        ValueError: The file holds no examination.
+    """
+    with xr.open_datatree(path, engine="h5netcdf") as tree:
+        if tree.attrs.get("schema") != SCHEMA:
+            raise ValueError(f"path: {os.fspath(path)!r} is not an examination saved by this version ({SCHEMA})")
+        records = {}
+        for index in sorted(tree.children, key=int):
+            node = tree[index]
+            terms = {weight: child.to_dataset().load() for weight, child in node["weight_terms"].children.items()}
+            measures, causes = (node[part].to_dataset().load() for part in ("measures", "causes"))
+            records[node.attrs["name"]] = Record(measures, terms, causes)
+        findings, tokens, notes = (json.loads(tree.attrs[part]) for part in ("findings", "tokens", "notes"))
+    return Examination(
+        records,
+        tuple(Finding(**{**finding, "remedies": tuple(finding["remedies"])}) for finding in findings),
+        None if tokens is None else tuple(tokens),
+        tuple(notes),
+    )

@@ -3,10 +3,6 @@
 One axis order holds inside the package: (source, time, batch, hidden). A result's axes carry the names below.
 """
 
-from typing import TypeAlias
-
-from torch import Tensor as Tensor
-
 # Axes of the labelled results.
 STATE = "state"  # "h", and "c" for an LSTM
 LOSS_STEP = "loss_step"  # t: the step whose loss is followed backwards
@@ -29,6 +25,3 @@ UPDATE_PATHS = (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
 ACTIVATION_SLOPE = "activation slope"  # saturation
 WEIGHTS = "weights"
 ENTERING = "entering"  # what joins the adjoint at a state directly, from the loss or from a layer above
-
-# One tensor per gate, per state or per path, by its name.
-Named: TypeAlias = dict[str, Tensor]

@@ -1,6 +1,7 @@
 """The cells, one file of equations each, and what is derived from them."""
 
 from throughtime.cells.cell import Cell as Cell
+from throughtime.cells.cell import Named as Named
 from throughtime.cells.cell import Update as Update
 from throughtime.cells.derivation import Partial as Partial
 from throughtime.cells.derivation import derive as derive

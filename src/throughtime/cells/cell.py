@@ -4,11 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeAlias
 
 from torch import Tensor
 
-from throughtime.notation import Named
+# One tensor per gate or per state, by its name.
+Named: TypeAlias = dict[str, Tensor]
 
 
 @dataclass(frozen=True)

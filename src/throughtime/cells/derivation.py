@@ -19,10 +19,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import sympy
+from torch import Tensor
 
-from throughtime.cells.cell import Cell
+from throughtime.cells.cell import Cell, Named
 from throughtime.cells.functions import ON_TENSORS
-from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, WRITE_GATE, Named, Tensor
+from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, WRITE_GATE
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from throughtime.cells import Cell
-from throughtime.notation import Named
+from throughtime.cells import Cell, Named
 
 
 @dataclass(frozen=True)

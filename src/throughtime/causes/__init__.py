@@ -1,0 +1,1 @@
+"""What shrank the gradient: factors, paths, findings."""
