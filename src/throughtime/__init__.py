@@ -1,1 +1,26 @@
-"""."""
+"""Throughtime shows how far back in time a recurrent network can learn, why it cannot learn further, and what would cure it.
+
+To read the package as a story: `notation` has the words, `cells.gru` one cell's equations, `cells.derivation` what
+follows from them, `unroll.trajectory` a cell over time, `adjoint.sweep` the film played backwards,
+`measures.gradient_map` one measure, `causes.decomposition` what shrank it, `examination` the result, `examine` the one
+call that makes it, and `report` what a person sees of it.
+"""
+
+from throughtime.capture import ExaminationError as ExaminationError
+from throughtime.causes.findings import Finding as Finding
+from throughtime.cells import Cell as Cell
+from throughtime.cells import Update as Update
+from throughtime.cells import elementwise as elementwise
+from throughtime.cells import relu as relu
+from throughtime.cells import sigmoid as sigmoid
+from throughtime.cells import tanh as tanh
+from throughtime.examination import Examination as Examination
+from throughtime.examination import load as load
+from throughtime.examine import examine as examine
+from throughtime.unroll import GRU as GRU
+from throughtime.unroll import LSTM as LSTM
+from throughtime.unroll import RNN as RNN
+from throughtime.unroll import Gated as Gated
+from throughtime.unroll import Recurrent as Recurrent
+
+__version__ = "0.1.0"

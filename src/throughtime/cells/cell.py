@@ -78,10 +78,13 @@ class Cell(ABC):
         """The gates' parts of a tensor (..., gates * hidden)."""
         return dict(zip(self.gates, pre_activation.chunk(len(self.gates), dim=-1), strict=True))
 
+    def update(self, x: Tensor, u: Tensor, carried: Tensor | None) -> Update:
+        """The equations on tensors: pre-activations (..., gates * hidden), carried (..., hidden)."""
+        return self.step(SimpleNamespace(**self.split(x)), SimpleNamespace(**self.split(u)), carried)
+
     def reference_step(self, x: Tensor, u: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
         """The step on tensors: pre-activations (..., gates * hidden) and carried (..., hidden) to (h_t, carried_t)."""
-        gates_x, gates_u = SimpleNamespace(**self.split(x)), SimpleNamespace(**self.split(u))
-        return self.step(gates_x, gates_u, carried).apply(carried)
+        return self.update(x, u, carried).apply(carried)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)

@@ -73,3 +73,34 @@ def unroll(
             states[cell.carried].append(carried)
     stacked = {name: torch.stack(steps) for name, steps in states.items()}
     return Trajectory(inputs, input_pre, torch.stack(recurrent_pre), stacked)
+
+
+def retrace(
+    cell: Cell,
+    weights: Weights,
+    inputs: Float[Tensor, "time batch input"],
+    initial: Named,
+    hidden: Float[Tensor, "time batch hidden"],
+) -> Trajectory:
+    """The trajectory of a recurrence whose hidden states are known, because somebody else's kernel has run it.
+
+    Every step starts from the given hidden state, so that rounding does not grow along a chaotic sequence, and all
+    steps are taken at once; only a carried state that the kernel keeps to itself is run through step by step.
+
+    Args:
+        cell: The equations. Where there is a carried state besides h, its gates must not depend on it.
+        weights: Their weights.
+        inputs: The sequence, in the order in which it was read.
+        initial: By state name, s_0 of shape (batch, hidden).
+        hidden: h_1 .. h_T.
+    """
+    states = {"h": torch.cat([initial["h"].unsqueeze(0), hidden])}
+    input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
+    recurrent_pre = functional.linear(states["h"][:-1], weights.weight_hh, weights.bias_hh)
+    if cell.carried != "h":
+        update = cell.update(input_pre, recurrent_pre, None)
+        carried = [initial[cell.carried]]
+        for keep, written in zip(update.keep, update.write * update.candidate, strict=True):
+            carried.append(keep * carried[-1] + written)
+        states[cell.carried] = torch.stack(carried)
+    return Trajectory(inputs, input_pre, recurrent_pre, states)

@@ -1,0 +1,14 @@
+"""Step pullbacks and the sweep: the film of a recurrence, played backwards."""
+
+from throughtime.adjoint.entering import AtEveryStep as AtEveryStep
+from throughtime.adjoint.entering import AtOneStep as AtOneStep
+from throughtime.adjoint.entering import Entering as Entering
+from throughtime.adjoint.network import Network as Network
+from throughtime.adjoint.network import Playing as Playing
+from throughtime.adjoint.pullback import Pullback as Pullback
+from throughtime.adjoint.scaled import Scaled as Scaled
+from throughtime.adjoint.segments import InputAdjoint as InputAdjoint
+from throughtime.adjoint.segments import Segment as Segment
+from throughtime.adjoint.sweep import Frame as Frame
+from throughtime.adjoint.sweep import sweep as sweep
+from throughtime.adjoint.to_inputs import ToInputs as ToInputs

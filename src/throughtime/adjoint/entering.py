@@ -1,0 +1,76 @@
+"""What enters the adjoint of a recurrence directly: from the loss, or from a recurrence above."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+class Entering(Protocol):
+    """Direct contributions to the adjoint of one state, by step in reading order.
+
+    Attributes:
+        first: (source,), the last step in reading order at which a source contributes: the first that the film,
+            played backwards, meets. -1 where it contributes nothing.
+        state: The state that is entered.
+    """
+
+    first: Int[Tensor, " source"]
+    state: str
+
+    def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Which rows of `sources` are entered, with what (row, batch, hidden), and the log scales (row, batch)."""
+        ...
+
+
+@dataclass(frozen=True)
+class AtOneStep:
+    """Every source enters at a single step: a readout without memory, l_t = f(h_t).
+
+    Args:
+        direct: The direct derivatives, one per source.
+        first: The step at which each enters.
+        state: The state that is entered.
+    """
+
+    direct: Float[Tensor, "source batch hidden"]
+    first: Int[Tensor, " source"]
+    state: str = "h"
+
+    def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """Those of the sources that enter at this step."""
+        rows = (self.first[sources] == step).nonzero().squeeze(-1)
+        if not len(rows):
+            return None
+        values = self.direct[sources[rows]]
+        return rows, values, torch.zeros(values.shape[:2], dtype=torch.float64, device=values.device)
+
+
+class AtEveryStep:
+    """Sources may enter at any step 1..T: from an attention, a convolution, a recurrence above.
+
+    Args:
+        values: One row per source, step and sample.
+        log_scale: The scales of the rows, in nats.
+        state: The state that is entered.
+    """
+
+    def __init__(
+        self,
+        values: Float[Tensor, "source time batch hidden"],
+        log_scale: Float[Tensor, "source time batch"],
+        state: str = "h",
+    ) -> None:
+        zero = (values == 0).all(dim=-1)
+        self.values, self.log_scale, self.state = values, log_scale.masked_fill(zero, -torch.inf), state
+        steps = torch.arange(1, values.shape[1] + 1, device=values.device)
+        self.first = torch.where((~zero).any(dim=-1), steps, -1).max(dim=1).values
+
+    def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+        """All sources; none at the initial state."""
+        if step == 0:
+            return None
+        rows = torch.arange(len(sources), device=sources.device)
+        return rows, self.values[sources, step - 1], self.log_scale[sources, step - 1]

@@ -1,0 +1,106 @@
+"""All recurrences of a model: the film played through every one of them, from the last that ran to the first."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from throughtime.adjoint.entering import Entering
+from throughtime.adjoint.pullback import Pullback
+from throughtime.adjoint.segments import InputAdjoint, Segment
+from throughtime.adjoint.sweep import Frame, sweep
+from throughtime.adjoint.to_inputs import ToInputs
+from throughtime.capture import Recurrence
+
+
+@dataclass(frozen=True)
+class Playing:
+    """One recurrence about to be played for some sources.
+
+    Args:
+        index: Which recurrence.
+        frames: Its film, to be drawn to the end.
+    """
+
+    index: int
+    frames: Iterator[Frame]
+
+
+class Network:
+    """The recurrences of a captured run, the losses, and the segments of ordinary autograd between them.
+
+    Args:
+        recurrences: In the order of execution.
+        losses: One loss per step, on the cut graph.
+    """
+
+    def __init__(self, recurrences: Sequence[Recurrence], losses: Float[Tensor, " source"]) -> None:
+        self.recurrences = list(recurrences)
+        with torch.no_grad():
+            self.pullbacks = [Pullback(r.cell, r.weights, r.trajectory) for r in self.recurrences]
+        self._to_losses = [Segment(recurrence, losses) for recurrence in self.recurrences]
+        self._between: dict[tuple[int, int], Segment] = {}
+        for above, recurrence in enumerate(self.recurrences):
+            for end in (recurrence.inputs, *recurrence.initial.values()):
+                for below in range(above):
+                    segment = Segment(self.recurrences[below], end)
+                    if segment.connected:
+                        self._between[below, id(end)] = segment
+
+    def reached(self, index: int) -> bool:
+        """Whether the losses depend on a recurrence at all, directly or through others."""
+        return self._to_losses[index].connected or any(
+            self.reached(above) for above in range(index + 1, len(self.recurrences)) if self._feeds(index, above)
+        )
+
+    def entering(self, index: int, sources: Int[Tensor, " source"], above: Sequence[InputAdjoint]) -> list[Entering]:
+        """What enters a recurrence directly.
+
+        Args:
+            index: Which recurrence.
+            sources: Indices into the losses.
+            above: The adjoints of what later recurrences read.
+        """
+        entering = []
+        if self._to_losses[index].connected:
+            entering += self._to_losses[index].from_losses(sources)
+        for adjoint in above:
+            segment = self._between.get((index, id(adjoint.end)))
+            if segment is not None:
+                entering += segment.from_above(adjoint)
+        return entering
+
+    def play(
+        self, sources: Int[Tensor, " source"], last_steps: Callable[[int], Tensor | None] = lambda index: None
+    ) -> Iterator[Playing]:
+        """Every recurrence that the losses depend on, from the last to the first.
+
+        Args:
+            sources: Indices into the losses.
+            last_steps: Of a recurrence, the smallest step to which each source is followed.
+        """
+        above: list[InputAdjoint] = []
+        for index in reversed(range(len(self.recurrences))):
+            if not self.reached(index):
+                continue
+            recurrence = self.recurrences[index]
+            below = any(self._feeds(other, index) for other in range(index))
+            collector = ToInputs(recurrence, len(sources)) if below else None
+            entering = self.entering(index, sources, above)
+            frames = sweep(self.pullbacks[index], entering, len(sources), last_steps(index))
+            yield Playing(index, _collected(frames, collector))
+            if collector is not None:
+                above += collector.result()
+
+    def _feeds(self, below: int, above: int) -> bool:
+        recurrence = self.recurrences[above]
+        return any((below, id(end)) in self._between for end in (recurrence.inputs, *recurrence.initial.values()))
+
+
+def _collected(frames: Iterator[Frame], collector: ToInputs | None) -> Iterator[Frame]:
+    for frame in frames:
+        if collector is not None:
+            collector.update(frame)
+        yield frame

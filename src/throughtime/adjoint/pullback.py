@@ -1,0 +1,137 @@
+"""The step pullback: from the adjoint of s_i to the adjoints of the pre-activations and of s_{i-1}."""
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from throughtime.cells import Cell, Named, Partial, derive
+from throughtime.notation import OUTPUT_GATE
+from throughtime.unroll import Trajectory, Weights
+
+# Forming the step Jacobian writes gates * H^2 numbers per sample and saves (gates - 1) * 2 H^2 operations per source
+# and sample; below this many sources the writing costs more than it saves.
+SOURCES_TO_FORM = 24
+
+
+class Pullback:
+    """The step pullbacks of one recurrence along its trajectory.
+
+    Steps are numbered 1..T in reading order. An adjoint is a tensor (source, batch, hidden) per state; for a cell that
+    carries c, the adjoint of c_i is total: it contains c_i's effect on h_i.
+
+    Args:
+        cell: The equations.
+        weights: Their weights.
+        trajectory: Where the derivatives are taken.
+    """
+
+    def __init__(self, cell: Cell, weights: Weights, trajectory: Trajectory) -> None:
+        self.cell, self.weights, self.trajectory = cell, weights, trajectory
+        self.two_states = cell.carried != "h"
+        self._recurrent_weights = cell_rows(cell, weights.weight_hh)
+        derivation = derive(cell)
+        self.update = derivation.evaluate_update(*self._arguments)
+        self.hidden = derivation.evaluate_hidden(*self._arguments) if self.two_states else None
+        # Where x.g and u.g enter every equation only as their sum, their adjoints are one.
+        self.one_pre_activation = all(
+            partial is None or dict(partial.recurrent) == dict(partial.input)
+            for partial in (derivation.update, derivation.hidden)
+        )
+
+    @property
+    def _arguments(self) -> tuple[Named, Named, Tensor, Tensor]:
+        carried = self.trajectory.states[self.cell.carried]
+        split = self.cell.split
+        return split(self.trajectory.input_pre), split(self.trajectory.recurrent_pre), carried[:-1], carried[1:]
+
+    @cached_property
+    def paths(self) -> dict[str, Partial]:
+        """The update's derivatives by path, along the whole trajectory."""
+        return {path: evaluate(*self._arguments) for path, evaluate in derive(self.cell).evaluate_paths.items()}
+
+    def previous_hidden(self, step: int, adjoint: Named) -> Float[Tensor, "source batch hidden"]:
+        """What reaches h_{step-1} through the step; for a cell with one state that is all of s_{step-1}."""
+        total = self._through(self.update, step, adjoint[self.cell.carried], with_carry=not self.two_states)
+        if self.hidden is not None:
+            total = total + self._through(self.hidden, step, adjoint["h"], with_carry=False)
+        return total
+
+    def previous_carried(
+        self, step: int, carried: Float[Tensor, "source batch hidden"], hidden: Float[Tensor, "source batch hidden"]
+    ) -> Float[Tensor, "source batch hidden"]:
+        """What reaches c_{step-1}: c_step's adjoint through the step, and the adjoint of h_{step-1} through the output."""
+        return carried * self.update.carried[step - 1] + self.carried_from_hidden(step - 1, hidden)
+
+    def carried_from_hidden(self, step: int, hidden: Float[Tensor, "source batch hidden"]) -> Tensor:
+        """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0."""
+        assert self.hidden is not None
+        return hidden * self.hidden.carried[step - 1] if step > 0 else torch.zeros_like(hidden)
+
+    def recurrent_pre(self, step: int, adjoint: Named) -> Float[Tensor, "source batch gates_hidden"]:
+        """The adjoint of W_hh h_{step-1} + b_hh."""
+        return self._pre_activation(step, adjoint, "recurrent")
+
+    def input_pre(self, step: int, adjoint: Named) -> Float[Tensor, "source batch gates_hidden"]:
+        """The adjoint of W_ih x_step + b_ih."""
+        return self._pre_activation(step, adjoint, "input")
+
+    def path_slopes(self, step: int, adjoint: Named) -> dict[str, tuple[Tensor | None, Named]]:
+        """By path, the adjoint scaled by the path's element-wise derivatives: for the state itself, and by gate.
+
+        Shapes (source, batch, hidden). The products with W_hh are still to be taken: see `through_weights`.
+        """
+        carried = adjoint[self.cell.carried]
+        slopes = {path: self._scaled(partial, step, carried) for path, partial in self.paths.items()}
+        if self.hidden is not None:
+            slopes[OUTPUT_GATE] = (None, self._scaled(self.hidden, step, adjoint["h"])[1])
+        return slopes
+
+    def through_weights(self, by_gate: Named) -> Tensor | None:
+        """The sum over gates of v_g W_hg; None where no gate takes part."""
+        total = None
+        for gate, value in by_gate.items():
+            product = value @ self._recurrent_weights[gate]
+            total = product if total is None else total.add_(product)
+        return total
+
+    def _scaled(self, partial: Partial, step: int, adjoint: Tensor) -> tuple[Tensor | None, Named]:
+        direct = None if partial.carried is None else adjoint * partial.carried[step - 1]
+        return direct, {gate: adjoint * slope[step - 1] for gate, slope in partial.recurrent.items()}
+
+    def _pre_activation(self, step: int, adjoint: Named, side: str) -> Tensor:
+        like = adjoint["h"]
+        parts: Named = {}
+        for partial, state in ((self.update, self.cell.carried), (self.hidden, "h")):
+            if partial is not None:
+                for gate, slope in getattr(partial, side).items():
+                    part = adjoint[state] * slope[step - 1]
+                    parts[gate] = parts[gate] + part if gate in parts else part
+        return torch.cat([parts.get(gate, torch.zeros_like(like)) for gate in self.cell.gates], dim=-1)
+
+    def _through(self, partial: Partial, step: int, adjoint: Tensor, with_carry: bool) -> Tensor:
+        slopes = {gate: slope[step - 1] for gate, slope in partial.recurrent.items()}
+        carry = partial.carried[step - 1] if with_carry and partial.carried is not None else None
+        if len(slopes) > 1 and adjoint.shape[0] >= SOURCES_TO_FORM:
+            jacobian = self._formed(slopes, carry)
+            return torch.bmm(adjoint.transpose(0, 1), jacobian).transpose(0, 1)
+        result = self.through_weights({gate: adjoint * slope for gate, slope in slopes.items()})
+        result = torch.zeros_like(adjoint) if result is None else result
+        return result if carry is None else result + adjoint * carry
+
+    def _formed(self, slopes: Mapping[str, Tensor], carry: Tensor | None) -> Float[Tensor, "batch hidden hidden"]:
+        """diag(carry) + sum over gates of diag(slope) W_g, one matrix per sample."""
+        (first, slope), *rest = slopes.items()
+        jacobian = slope.unsqueeze(-1) * self._recurrent_weights[first]
+        for gate, slope in rest:
+            jacobian.addcmul_(slope.unsqueeze(-1), self._recurrent_weights[gate])
+        if carry is not None:
+            jacobian.diagonal(dim1=-2, dim2=-1).add_(carry)
+        return jacobian
+
+
+def cell_rows(cell: Cell, weight: Tensor) -> Named:
+    """The rows of a weight by gate."""
+    return dict(zip(cell.gates, weight.chunk(len(cell.gates), dim=0), strict=True))

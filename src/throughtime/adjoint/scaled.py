@@ -1,0 +1,86 @@
+"""Vectors with their magnitude kept apart, so that e^-5000 is a number and not 0."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from throughtime.cells import Named
+
+# Rows are rescaled once their norm has left e^-16 .. e^16: far from float32's limits of e^-87 and e^88 even after one
+# more step of strong growth or decay, and seldom enough to cost nothing.
+LARGEST_LN_NORM = 16.0
+# The largest power of two by which a float32 row is scaled at once.
+LARGEST_EXPONENT = 120.0
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Rows of numbers, values * exp(log_scale), one scale for all states of a row.
+
+    Args:
+        values: By state name, (source, batch, hidden).
+        log_scale: (source, batch), float64, in nats; -inf marks a row that is exactly zero.
+    """
+
+    values: Named
+    log_scale: Tensor
+
+    def __getitem__(self, rows: slice | Tensor) -> Scaled:
+        """Some of the sources."""
+        return Scaled({state: value[rows] for state, value in self.values.items()}, self.log_scale[rows])
+
+    @cached_property
+    def norms(self) -> Named:
+        """By state, the norm of every row on its scale, (source, batch)."""
+        return {state: torch.linalg.vector_norm(value, dim=-1) for state, value in self.values.items()}
+
+    def ln_square(self, state: str) -> Tensor:
+        """ln of the squared norm of every row, (source, batch), float64; -inf for zero."""
+        return 2 * (self.norms[state].double().log() + self.log_scale)
+
+    def normalised(self) -> Scaled:
+        """The same numbers, with the scale of every row that has grown too large or too small moved to `log_scale`.
+
+        Scales are powers of two, so that moving them loses no bit.
+
+        Raises:
+            OverflowError: A row is no longer finite.
+        """
+        norm = torch.stack(list(self.norms.values())).double().square().sum(0).sqrt()
+        if not norm.isfinite().all():
+            raise OverflowError("the adjoint left the range of its dtype within a single step; examine in float64")
+        zero = norm == 0
+        log_scale = self.log_scale.masked_fill(zero, -torch.inf)
+        if ((norm.log().abs() < LARGEST_LN_NORM) | zero).all():
+            return self if torch.equal(log_scale, self.log_scale) else Scaled(self.values, log_scale)
+        exponent = torch.where(zero, 1.0, norm).log2().round().clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
+        factor = torch.exp2(-exponent).unsqueeze(-1)
+        values = {state: value * factor.to(value.dtype) for state, value in self.values.items()}
+        return Scaled(values, log_scale + exponent * math.log(2))
+
+    def plus(self, state: str, rows: Tensor, values: Tensor, log_scale: Tensor) -> Scaled:
+        """The sum with further values of one state, each row with a scale of its own.
+
+        Args:
+            state: The state they are added to.
+            rows: Which of the sources they belong to.
+            values: (len(rows), batch, hidden).
+            log_scale: (len(rows), batch).
+        """
+        mine = self[rows]
+        common = torch.maximum(mine.log_scale, log_scale)
+        summed = {name: value * _relative(mine.log_scale, common, value) for name, value in mine.values.items()}
+        summed[state] += values * _relative(log_scale, common, values)
+        placed = {name: value.index_copy(0, rows, summed[name]) for name, value in self.values.items()}
+        return Scaled(placed, self.log_scale.index_copy(0, rows, common))
+
+
+def _relative(log_scale: Tensor, common: Tensor, like: Tensor) -> Tensor:
+    """exp(log_scale - common) as a column, 0 where both are -inf."""
+    factor = torch.where(log_scale == -torch.inf, 0.0, (log_scale - common).exp())
+    return factor.to(like.dtype).unsqueeze(-1)

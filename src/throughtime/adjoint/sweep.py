@@ -1,0 +1,141 @@
+"""The adjoint sweep: the film of a recurrence played backwards for many sources at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from throughtime.adjoint.entering import Entering
+from throughtime.adjoint.pullback import Pullback
+from throughtime.adjoint.scaled import Scaled
+from throughtime.cells import Named
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The adjoints of all active sources at one state.
+
+    Args:
+        step: i, in reading order, from T down to 0.
+        sources: Which sources are active, as indices.
+        adjoint: dl_t/ds_i of the active sources, by state.
+        pullback: The recurrence it belongs to.
+    """
+
+    step: int
+    sources: Int[Tensor, " active"]
+    adjoint: Scaled
+    pullback: Pullback
+
+    def of(self, sources: Int[Tensor, " source"]) -> Frame:
+        """The same frame, its sources numbered as places in a longer list of which only these were swept."""
+        return replace(self, sources=sources[self.sources])
+
+    @cached_property
+    def ln_square(self) -> Named:
+        """By state, ln |dl_t/ds_i|^2 of every active source and sample, (active, batch), float64."""
+        return {state: self.adjoint.ln_square(state) for state in self.adjoint.values}
+
+    @cached_property
+    def recurrent_pre(self) -> Float[Tensor, "active batch gates_hidden"]:
+        """The adjoint of W_hh h_{i-1} + b_hh, on the scale of `adjoint`; for step 1 and later."""
+        return self.pullback.recurrent_pre(self.step, self.adjoint.values)
+
+    @cached_property
+    def input_pre(self) -> Float[Tensor, "active batch gates_hidden"]:
+        """The adjoint of W_ih x_i + b_ih, on the scale of `adjoint`; for step 1 and later."""
+        if self.pullback.one_pre_activation:
+            return self.recurrent_pre
+        return self.pullback.input_pre(self.step, self.adjoint.values)
+
+
+def sweep(
+    pullback: Pullback,
+    entering: Sequence[Entering],
+    sources: int,
+    last_step: Int[Tensor, " source"] | None = None,
+) -> Iterator[Frame]:
+    """Play the film backwards.
+
+    A source is followed from the first state at which anything of it enters; states before that cost nothing.
+
+    Args:
+        pullback: The recurrence.
+        entering: What enters directly. Their sum is taken.
+        sources: How many sources there are.
+        last_step: The smallest step to which each source is followed; 0, the initial state, by default.
+
+    Yields:
+        One frame per state step, from T to 0, while any source is active.
+    """
+    initial = pullback.trajectory.states["h"][0]
+    first = torch.stack([part.first for part in entering]).max(dim=0).values
+    last_step = torch.zeros_like(first) if last_step is None else last_step
+    # Those that start first stand first, so that the active ones are always neighbours.
+    order = torch.argsort(first, descending=True, stable=True)
+    active = order[:0]
+    adjoint = Scaled(
+        {state: initial.new_zeros(0, *initial.shape) for state in pullback.cell.states},
+        torch.zeros(0, initial.shape[0], dtype=torch.float64, device=initial.device),
+    )
+    started = 0
+    starts = first[order].tolist()
+    for step in range(pullback.trajectory.steps, -1, -1):
+        adjoint = _pulled_hidden(pullback, step + 1, adjoint)
+        starting = started
+        while starting < sources and starts[starting] >= step:
+            starting += 1
+        if starting > started:
+            active = torch.cat([active, order[started:starting]])
+            adjoint = _extended(adjoint, starting - started)
+            started = starting
+        adjoint = _entered(adjoint, entering, "h", step, active)
+        if pullback.two_states:
+            adjoint = _pulled_carried(pullback, step + 1, adjoint)
+            adjoint = _entered(adjoint, entering, pullback.cell.carried, step, active)
+        adjoint = adjoint.normalised()
+        followed = last_step[active] <= step
+        if not followed.all():
+            active, adjoint = active[followed], adjoint[followed]
+        if len(active):
+            yield Frame(step, active, adjoint, pullback)
+        elif started == sources:
+            return
+
+
+def _pulled_hidden(pullback: Pullback, step: int, adjoint: Scaled) -> Scaled:
+    """The adjoint of h_{step-1} from that of s_step, on the same scale; that of c still at s_step."""
+    if adjoint.log_scale.shape[0] == 0:
+        return adjoint
+    return Scaled({**adjoint.values, "h": pullback.previous_hidden(step, adjoint.values)}, adjoint.log_scale)
+
+
+def _pulled_carried(pullback: Pullback, step: int, adjoint: Scaled) -> Scaled:
+    """The adjoint of c_{step-1}, once that of h_{step-1} is complete."""
+    carried, hidden = adjoint.values[pullback.cell.carried], adjoint.values["h"]
+    if step > pullback.trajectory.steps:
+        pulled = pullback.carried_from_hidden(step - 1, hidden)
+    else:
+        pulled = pullback.previous_carried(step, carried, hidden)
+    return Scaled({**adjoint.values, pullback.cell.carried: pulled}, adjoint.log_scale)
+
+
+def _extended(adjoint: Scaled, rows: int) -> Scaled:
+    """Further sources, still zero."""
+    values = {
+        state: torch.cat([value, value.new_zeros(rows, *value.shape[1:])]) for state, value in adjoint.values.items()
+    }
+    scales = adjoint.log_scale
+    return Scaled(values, torch.cat([scales, scales.new_full((rows, scales.shape[1]), -torch.inf)]))
+
+
+def _entered(adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor) -> Scaled:
+    for part in entering:
+        if part.state == state and len(active) and (rows := part.at(step, active)) is not None:
+            adjoint = adjoint.plus(state, *rows)
+    return adjoint

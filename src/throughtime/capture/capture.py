@@ -1,0 +1,207 @@
+"""Running a model once, with every recurrence in it opened and cut out of the graph."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.rnn import PackedSequence
+
+from throughtime.capture.errors import ExaminationError
+from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, Layers, layers_of
+from throughtime.capture.recurrence import Recurrence
+from throughtime.unroll import Trajectory, Weights
+
+
+@dataclass(frozen=True)
+class Captured:
+    """One forward run of a model.
+
+    Args:
+        output: What the model returned, computed on the cut graph.
+        recurrences: All that ran, in the order of execution.
+        module_outputs: By name of a recurrent module, the output sequence of each of its calls.
+    """
+
+    output: Any
+    recurrences: list[Recurrence]
+    module_outputs: dict[str, list[Tensor]] = field(default_factory=dict)
+
+
+def recurrent_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The recurrent modules of a model, by qualified name.
+
+    Raises:
+        ExaminationError: There is none.
+    """
+    found = {name: module for name, module in model.named_modules() if isinstance(module, RECURRENT_MODULES)}
+    if not found:
+        single = sorted({type(m).__name__ for m in model.modules() if isinstance(m, SINGLE_STEP_MODULES)})
+        kinds = sorted({type(module).__name__ for module in model.modules()})
+        hint = f" A loop over {', '.join(single)} is not followed yet; use the layer of the same name." if single else ""
+        raise ExaminationError(
+            "model: no recurrence found. Expected nn.RNN, nn.GRU, nn.LSTM or a throughtime layer among its modules, "
+            f"found {', '.join(kinds)}.{hint}"
+        )
+    return found
+
+
+def capture(model: nn.Module, run: Callable[[], Any]) -> Captured:
+    """Run a model with every recurrent module replaced by one that keeps its trajectory.
+
+    Args:
+        model: The model.
+        run: Calls it.
+
+    Raises:
+        ExaminationError: A recurrence cannot be followed, or a value is not finite; the first module and step are named.
+    """
+    recurrences: list[Recurrence] = []
+    outputs: dict[str, list[Tensor]] = {}
+    with _opened(model, recurrences, outputs), finite_outputs(model):
+        output = run()
+    return Captured(output, recurrences, outputs)
+
+
+@contextmanager
+def _opened(
+    model: nn.Module, recurrences: list[Recurrence], outputs: dict[str, list[Tensor]]
+) -> Iterator[None]:
+    opened = recurrent_modules(model)
+    patched = {name: module.__dict__["forward"] for name, module in opened.items() if "forward" in module.__dict__}
+    try:
+        for name, module in opened.items():
+            module.forward = _Opened(name, layers_of(module), recurrences, outputs.setdefault(name, []))
+        yield
+    finally:
+        for name, module in opened.items():
+            module.__dict__.pop("forward", None)
+            if name in patched:
+                module.forward = patched[name]
+
+
+@contextmanager
+def finite_outputs(model: nn.Module) -> Iterator[None]:
+    """Stop at the first module without a recurrence whose output is not finite."""
+
+    def check(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, arguments: Any, output: Any) -> None:
+            if isinstance(output, Tensor) and output.is_floating_point() and not output.isfinite().all():
+                raise ExaminationError(
+                    f"model: the output of {name or 'the model'} ({type(module).__name__}) holds NaN or inf, and it is "
+                    "the first to do so; look at its weights and at what goes into it"
+                )
+
+        return hook
+
+    handles = [
+        module.register_forward_hook(check(name))
+        for name, module in model.named_modules()
+        if not isinstance(module, RECURRENT_MODULES)
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _Opened:
+    """The forward function of a recurrent module that keeps what it runs through."""
+
+    def __init__(
+        self, name: str, layers: Layers, recurrences: list[Recurrence], outputs: list[Tensor]
+    ) -> None:
+        self._name, self._layers, self._recurrences, self._outputs = name, layers, recurrences, outputs
+
+    def __call__(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        module, states = self._layers.module, self._layers.cell.states
+        if isinstance(input, PackedSequence):
+            raise ExaminationError(
+                f"model: {self._name or 'the model'} is called with a PackedSequence, which is not followed yet; "
+                "examine it on a batch of sequences of one length"
+            )
+        batched = input.dim() == 3
+        sequence = input if batched else input.unsqueeze(1)
+        sequence = sequence.transpose(0, 1) if module.batch_first and batched else sequence
+        if 0 in sequence.shape:
+            raise ExaminationError(
+                f"inputs: {self._name or 'the model'} is called with an empty sequence, shape {tuple(input.shape)}; "
+                "expected at least one step and one sample"
+            )
+        given = dict(zip(states, hx if isinstance(hx, tuple) else (hx,), strict=True)) if hx is not None else {}
+        given = given if batched else {state: value.unsqueeze(1) for state, value in given.items()}
+        final: dict[str, list[Tensor]] = {state: [] for state in states}
+        for layer in range(module.num_layers):
+            outputs = []
+            for direction in range(self._layers.directions):
+                start = {state: value[len(final["h"])] for state, value in given.items()}
+                recurrence = self._run(sequence, start, layer, direction)
+                outputs.append(recurrence.hidden)
+                final["h"].append(recurrence.hidden[0 if direction else -1])
+                for state, value in recurrence.final.items():
+                    final[state].append(value)
+            sequence = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
+            if layer < module.num_layers - 1:
+                sequence = functional.dropout(sequence, module.dropout, module.training)
+        return self._returned(sequence, {state: torch.stack(values) for state, values in final.items()}, batched)
+
+    def _returned(self, sequence: Tensor, last: dict[str, Tensor], batched: bool) -> tuple[Tensor, Any]:
+        self._outputs.append(sequence.detach())
+        if not batched:
+            sequence, last = sequence.squeeze(1), {state: value.squeeze(1) for state, value in last.items()}
+        elif self._layers.module.batch_first:
+            sequence = sequence.transpose(0, 1)
+        return sequence, tuple(last.values()) if len(last) > 1 else last["h"]
+
+    def _run(self, sequence: Tensor, start: dict[str, Tensor], layer: int, direction: int) -> Recurrence:
+        name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
+        calls = sum(1 for other in self._recurrences if other.name.partition("#")[0] == name)
+        name = f"{name}#{calls + 1}" if calls else name
+        parameters = self._layers.parameters(layer, direction)
+        weights = Weights(**{key: parameter.detach() for key, parameter in parameters.items()})
+        with torch.no_grad():
+            zeros = sequence.new_zeros(sequence.shape[1], self._layers.module.hidden_size)
+            initial = {state: start.get(state, zeros).detach() for state in self._layers.cell.states}
+            read = sequence.detach().flip(0) if direction else sequence.detach()
+            trajectory = self._layers.run(weights, read, initial)
+            _check_finite(name, trajectory, bool(direction))
+            hidden = trajectory.states["h"][1:]
+            hidden = (hidden.flip(0) if direction else hidden).clone()
+            final = {state: value[-1].clone() for state, value in trajectory.states.items() if state != "h"}
+        for leaf in (hidden, *final.values()):
+            leaf.requires_grad_()
+        recurrence = Recurrence(
+            name,
+            self._layers.module,
+            layer,
+            bool(direction),
+            self._layers.cell,
+            weights,
+            parameters,
+            trajectory,
+            sequence,
+            start,
+            hidden,
+            final,
+        )
+        self._recurrences.append(recurrence)
+        return recurrence
+
+
+def _check_finite(name: str, trajectory: Trajectory, reverse: bool) -> None:
+    what = {"input": trajectory.inputs, "pre-activation": trajectory.recurrent_pre + trajectory.input_pre}
+    what |= {f"state {state}": value[1:] for state, value in trajectory.states.items()}
+    broken = {part: ~value.isfinite().all(dim=-1).all(dim=-1) for part, value in what.items()}
+    steps = torch.stack(list(broken.values())).any(dim=0)
+    if steps.any():
+        index = int(steps.nonzero()[0])
+        part = next(part for part, at in broken.items() if at[index])
+        step = trajectory.steps - index if reverse else index + 1
+        raise ExaminationError(
+            f"model: NaN or inf in recurrence {name!r}, first at step {step} of {trajectory.steps}, in its {part}; "
+            "look at the data of that step and at the size of the weights"
+        )

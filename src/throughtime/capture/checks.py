@@ -1,0 +1,91 @@
+"""What must hold before a model is examined: finite weights and inputs, a dtype that can be followed, usable losses."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from throughtime.capture.errors import ExaminationError
+
+DTYPES = (torch.float32, torch.float64)
+
+
+def check_model(model: nn.Module) -> None:
+    """Weights must be float32 or float64, and finite.
+
+    Raises:
+        TypeError: `model` is no module.
+        ExaminationError: A weight is of another dtype or not finite; it is named.
+    """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model: expected a torch.nn.Module, found {type(model).__name__}")
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if not tensor.is_floating_point():
+            continue
+        if tensor.dtype not in DTYPES:
+            raise ExaminationError(
+                f"model: {name} is {tensor.dtype}, in which derivatives far back cannot be told from rounding; "
+                "examine a copy in float32: copy.deepcopy(model).float()"
+            )
+        if not tensor.isfinite().all():
+            count = int((~tensor.isfinite()).sum())
+            raise ExaminationError(
+                f"model: {name} holds {count} NaN or inf among {tensor.numel()} values; load or train a finite one"
+            )
+
+
+def check_finite(argument: str, value: Any) -> None:
+    """Every floating-point tensor in a nest of tuples, lists and dicts must be finite.
+
+    Raises:
+        ExaminationError: One is not; where it is, is named.
+    """
+    for place, tensor in _tensors(argument, value):
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            first = (~tensor.isfinite()).nonzero()[0].tolist()
+            raise ExaminationError(f"{place}: NaN or inf, first at index {first} of shape {tuple(tensor.shape)}")
+
+
+def call_model(model: nn.Module, inputs: Any) -> Any:
+    """model(inputs); a tuple or list is spread over the positional arguments, a dict over the named ones."""
+    if isinstance(inputs, Mapping):
+        return model(**inputs)
+    if type(inputs) in (tuple, list):
+        return model(*inputs)
+    return model(inputs)
+
+
+def losses_of(loss: Callable[[Any, Any], Tensor], output: Any, targets: Any) -> Tensor:
+    """The losses of all steps as a 1-D tensor; a scalar becomes one loss.
+
+    Raises:
+        TypeError: `loss` returns no tensor.
+        ExaminationError: What it returns has the wrong shape, is not finite, or does not depend on the model.
+    """
+    value = loss(output, targets)
+    if not isinstance(value, Tensor):
+        raise TypeError(f"loss: expected it to return a tensor, found {type(value).__name__}")
+    if value.dim() > 1 or value.numel() == 0:
+        raise ExaminationError(
+            f"loss: expected a scalar, or a 1-D tensor with one loss per step, each summed over the batch, found shape "
+            f"{tuple(value.shape)}; sum over every axis but the one of time"
+        )
+    value = value.reshape(-1)
+    if not value.isfinite().all():
+        step = int((~value.isfinite()).nonzero()[0]) + 1
+        raise ExaminationError(f"loss: NaN or inf, first at step {step} of {len(value)}; look at its targets")
+    if not value.requires_grad:
+        raise ExaminationError("loss: it does not depend on the model; was its argument detached?")
+    return value
+
+
+def _tensors(place: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield place, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _tensors(f"{place}[{key!r}]", item)
+    elif isinstance(value, tuple | list):
+        for index, item in enumerate(value):
+            yield from _tensors(f"{place}[{index}]", item)

@@ -1,0 +1,5 @@
+"""What an examination says when it cannot go on."""
+
+
+class ExaminationError(ValueError):
+    """The model, its data or its loss cannot be examined as they are. The message says what was found and what to do."""

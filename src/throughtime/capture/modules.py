@@ -1,0 +1,86 @@
+"""Which modules are recurrences we can open, and how each is read: its cell, its weights, its own kernel."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from throughtime import cells
+from throughtime.capture.errors import ExaminationError
+from throughtime.cells import Cell, Named
+from throughtime.unroll import Recurrent, Trajectory, Weights, retrace, unroll
+
+# torch's fused layers and Throughtime's own; everything else is ordinary autograd.
+RECURRENT_MODULES = (nn.RNN, nn.GRU, nn.LSTM, Recurrent)
+
+# Modules that hold a recurrent cell but run one step a call.
+SINGLE_STEP_MODULES = (nn.RNNCell, nn.GRUCell, nn.LSTMCell)
+
+
+@dataclass(frozen=True)
+class Layers:
+    """A recurrent module, read through one interface.
+
+    Args:
+        module: The module.
+        cell: Its equations.
+    """
+
+    module: Any
+    cell: Cell
+
+    @property
+    def directions(self) -> int:
+        """1 or 2."""
+        return 1 + int(self.module.bidirectional)
+
+    def parameters(self, layer: int, direction: int) -> dict[str, nn.Parameter]:
+        """The parameters of one recurrence, by torch's name without layer and direction.
+
+        Raises:
+            ExaminationError: A weight is computed from other parameters.
+        """
+        suffix = Recurrent.suffix(layer, direction)
+        names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.module.bias else ())
+        found = {name: getattr(self.module, name + suffix) for name in names}
+        for name, parameter in found.items():
+            if not isinstance(parameter, nn.Parameter):
+                raise ExaminationError(
+                    f"model: {name}{suffix} of {type(self.module).__name__} is computed from other parameters "
+                    "(a parametrization or weight norm); make it a plain parameter first, e.g. with "
+                    "torch.nn.utils.parametrize.remove_parametrizations"
+                )
+        return found
+
+    def run(self, weights: Weights, inputs: Tensor, initial: Named) -> Trajectory:
+        """One layer and direction over a sequence in reading order, by the kernel that the module itself uses."""
+        if isinstance(self.module, Recurrent):
+            return unroll(self.cell, weights, inputs, initial)
+        arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
+        start = [initial[state].unsqueeze(0) for state in self.cell.states]
+        hidden = _kernel(self.module)(inputs, start if len(start) > 1 else start[0], *arguments)[0]
+        return retrace(self.cell, weights, inputs, initial, hidden)
+
+
+def layers_of(module: nn.Module) -> Layers:
+    """How a recurrent module is read.
+
+    Raises:
+        ExaminationError: It is configured in a way that is not followed.
+    """
+    if isinstance(module, Recurrent):
+        return Layers(module, module.cell)
+    if getattr(module, "proj_size", 0):
+        raise ExaminationError(
+            f"model: {type(module).__name__} with proj_size={module.proj_size} is not followed; examine it without projection"
+        )
+    if isinstance(module, nn.RNN):
+        return Layers(module, cells.RNN(module.nonlinearity))
+    return Layers(module, cells.GRU() if isinstance(module, nn.GRU) else cells.LSTM())
+
+
+def _kernel(module: nn.Module) -> Any:
+    if isinstance(module, nn.RNN):
+        return torch.rnn_tanh if module.nonlinearity == "tanh" else torch.rnn_relu
+    return torch.gru if isinstance(module, nn.GRU) else torch.lstm

@@ -1,0 +1,43 @@
+"""Leaving everything as it was: random state, buffers, flags, gradients."""
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+
+@contextmanager
+def preserved(model: nn.Module) -> Iterator[None]:
+    """Run a block that may draw random numbers, update buffers or ask for gradients, and undo all of it afterwards."""
+    buffers = {name: (buffer, buffer.detach().clone()) for name, buffer in model.named_buffers()}
+    parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    training = [(module, module.training) for module in model.modules()]
+    with same_randomness():
+        try:
+            yield
+        finally:
+            for name, (buffer, value) in buffers.items():
+                owner, _, attribute = name.rpartition(".")
+                model.get_submodule(owner)._buffers[attribute] = buffer
+                with torch.no_grad():
+                    buffer.copy_(value)
+            for parameter, requires_grad, gradient in parameters:
+                parameter.requires_grad_(requires_grad)
+                parameter.grad = gradient
+            for module, flag in training:
+                module.training = flag
+
+
+@contextmanager
+def same_randomness() -> Iterator[None]:
+    """Run a block from the present random state of torch, NumPy and Python, and return to that state."""
+    python, arrays = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng():
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(arrays)

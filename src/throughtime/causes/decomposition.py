@@ -1,0 +1,165 @@
+"""Each step's change of ln-norm, split into named causes that add up exactly.
+
+Followed is the adjoint of the carried state (h, or c for an LSTM), from delta_i = dl_t/ds_i to delta_{i-1}, with the
+norm of the gradient map: root mean square over the batch.
+
+A cell with a single path (a vanilla RNN) has two factors in a row, so the change is a sum of two logarithms:
+
+    activation slope    ln |phi' * delta_i| - ln |delta_i|                never above 0 for tanh and ReLU: saturation
+    weights             ln |W^T (phi' * delta_i)| - ln |phi' * delta_i|
+
+A gated cell has paths side by side, delta_{i-1} = sum over paths p of delta_p. With the shares
+c_p = <delta_p, delta_{i-1}>, which add up to |delta_{i-1}|^2, and perfect memory (all of |delta_i|^2 through the carry)
+as the state of comparison, the change is split by the logarithmic mean Divisia index (Ang 2004, Energy Policy 32):
+
+    nats_p = (c_p - [p is carry] |delta_i|^2) / (2 L),   L = (a - b) / (ln a - ln b),   a = |delta_{i-1}|^2, b = |delta_i|^2
+
+which adds up without a remainder, in no particular order of the paths. What joins at i - 1 from elsewhere (the loss, a
+layer above) is the last cause, "entering".
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from throughtime.adjoint import Frame, Pullback
+from throughtime.cells import derive
+from throughtime.measures import Film
+from throughtime.measures.film import log_mean_exp
+from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, OUTPUT_GATE, WEIGHTS
+
+# Paths cost one product with W_hh per gate and source where the sweep needs one in all; beyond this many sources,
+# evenly spread, the picture no longer changes.
+SOURCES_FOLLOWED = 64
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """The causes of one recurrence. Steps are labelled by i, the step crossed from s_i to s_{i-1}, 1..T by label.
+
+    Args:
+        followed: Which sources were followed, as indices.
+        names: The causes.
+        nats: Their contributions. NaN where a source is not active.
+        paths: The paths.
+        share: The part of what arrives at i - 1 that came along each path; adds up to 1.
+        gain: For every path that runs through a gate, ln of the factor by which the activation slopes, and then the
+            weights, change the norm along that path.
+    """
+
+    followed: Int[Tensor, " followed"]
+    names: tuple[str, ...]
+    nats: Float[Tensor, "cause followed state_step"]
+    paths: tuple[str, ...]
+    share: Float[Tensor, "path followed state_step"]
+    gain: Float[Tensor, "path factor followed state_step"]
+
+
+class Causes:
+    """Splits the change of ln-norm at every step, for up to SOURCES_FOLLOWED sources."""
+
+    def __init__(self, film: Film, pullback: Pullback) -> None:
+        self._film, self._pullback = film, pullback
+        derivation = derive(pullback.cell)
+        self.paths = (*derivation.paths, *((OUTPUT_GATE,) if pullback.two_states else ()))
+        single = derivation.paths.get(CANDIDATE)
+        self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
+        self.names = (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING)
+        count = min(film.sources, SOURCES_FOLLOWED)
+        self._followed = torch.linspace(0, film.sources - 1, count).round().long()
+        self._row = torch.full((film.sources,), -1).index_copy_(0, self._followed, torch.arange(count))
+        shape = (count, film.steps)
+        self._nats = torch.full((len(self.names), *shape), torch.nan, dtype=torch.float64)
+        self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
+        self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
+        self._arrived: tuple[int, Tensor, Tensor] | None = None
+
+    def update(self, frame: Frame) -> None:
+        """Complete the step that led to this frame, and take the paths of the next one."""
+        rows = self._row[frame.sources]
+        here = rows >= 0
+        if not here.any():
+            return
+        rows = rows[here]
+        state = self._pullback.cell.carried
+        before = log_mean_exp(frame.ln_square[state][here])
+        self._complete(frame.step, rows, before)
+        if frame.step > 0:
+            self._cross(frame, here, rows, before)
+
+    def result(self) -> Decomposition:
+        """All causes that were found."""
+        order = self._film.in_sequence
+        return Decomposition(
+            self._followed, self.names, order(self._nats), self.paths, order(self._share), order(self._gain)
+        )
+
+    def _complete(self, step: int, rows: Tensor, ln_square: Tensor) -> None:
+        """What is in the adjoint now and did not arrive through the step has entered."""
+        if self._arrived is None or self._arrived[0] != step + 1:
+            return
+        _, arrived_rows, arrived = self._arrived
+        now = torch.full((len(self._followed),), torch.nan, dtype=torch.float64).index_copy_(0, rows, ln_square)
+        entered = (now[arrived_rows] - arrived) / 2
+        same = now[arrived_rows] == arrived
+        self._nats[-1, arrived_rows, step] = entered.masked_fill(same, 0.0)
+
+    def _cross(self, frame: Frame, here: Tensor, rows: Tensor, before: Tensor) -> None:
+        adjoint, column = frame.adjoint[here], frame.step - 1
+        weight = _sample_weights(adjoint.log_scale)
+        largest = _finite(adjoint.log_scale.max(dim=-1).values)
+        along, slopes = self._along_paths(frame.step, adjoint.values)
+        total = torch.stack(list(along.values())).sum(0)
+
+        def product(a: Tensor, b: Tensor) -> Tensor:
+            return ((a * b).sum(-1).double() * weight).mean(-1)
+
+        after = product(total, total)
+        shares = torch.stack([product(path, total) for path in along.values()])
+        arrived = after.log() + 2 * largest
+        started = product(*(2 * (adjoint.values[self._pullback.cell.carried],)))
+        gates = torch.stack([product(slope, slope) for slope in slopes.values()])
+        squares = torch.stack([product(path, path) for path in along.values()])
+        self._share[:, rows, column] = shares / after
+        self._gain[:, 0, rows, column] = (gates.log() - started.log()) / 2
+        self._gain[:, 1, rows, column] = (squares.log() - gates.log()) / 2
+        if self.vanilla:
+            self._nats[0, rows, column] = self._gain[0, 0, rows, column]
+            self._nats[1, rows, column] = self._gain[0, 1, rows, column]
+        else:
+            self._nats[:-1, rows, column] = self._divisia(shares, after, started)
+        self._nats[-1, rows, column] = 0.0
+        self._arrived = frame.step, rows, arrived
+
+    def _along_paths(self, step: int, adjoint: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """By path, what arrives at the carried state of step - 1, and what stood before the weights."""
+        along, before_weights = {}, {}
+        for path, (direct, by_gate) in self._pullback.path_slopes(step, adjoint).items():
+            through = self._pullback.through_weights(by_gate)
+            if through is not None and self._pullback.two_states:
+                through = self._pullback.carried_from_hidden(step - 1, through)
+            parts = [part for part in (direct, through) if part is not None]
+            along[path] = parts[0] if len(parts) == 1 else parts[0] + parts[1]
+            gates = list(by_gate.values()) or [torch.full_like(along[path], torch.nan)]
+            before_weights[path] = torch.cat(gates, dim=-1)
+        return along, before_weights
+
+    def _divisia(self, shares: Tensor, after: Tensor, before: Tensor) -> Tensor:
+        change = after.log() - before.log()
+        # The logarithmic mean, which near equality is the arithmetic one to second order.
+        ratio = torch.expm1(change) / change
+        mean = before * ratio.masked_fill(change == 0, 1.0)
+        baseline = torch.stack([before if path == CARRY else torch.zeros_like(before) for path in self.paths])
+        return (shares - baseline) / (2 * mean)
+
+
+def _sample_weights(log_scale: Tensor) -> Tensor:
+    """exp(2 (log_scale - the largest of the source)), (source, batch)."""
+    return (2 * (log_scale - _finite(log_scale.max(dim=-1, keepdim=True).values))).exp()
+
+
+def _finite(log_scale: Tensor) -> Tensor:
+    """-inf replaced by 0, to be subtracted without making NaN."""
+    return log_scale.masked_fill(log_scale == -torch.inf, 0.0)

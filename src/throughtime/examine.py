@@ -1,0 +1,264 @@
+"""The one call: examine a model on its data and its loss."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from throughtime.adjoint import Network
+from throughtime.capture import Captured, ExaminationError, Recurrence, capture, preserved, same_randomness
+from throughtime.capture.checks import call_model, check_finite, check_model, losses_of
+from throughtime.capture.own_run import GRADIENT_TOLERANCE, OwnRun, check_outputs, own_run
+from throughtime.causes.findings import findings
+from throughtime.examination import Examination, Record
+from throughtime.measures import Film, LagBands
+from throughtime.measures.weight_terms import Terms
+from throughtime.record import Recorder
+
+# Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
+FOLLOW_ALL = 1024
+SPREAD = 256
+# Bytes that the adjoints between recurrences may take where the caller does not say.
+MEMORY = 2**30
+# Lags that are summed one by one; of more, the far ones are summed in bands.
+SINGLE_LAGS = 256
+
+Progress = Callable[[int, int, str], None]
+
+
+def examine(
+    model: nn.Module,
+    inputs: Any,
+    targets: Any = None,
+    loss: Callable[[Any, Any], Tensor] | None = None,
+    *,
+    loss_steps: str | int | Sequence[int] = "auto",
+    max_lag: int | None = None,
+    memory: int | None = None,
+    seed: int = 0,
+    tokens: Iterable[str] | None = None,
+    on_progress: Progress | None = None,
+) -> Examination:
+    """How far back in time a model learns, and why no further.
+
+    The model is run twice, once as it is and once with its recurrences opened; afterwards its parameters, gradients,
+    buffers, training flags and the random state are as before.
+
+    Args:
+        model: Any module that contains nn.RNN, nn.GRU, nn.LSTM or throughtime's layers, in float32 or float64.
+        inputs: What the model is called with; a tuple or list is spread over its positional arguments, a dict over
+            its named ones.
+        targets: Handed to `loss`.
+        loss: loss(output, targets), a 1-D tensor with one loss per step, each summed over the batch, or a scalar: one
+            loss, counted at the last step.
+        loss_steps: Which losses are followed backwards: "all", a number of evenly spread ones, their steps 1..n, or
+            "auto": all of up to 1024, otherwise 256 evenly spread.
+        max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.
+        memory: Bytes that the adjoints between recurrences may take; 1 GiB by default.
+        seed: Of the bootstrap behind the intervals.
+        tokens: One label per step of the first sample, to be shown with it.
+        on_progress: Called with (steps done, all steps, name of the recurrence).
+
+    Returns:
+        The `Examination`.
+
+    Raises:
+        ExaminationError: The model, its data or its loss cannot be examined; the message says why and what to do. Also
+            where the summed weight terms are not `.grad`.
+        TypeError: An argument is of the wrong type.
+    """
+    check_model(model)
+    if not callable(loss):
+        raise TypeError(f"loss: expected a function loss(output, targets), found {type(loss).__name__}")
+    check_finite("inputs", inputs)
+    check_finite("targets", targets)
+    with preserved(model), torch.enable_grad():
+        with same_randomness():
+            captured = capture(model, lambda: call_model(model, inputs))
+            losses = losses_of(loss, captured.output, targets)
+        own = own_run(model, lambda: losses_of(loss, call_model(model, inputs), targets))
+        check_outputs(own, captured, losses)
+        _check_steps(len(losses), captured.recurrences)
+        sources = chosen(loss_steps, len(losses))
+        return _Examining(captured, losses, own, sources, max_lag, memory or MEMORY, seed).run(
+            None if tokens is None else tuple(tokens), on_progress or (lambda done, total, name: None)
+        )
+
+
+def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
+    """The losses to follow, as indices.
+
+    Raises:
+        ExaminationError: `loss_steps` is no choice among `losses` steps.
+    """
+    if loss_steps == "auto":
+        loss_steps = "all" if losses <= FOLLOW_ALL else SPREAD
+    if loss_steps == "all":
+        return torch.arange(losses)
+    expected = f'loss_steps: expected "auto", "all", a number from 1 on or steps from 1 to {losses}, found {loss_steps!r}'
+    if isinstance(loss_steps, str) or isinstance(loss_steps, bool):
+        raise ExaminationError(expected)
+    if isinstance(loss_steps, int):
+        if loss_steps < 1:
+            raise ExaminationError(expected)
+        # From the last one downwards, so that a single source is the last step.
+        return torch.linspace(losses, 1, min(loss_steps, losses)).round().long().flip(0) - 1
+    steps = sorted(set(loss_steps))
+    if not steps or steps[0] < 1 or steps[-1] > losses:
+        raise ExaminationError(expected)
+    return torch.tensor(steps) - 1
+
+
+def same_weights(one: Recurrence, other: Recurrence) -> bool:
+    """Whether two recurrences are two calls of the same layer and direction."""
+    return (one.module, one.layer, one.reverse) == (other.module, other.layer, other.reverse)
+
+
+def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
+    if not recurrences:
+        raise ExaminationError("model: none of its recurrences was called in its forward pass")
+    steps = sorted({recurrence.steps for recurrence in recurrences})
+    if losses != 1 and losses not in steps:
+        raise ExaminationError(
+            f"loss: found {losses} losses for sequences of {' and '.join(map(str, steps))} steps; expected one loss per "
+            "step, each summed over the batch, or a scalar"
+        )
+
+
+class _Examining:
+    """One examination under way."""
+
+    def __init__(
+        self,
+        captured: Captured,
+        losses: Tensor,
+        own: OwnRun,
+        sources: Tensor,
+        max_lag: int | None,
+        memory: int,
+        seed: int,
+    ) -> None:
+        self._losses, self._own, self._sources = len(losses), own, sources
+        self._max_lag, self._memory = max_lag, memory
+        self._network = Network(captured.recurrences, losses)
+        self._recurrences = captured.recurrences
+        self._films = [self._film(recurrence) for recurrence in captured.recurrences]
+        self._recorders = [
+            Recorder(recurrence, film, pullback, self._bands(recurrence, film), seed)
+            for recurrence, film, pullback in zip(
+                captured.recurrences, self._films, self._network.pullbacks, strict=True
+            )
+        ]
+        self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
+
+    def run(self, tokens: tuple[str, ...] | None, on_progress: Progress) -> Examination:
+        if not any(self._reached):
+            names = ", ".join(repr(recurrence.name) for recurrence in self._recurrences)
+            raise ExaminationError(
+                f"loss: it does not depend on any recurrence ({names}); was the hidden state detached, or never read?"
+            )
+        with torch.no_grad():
+            self._play(on_progress)
+            records = self._records()
+        found = tuple(finding for name, record in records.items() for finding in findings(name, record.measures, record.causes))
+        return Examination(records, found, tokens, self._notes())
+
+    def _play(self, on_progress: Progress) -> None:
+        chunks = self._sources.split(self._sources_at_once())
+        total = len(chunks) * sum(r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached)
+        done, start = 0, 0
+        for chunk in chunks:
+            rows = torch.arange(start, start + len(chunk))
+            start += len(chunk)
+            with torch.enable_grad():
+                playing = self._network.play(chunk, lambda index, rows=rows: self._last_steps(index, rows))
+                for play in playing:
+                    with torch.no_grad():
+                        name = self._recurrences[play.index].name
+                        for frame in play.frames:
+                            for measure in self._recorders[play.index].audience:
+                                measure.update(frame.of(rows))
+                            done += 1
+                            on_progress(done, total, name)
+
+    def _records(self) -> dict[str, Record]:
+        terms = {
+            index: self._recorders[index].weight_terms() for index, reached in enumerate(self._reached) if reached
+        }
+        errors = self._checked(terms)
+        return {
+            self._recurrences[index].name: self._recorders[index].record(terms[index], errors[index]) for index in terms
+        }
+
+    def _checked(self, terms: dict[int, dict[str, Terms]]) -> dict[int, dict[str, float]]:
+        """The relative error of all weight terms summed, against `.grad`, for every recurrence and weight."""
+        if self._max_lag is not None:
+            return {index: dict.fromkeys(by_name, float("nan")) for index, by_name in terms.items()}
+        errors: dict[int, dict[str, float]] = {}
+        followed = [self._recurrences[index] for index in terms]
+        for index, gradients in zip(terms, self._own.gradients(self._sources, followed), strict=True):
+            recurrence = self._recurrences[index]
+            # A module that is called several times has one gradient for all its calls.
+            calls = [i for i in terms if same_weights(self._recurrences[i], recurrence)]
+            errors[index] = {}
+            for name, gradient in gradients.items():
+                bands = torch.cat([terms[call][name].bands() for call in calls])
+                difference = float((bands.sum(0) - gradient.double()).norm())
+                size = float(gradient.double().norm())
+                if difference > GRADIENT_TOLERANCE[gradient.dtype] * (size + float(bands.norm())):
+                    raise ExaminationError(
+                        f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its "
+                        f"gradient (norm of the difference {difference:.3g}, of the gradient {size:.3g}); is the weight "
+                        "also used elsewhere?"
+                    )
+                errors[index][name] = difference / size if size else difference
+        return errors
+
+    def _film(self, recurrence: Recurrence) -> Film:
+        labels = self._sources + 1 if self._losses > 1 else torch.tensor([recurrence.steps])
+        positions = torch.full_like(labels, recurrence.steps)
+        if self._losses == recurrence.steps:
+            positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+        return Film(
+            recurrence.cell.states,
+            recurrence.steps,
+            recurrence.batch,
+            labels,
+            positions,
+            recurrence.reverse,
+            self._max_lag,
+        )
+
+    def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
+        smallest, largest = film.lag_range
+        # The largest lag of all is that of the initial state, which has no weight term.
+        largest = min(largest, int(film.positions.max()) - 1)
+        weights = sum(weight.numel() * 8 for weight in recurrence.weights.named().values())
+        return LagBands.covering(smallest, largest, max(1, min(SINGLE_LAGS, self._memory // weights)))
+
+    def _last_steps(self, index: int, rows: Tensor) -> Tensor | None:
+        if self._max_lag is None:
+            return None
+        return (self._films[index].positions[rows] - self._max_lag).clamp(min=0)
+
+    def _sources_at_once(self) -> int:
+        """So many that the adjoints that pass between recurrences fit the memory."""
+        size = sum(
+            recurrence.steps * recurrence.batch * (recurrence.inputs.shape[-1] + 2 * recurrence.hidden.shape[-1])
+            for recurrence in self._recurrences
+        )
+        return max(1, self._memory // (size * self._recurrences[0].hidden.element_size()))
+
+    def _notes(self) -> tuple[str, ...]:
+        unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
+        notes = [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
+        if any(recurrence.batch == 1 for recurrence in self._recurrences):
+            notes.append("There is one sample, so the lag profile has no interval.")
+        if all(recurrence.steps == 1 for recurrence in self._recurrences):
+            notes.append("The sequence has one step: there is nothing to look back on but the initial state.")
+        if self._max_lag is not None:
+            notes.append(f"Lags beyond {self._max_lag} were not followed, so the terms were not checked against .grad.")
+        if self._losses == 1:
+            notes.append("The loss is a scalar: it counts as the loss of the last step, and lags are counted from there.")
+        return tuple(notes)

@@ -1,0 +1,9 @@
+"""The audience of the film: one quantity a file, and none knows another."""
+
+from throughtime.measures.film import Film as Film
+from throughtime.measures.film import Measure as Measure
+from throughtime.measures.gradient_map import GradientMap as GradientMap
+from throughtime.measures.lag_bands import LagBands as LagBands
+from throughtime.measures.lag_profile import LagProfile as LagProfile
+from throughtime.measures.truncation import truncation as truncation
+from throughtime.measures.weight_terms import WeightTerms as WeightTerms

@@ -1,0 +1,41 @@
+"""The gradient map: ln of the norm of every adjoint."""
+
+import torch
+from torch import Tensor
+
+from throughtime.adjoint import Frame
+from throughtime.measures.film import Film, log_mean_exp
+
+
+class GradientMap:
+    """ln sqrt(mean over the batch of |dl_t/ds_i|^2), in nats, for every source t and state i; and the first sample's.
+
+    -inf where the derivative is exactly zero, NaN where it was not followed.
+    """
+
+    def __init__(self, film: Film) -> None:
+        self._film = film
+        shape = (len(film.states), film.sources, film.steps + 1)
+        # States that a source does not reach carry exactly nothing of its loss.
+        self._map = torch.full(shape, -torch.inf, dtype=torch.float64)
+        self._sample = self._map.clone()
+
+    def update(self, frame: Frame) -> None:
+        """One column of the map."""
+        for index, ln_square in enumerate(frame.ln_square.values()):
+            self._map[index, frame.sources, frame.step] = log_mean_exp(ln_square) / 2
+            self._sample[index, frame.sources, frame.step] = ln_square[:, 0] / 2
+
+    def result(self) -> Tensor:
+        """(state, source, state_step), nats."""
+        return self._labelled(self._map)
+
+    def sample(self) -> Tensor:
+        """The first sample alone, (state, source, state_step), nats."""
+        return self._labelled(self._sample)
+
+    def _labelled(self, values: Tensor) -> Tensor:
+        if self._film.max_lag is not None:
+            lags = self._film.positions.unsqueeze(-1) - torch.arange(self._film.steps + 1)
+            values = values.masked_fill(lags > self._film.max_lag, torch.nan)
+        return self._film.in_sequence(values)

@@ -1,0 +1,63 @@
+"""What a window of truncated BPTT leaves of the gradient, and which lags the gradient comes from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from throughtime.measures.lag_bands import LagBands
+from throughtime.measures.weight_terms import Terms
+
+
+@dataclass(frozen=True)
+class Truncation:
+    """How the gradient of all weights of a recurrence is spread over the lags.
+
+    Args:
+        windows: K, in steps: the lags below K are kept.
+        error: Relative error of the gradient truncated to a window, |G_K - G| / |G|. NaN where G is zero.
+        lags: Every lag.
+        share: The part of the full gradient that comes from a lag, <G_lag, G> / <G, G>; adds up to 1. Where lags are
+            banded, a band's part is spread evenly over its lags.
+    """
+
+    windows: Int[Tensor, " window"]
+    error: Float[Tensor, " window"]
+    lags: Int[Tensor, " lag"]
+    share: Float[Tensor, " lag"]
+
+
+def truncation(terms: Mapping[str, Terms], bands: LagBands) -> Truncation:
+    """Truncation error and share by lag, over all weights of a recurrence taken together.
+
+    A lag below 0 belongs to the window of its size: what reaches forwards is cut like what reaches backwards.
+    """
+    distance = torch.maximum(bands.starts, 1 - bands.starts - bands.widths)
+    order = torch.argsort(distance, descending=True, stable=True)
+    windows, place = torch.unique(distance, return_inverse=True)
+    # What lies at distance K or further is what a window of K leaves out.
+    left_out = torch.zeros(len(windows), dtype=torch.float64)
+    full = torch.zeros((), dtype=torch.float64)
+    projection = torch.zeros(len(bands), dtype=torch.float64)
+    for term in terms.values():
+        by_band = term.bands().flatten(1)
+        gradient = by_band.sum(0)
+        full += gradient.square().sum()
+        projection += by_band @ gradient
+        tail = torch.zeros_like(gradient)
+        squares = torch.zeros_like(left_out)
+        for band in order.tolist():
+            tail += by_band[band]
+            squares[place[band]] = tail.square().sum()
+        left_out += squares
+    error = (left_out / full).sqrt()
+    largest = int((distance + bands.widths).max())
+    share = (projection / full / bands.widths).repeat_interleave(bands.widths)
+    return Truncation(
+        torch.cat([windows, torch.tensor([largest])])[1:],
+        torch.cat([error, torch.zeros(1, dtype=torch.float64) * full])[1:],
+        torch.arange(int(bands.starts[0]), bands.end),
+        share,
+    )

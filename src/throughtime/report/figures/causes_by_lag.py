@@ -1,0 +1,81 @@
+"""What shrank the gradient, from the last step back to the first: a waterfall in nats."""
+
+import numpy as np
+import plotly.graph_objects as go
+
+from throughtime.notation import CAUSE, LAG
+from throughtime.report.figures.drawing import CAUSES, OTHER_CAUSE, figure, text, translucent
+from throughtime.report.readings import Reading
+
+
+def causes_by_lag(reading: Reading, span: tuple[float, float], longest: float) -> go.Figure:
+    """The causes added up from lag 0 back, in nats: losses below zero, gains above, and their sum as a line.
+
+    Args:
+        reading: The recurrence.
+        span: Lowest and highest nats of all panels of the page.
+        longest: The largest lag of all panels.
+    """
+    drawn = figure(
+        height=330,
+        xaxis={"title": "steps back from the loss", "range": [0, longest]},
+        yaxis={"title": "change of ln |gradient|, in nats", "range": list(span)},
+        showlegend=False,
+    )
+    lags, totals = accumulated(reading)
+    for cause, total in totals.items():
+        colour, pattern = CAUSES.get(cause, OTHER_CAUSE)
+        for sign, part in (("losses", np.minimum(total, 0)), ("gains", np.maximum(total, 0))):
+            if not part.any():
+                continue
+            drawn.add_scatter(
+                x=lags,
+                y=part,
+                stackgroup=sign,
+                mode="lines",
+                line={"width": 1, "color": colour},
+                fillcolor=translucent(colour, 0.55),
+                fillpattern={"shape": pattern, "fgcolor": colour, "bgcolor": translucent(colour, 0.45), "size": 7},
+                hovertemplate=f"{text(cause)}: %{{y:.4g}} nats<br>over %{{x}} steps back<extra></extra>",
+            )
+    drawn.add_scatter(
+        x=lags,
+        y=sum(totals.values()),
+        mode="lines",
+        line={"width": 2.6, "color": "#1d2126"},
+        meta="ink",
+        hovertemplate="all causes: %{y:.4g} nats<br>over %{x} steps back<extra></extra>",
+    )
+    return drawn
+
+
+def accumulated(reading: Reading) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Steps back from the loss, from 0, and by cause the nats added up over them.
+
+    It ends where a cause is not finite: the gradient is exactly zero from there on, or nothing was measured.
+    """
+    nats = reading.causes["nats_by_lag"].transpose(CAUSE, LAG)
+    finite = np.isfinite(nats.values).all(axis=0)
+    end = len(finite) if finite.all() else int(np.argmin(finite))
+    # The causes at lag k lead from lag k to k + 1; on an uneven grid they stand for all lags up to the next.
+    lags = nats[LAG].values[:end]
+    widths = np.diff(lags, append=lags[-1:] + 1)
+    ends = np.cumsum(widths)
+    totals = {
+        str(cause): np.concatenate([[0.0], np.cumsum(values[:end] * widths)])
+        for cause, values in zip(nats[CAUSE].values, nats.values, strict=True)
+    }
+    return np.concatenate([[0], ends]), totals
+
+
+def whole_span(readings: list[Reading]) -> tuple[tuple[float, float], float]:
+    """The lowest and highest nats that the panels of all readings need, and the largest lag."""
+    lows, highs, longest = [0.0], [0.0], 1.0
+    for reading in readings:
+        lags, totals = accumulated(reading)
+        stacked = np.array(list(totals.values()))
+        lows.append(float(np.minimum(stacked, 0).sum(axis=0).min()))
+        highs.append(float(np.maximum(stacked, 0).sum(axis=0).max()))
+        longest = max(longest, float(lags[-1]))
+    room = 0.04 * (max(highs) - min(lows)) or 1.0
+    return (min(lows) - room, max(highs) + room), longest

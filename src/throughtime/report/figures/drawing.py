@@ -1,0 +1,71 @@
+"""What all pictures share: fonts, margins, and how one line is told from another with and without colour."""
+
+from html import escape
+from typing import Any
+
+import plotly.graph_objects as go
+
+from throughtime.notation import (
+    ACTIVATION_SLOPE,
+    CANDIDATE,
+    CARRY,
+    ENTERING,
+    KEEP_GATE,
+    OUTPUT_GATE,
+    WEIGHTS,
+    WRITE_GATE,
+)
+
+# A contrast of 3 or more against white and against the dark page; told apart by the colour-blind with the dashes.
+_LINES = ("#2f7fc1", "#d9730d", "#1f9e6f", "#b05fc4", "#c9414f", "#8a7a3f")
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+# Colour and hatching of a cause, the same in every picture.
+CAUSES = {
+    ACTIVATION_SLOPE: ("#b8950b", ""),
+    WEIGHTS: ("#1a98a8", "/"),
+    CARRY: ("#2f7fc1", ""),
+    KEEP_GATE: ("#d9730d", "/"),
+    CANDIDATE: ("#1f9e6f", "\\"),
+    WRITE_GATE: ("#b05fc4", "x"),
+    OUTPUT_GATE: ("#c9414f", "."),
+    ENTERING: ("#868c94", "-"),
+}
+OTHER_CAUSE = ("#8a7a3f", "|")
+
+# The light page's colours. The page puts its own in their place when it is dark.
+INK, GRID, ZERO = "#1d2126", "#e3e6ea", "#d5d9de"
+
+
+def line(index: int) -> dict[str, Any]:
+    """Colour and dashes of the line number `index`."""
+    return {"color": _LINES[index % len(_LINES)], "dash": _DASHES[index % len(_DASHES)], "width": 2.2}
+
+
+def translucent(colour: str, opacity: float = 0.16) -> str:
+    """A "#rrggbb" colour as a band's fill."""
+    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def text(words: str) -> str:
+    """A user's words as Plotly shows them literally; it would read tags in them."""
+    return escape(words, quote=False)
+
+
+def figure(height: int, **layout: Any) -> go.Figure:
+    """An empty figure in the house's looks, `height` pixels high."""
+    axis = {"gridcolor": GRID, "zerolinecolor": GRID, "linecolor": GRID, "automargin": True, "title_standoff": 8}
+    base = go.Layout(
+        template="none",
+        height=height,
+        margin={"l": 56, "r": 16, "t": 12, "b": 48},
+        font={"family": "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', sans-serif", "size": 13, "color": INK},
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        hovermode="closest",
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
+        xaxis=axis,
+        yaxis=axis,
+    )
+    return go.Figure(layout=base.update(layout))

@@ -1,0 +1,58 @@
+"""What the weights learn from: the part of dL/dW that comes from each lag, and from all lags up to it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from throughtime.notation import LAG
+from throughtime.report.figures.drawing import figure, line, text
+from throughtime.report.readings import NEARLY_ALL, Reading
+
+_BEYOND = 1.25  # how far past the longest reach the picture goes, as a factor
+
+
+def gradient_share(readings: Sequence[Reading]) -> go.Figure:
+    """The share of one lag above, its sum over lags below, with the reach as a diamond.
+
+    A share is a projection on the full gradient: it may be slightly negative, and all of them add up to 1.
+    """
+    longest = max(reading.window(NEARLY_ALL) for reading in readings)
+    last = min(longest * _BEYOND + 1, max(reading.steps for reading in readings))
+    drawn = figure(
+        height=480,
+        xaxis={"anchor": "y2", "title": "lag t − i, in steps", "range": [-0.02 * last, last]},
+        yaxis={"domain": [0.56, 1], "title": "from one lag", "tickformat": ".0%"},
+    )
+    drawn.update_layout(
+        yaxis2=drawn.layout.yaxis.to_plotly_json()
+        | {"domain": [0, 0.46], "title": {"text": "from all up to it"}, "rangemode": "tozero"}
+    )
+    for index, reading in enumerate(readings):
+        _add(drawn, reading, index)
+    return drawn
+
+
+def _add(drawn: go.Figure, reading: Reading, index: int) -> None:
+    share = reading.measures["gradient_share"]
+    lags, name = share[LAG].values, text(reading.label)
+    total = np.cumsum(share.values)
+    style = {"x": lags, "legendgroup": name, "line": line(index)}
+    hover = f"{name}<br>lag %{{x}}: %{{y:.2%}} of dL/dW<extra></extra>"
+    drawn.add_scatter(**style, y=share.values, name=name, mode="lines", hovertemplate=hover)
+    hover = f"{name}<br>lags 0 to %{{x}}: %{{y:.2%}} of dL/dW<extra></extra>"
+    drawn.add_scatter(**style, y=total, mode="lines", yaxis="y2", showlegend=False, hovertemplate=hover)
+    if not reading.has_gradient:
+        return
+    window = reading.window(NEARLY_ALL)
+    drawn.add_scatter(
+        # A window of K steps keeps the lags 0 to K - 1.
+        x=[window - 1],
+        y=[np.interp(window - 1, lags, total)],
+        yaxis="y2",
+        mode="markers",
+        legendgroup=name,
+        showlegend=False,
+        marker={"symbol": "diamond", "size": 11, "color": line(index)["color"], "line": {"width": 1.5, "color": "white"}},
+        hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
+    )

@@ -1,0 +1,73 @@
+"""Lag profiles: ln of the gradient's norm against the lag, all recurrences on one axis."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+import xarray as xr
+
+from throughtime.notation import BOUND, LAG, STATE
+from throughtime.report.figures.drawing import figure, line, text, translucent
+from throughtime.report.readings import NEARLY_ALL, Reading
+from throughtime.report.scale import FLOAT32_SMALLEST
+
+
+def lag_profile(readings: Sequence[Reading]) -> go.Figure:
+    """ln of the mean norm in nats, its interval as a band, and the reach as a diamond.
+
+    The state that is carried is drawn; the hidden state of an LSTM waits in the legend.
+    """
+    drawn = figure(
+        height=420,
+        xaxis={"title": "lag t − i, in steps", "rangemode": "tozero"},
+        yaxis={"title": "ln |gradient|, in nats"},
+    )
+    lowest = 0.0
+    for index, reading in enumerate(readings):
+        profiles = reading.measures[["lag_profile", "lag_profile_interval"]]
+        for state in profiles[STATE].values:
+            profile = profiles.sel({STATE: state})
+            is_carried = str(state) == reading.carried
+            name = text(reading.label) + ("" if profiles.sizes[STATE] == 1 else f", {state}")
+            lowest = min(lowest, *_finite(profile["lag_profile"]), lowest) if is_carried else lowest
+            _add(drawn, reading, profile, index, name, is_carried)
+    if lowest < FLOAT32_SMALLEST:
+        drawn.add_hline(
+            FLOAT32_SMALLEST,
+            line={"width": 1, "dash": "dot", "color": "#868c94"},
+            annotation_text="below here float32 training sees nothing",
+            annotation_position="bottom left",
+        )
+    return drawn
+
+
+def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, index: int, name: str, is_carried: bool) -> None:
+    style = line(index) if is_carried else line(index) | {"width": 1}
+    shown = {"legendgroup": name, "visible": True if is_carried else "legendonly"}
+    lags, nats = profile[LAG].values, profile["lag_profile"].values
+    interval = profile["lag_profile_interval"]
+    low, high = (interval.sel({BOUND: bound}).values for bound in ("low", "high"))
+    known = np.isfinite(low) & np.isfinite(high)
+    if known.any():
+        outline = {"x": [*lags[known], *lags[known][::-1]], "y": [*high[known], *low[known][::-1]]}
+        fill = {"fill": "toself", "fillcolor": translucent(style["color"]), "line": {"width": 0}}
+        drawn.add_scatter(**outline, **fill, **shown, mode="lines", hoverinfo="skip", showlegend=False)
+    hover = f"{name}<br>lag %{{x}}: %{{y:.4g}} nats<extra></extra>"
+    visible = np.where(np.isfinite(nats), nats, np.nan)
+    drawn.add_scatter(x=lags, y=visible, **shown, name=name, mode="lines", line=style, hovertemplate=hover)
+    window = reading.window(NEARLY_ALL)
+    at = np.interp(window, lags, nats) if is_carried and reading.has_gradient else np.nan
+    if np.isfinite(at):
+        drawn.add_scatter(
+            x=[window],
+            y=[at],
+            **shown,
+            mode="markers",
+            marker={"symbol": "diamond", "size": 11, "color": style["color"], "line": {"width": 1.5, "color": "white"}},
+            showlegend=False,
+            hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
+        )
+
+
+def _finite(profile: xr.DataArray) -> list[float]:
+    return profile.values[np.isfinite(profile.values)].tolist()

@@ -1,0 +1,59 @@
+"""What shrinks the gradient on average: nats per step, by cause."""
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from throughtime.notation import CAUSE
+from throughtime.report.figures.causes_by_lag import accumulated
+from throughtime.report.figures.drawing import CAUSES, OTHER_CAUSE, figure, text
+from throughtime.report.readings import Reading
+
+
+def mean_causes(readings: Sequence[Reading]) -> go.Figure:
+    """One bar per recurrence, the causes side by side along it: losses to the left of zero, gains to the right."""
+    labels = [text(reading.label) for reading in readings]
+    drawn = figure(
+        height=80 + 40 * len(readings),
+        barmode="relative",
+        bargap=0.35,
+        xaxis={"title": "nats per step"},
+        yaxis={"autorange": "reversed", "showgrid": False},
+        showlegend=False,
+    )
+    means = [_means(reading) for reading in readings]
+    for cause, (colour, pattern) in causes_drawn(readings).items():
+        values = [mean.get(cause) for mean in means]
+        drawn.add_bar(
+            x=values,
+            y=labels,
+            orientation="h",
+            name=text(cause),
+            marker={
+                "color": colour,
+                "pattern": {"shape": pattern, "fillmode": "overlay", "size": 7, "fgopacity": 0.35},
+            },
+            hovertemplate=f"%{{y}}<br>{text(cause)}: %{{x:.4g}} nats per step<extra></extra>",
+        )
+    drawn.add_scatter(
+        x=[sum(mean.values()) for mean in means],
+        y=labels,
+        mode="markers",
+        meta="ink",
+        marker={"symbol": "diamond", "size": 10, "color": "white", "line": {"width": 2, "color": "#1d2126"}},
+        hovertemplate="%{y}<br>all causes: %{x:.4g} nats per step<extra></extra>",
+    )
+    return drawn
+
+
+def causes_drawn(readings: Sequence[Reading]) -> dict[str, tuple[str, str]]:
+    """Colour and hatching of every cause that some recurrence has, in the order of the picture."""
+    found = {str(cause) for reading in readings for cause in reading.causes[CAUSE].values}
+    return {cause: looks for cause, looks in CAUSES.items() if cause in found} | {
+        cause: OTHER_CAUSE for cause in sorted(found.difference(CAUSES))
+    }
+
+
+def _means(reading: Reading) -> dict[str, float]:
+    lags, totals = accumulated(reading)
+    return {cause: float(total[-1] / lags[-1]) if lags[-1] else 0.0 for cause, total in totals.items()}

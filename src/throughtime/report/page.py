@@ -1,0 +1,147 @@
+"""The HTML report: one file that fetches nothing."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import jinja2
+import numpy as np
+import plotly.graph_objects as go
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
+from throughtime.report.figures import causes_by_lag, causes_drawn, gradient_map, gradient_share, lag_profile, mean_causes
+from throughtime.report.figures.causes_by_lag import whole_span
+from throughtime.report.figures.gradient_map import LARGEST_SIDE
+from throughtime.report.files import written_whole
+from throughtime.report.readings import MOST, NEARLY_ALL, Examined, Reading, number, readings
+from throughtime.report.scale import COLOURS, FLOAT32_LARGEST, FLOAT32_SMALLEST, Scale, shared_scale
+from throughtime.report.strip import sample_maps, strips
+from throughtime.report.terminal import SIGNS
+from throughtime.report.typeset import mathml
+
+# What the report shows is one sum; these are its words in signs.
+SUM_OF_TERMS = (
+    r"\frac{d l_t}{d W} = \sum_{i \le t} \delta(t,i) \, \frac{\partial s_i}{\partial W}"
+    r", \qquad \delta(t,i) = \frac{d l_t}{d s_i}"
+)
+PRODUCT = r"\delta(t,i) = \frac{d l_t}{d s_t} \, J_t \, J_{t-1} \cdots J_{i+1}, \qquad J_k = \frac{d s_k}{d s_{k-1}}"
+
+
+def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str:
+    """The report as HTML.
+
+    Args:
+        examinations: By name of the network; "" for the only one.
+        notebook: A fragment to put into a page, in a frame of its own, in place of a whole page.
+    """
+    all_readings = readings(examinations)
+    maps = [reading.measures["gradient_map"].values for reading in all_readings]
+    scale = shared_scale([*maps, *(nats for reading in all_readings for _, nats in sample_maps(reading))])
+    page = _templates().get_template("report.html.j2").render(
+        headline=headline(all_readings),
+        readings=all_readings,
+        longest=max(reading.steps for reading in all_readings),
+        notes=[(network, note) for network, exam in examinations.items() for note in exam.notes],
+        scale=scale,
+        map_panels=_map_panels(all_readings, scale),
+        profiles=_embedded(lag_profile(all_readings)),
+        shares=_embedded(gradient_share(all_readings)),
+        means=_embedded(mean_causes(all_readings)),
+        causes=causes_drawn(all_readings),
+        cause_panels=_cause_panels(all_readings),
+        strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
+        downsampled=any(max(values.shape[1:]) > LARGEST_SIDE for values in maps),
+        not_computed=any(np.isnan(values).any() for values in maps),
+        formulas={"sum": mathml(SUM_OF_TERMS), "product": mathml(PRODUCT)},
+    )
+    return _templates().get_template("notebook.html.j2").render(page=page) if notebook else page
+
+
+def write_html(examinations: Mapping[str, Examined], path: str | os.PathLike[str]) -> None:
+    """Write the report, whole or not at all.
+
+    Raises:
+        OSError: `path` cannot be written.
+    """
+    page = to_html(examinations)
+    with written_whole(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def headline(all_readings: Sequence[Reading]) -> str:
+    """The answer in one sentence."""
+    furthest = max(all_readings, key=lambda reading: (reading.has_gradient, reading.window(NEARLY_ALL)))
+    nearest = min(all_readings, key=lambda reading: (reading.has_gradient, reading.window(NEARLY_ALL)))
+    if len(all_readings) == 1:
+        return f"{furthest.network or 'This network'} {furthest.learns}."
+    if furthest.learns == nearest.learns:
+        return f"Each of them {furthest.learns}."
+    shorter = nearest.learns.replace("learns from", "from")
+    if nearest.steps == furthest.steps:
+        shorter = shorter.replace(f" of {nearest.steps} steps", "")
+    return f"{furthest.label} {furthest.learns}, {nearest.label} {shorter}."
+
+
+def embedded(document: str) -> Markup:
+    """JSON that is safe inside a script element: nothing in it can end the element or open a comment."""
+    for character in "<>&\u2028\u2029":
+        document = document.replace(character, f"\\u{ord(character):04x}")
+    return Markup(document)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("throughtime.report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "equations": _equations}
+    environment.globals |= {
+        "plotly_js": lambda: Markup(get_plotlyjs()),
+        "source": _source,
+        "signs": SIGNS,
+        "colours": COLOURS,
+        "most": MOST,
+        "nearly_all": NEARLY_ALL,
+        "float32_smallest": FLOAT32_SMALLEST,
+        "float32_largest": FLOAT32_LARGEST,
+        "largest_side": LARGEST_SIDE,
+    }
+    return environment
+
+
+def _source(name: str) -> Markup:
+    """A style sheet or script of ours, as it is."""
+    return Markup((files("throughtime.report") / "templates" / name).read_text(encoding="utf-8"))
+
+
+def _embedded(figure: go.Figure) -> Markup:
+    return embedded(figure.to_json())
+
+
+def _map_panels(all_readings: Sequence[Reading], scale: Scale) -> list[dict[str, Any]]:
+    panels = []
+    for reading in all_readings:
+        measured, steps = (reading.measures.sizes[axis] for axis in (LOSS_STEP, STATE_STEP))
+        for state in map(str, reading.measures[STATE].values):
+            figure = _embedded(gradient_map(reading, state, scale))
+            panels.append({"reading": reading, "state": state, "figure": figure, "rows": measured, "columns": steps})
+    return panels
+
+
+def _cause_panels(all_readings: Sequence[Reading]) -> list[tuple[Reading, Markup]]:
+    span, longest = whole_span(list(all_readings))
+    return [(reading, _embedded(causes_by_lag(reading, span, longest))) for reading in all_readings]
+
+
+def _equations(reading: Reading) -> list[Markup]:
+    lines = np.atleast_1d(reading.measures.attrs.get("equations", [])).tolist()
+    return [mathml(line) for text in lines for line in str(text).splitlines() if line.strip()]

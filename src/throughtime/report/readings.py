@@ -1,0 +1,204 @@
+"""What a verdict is made of: the numbers of one recurrence, selected from an examination, and the words for them."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import xarray as xr
+
+from throughtime.notation import STATE, WINDOW
+
+# The part of the gradient, in norm, that the two reaches printed everywhere keep.
+MOST, NEARLY_ALL = 0.9, 0.99
+
+WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+
+
+@runtime_checkable
+class Examined(Protocol):
+    """What the report reads of an examination."""
+
+    findings: list[Any]
+    tokens: tuple[str, ...] | None
+    notes: tuple[str, ...]
+
+    @property
+    def recurrences(self) -> list[str]:
+        """The names of the recurrences."""
+
+    def __getitem__(self, recurrence: str) -> xr.Dataset: ...
+
+    def weight_terms(self, recurrence: str, weight: str) -> xr.Dataset:
+        """The split of dL/dW over loss steps and state steps."""
+
+    def causes(self, recurrence: str) -> xr.Dataset:
+        """What changed the norm of the adjoint."""
+
+    def reach(self, fraction: float = 0.99) -> dict[str, int]:
+        """By recurrence, the BPTT window that suffices."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The numbers of one recurrence of one network.
+
+    Args:
+        network: The name of the network; "" for the only one.
+        recurrence: The name of the recurrence in it.
+        label: What tells this recurrence from all others in a picture.
+        reaches: In steps, by the part of the gradient that is kept.
+        findings: The verdicts on it, the most severe first.
+        measures: Its Dataset.
+        causes: Its causes.
+        relative_errors: By weight, all weight terms summed, against `.grad`.
+    """
+
+    network: str
+    recurrence: str
+    label: str
+    reaches: Mapping[float, int]
+    findings: tuple[Any, ...]
+    measures: xr.Dataset
+    causes: xr.Dataset
+    relative_errors: Mapping[str, float]
+
+    @property
+    def steps(self) -> int:
+        """T, the length of the sequence."""
+        return int(self.measures.attrs["steps"])
+
+    @property
+    def carried(self) -> str:
+        """The name of the state that is carried from step to step."""
+        return str(self.measures.attrs["carried"])
+
+    @property
+    def backwards_in_time(self) -> bool:
+        """Whether the recurrence reads the sequence forward, so that what it learns from lies in the past."""
+        return self.measures.attrs.get("direction", "forward") == "forward"
+
+    @property
+    def described(self) -> str:
+        """The cell and its size."""
+        attrs = self.measures.attrs
+        direction = "" if self.backwards_in_time else ", reverse"
+        return f"{attrs['cell']}, {attrs['hidden_size']} units{direction}"
+
+    @property
+    def verdict(self) -> str:
+        """The most severe verdict."""
+        return self.findings[0].verdict if self.findings else "not judged"
+
+    @property
+    def severity(self) -> int:
+        """Its severity, 0 to 3."""
+        return int(self.findings[0].severity) if self.findings else 0
+
+    @property
+    def has_gradient(self) -> bool:
+        """Whether any gradient arrived at the weights, so that a reach means something."""
+        return bool(np.isfinite(self.measures["truncation_error"]).any())
+
+    def window(self, fraction: float) -> int:
+        """The reach in steps, no more than there are."""
+        return min(self.reaches[fraction], self.steps)
+
+    def is_within(self, fraction: float) -> bool:
+        """Whether the gradient truncated to the reach is as close as asked; if not, the reach is at least that."""
+        error = self.measures["truncation_error"].sel({WINDOW: self.reaches[fraction]})
+        return bool(error <= 1 - fraction)
+
+    @property
+    def rate(self) -> tuple[float, float, float]:
+        """The decay rate of the carried state, in nats per step, and the ends of its interval."""
+        state = {STATE: self.carried}
+        low, high = self.measures["decay_rate_interval"].sel(state).values
+        return float(self.measures["decay_rate"].sel(state)), float(low), float(high)
+
+    @property
+    def relative_error(self) -> float:
+        """The largest relative error of the weight terms, summed, against `.grad`; NaN where none was taken."""
+        known = [error for error in self.relative_errors.values() if not math.isnan(error)]
+        return max(known, default=math.nan)
+
+    @property
+    def learns(self) -> str:
+        """How far back it learns, as a predicate: "learns from the last 41 of 100 steps"."""
+        if not self.has_gradient:
+            return "gets no gradient at all"
+        window, side = self.window(NEARLY_ALL), "last" if self.backwards_in_time else "next"
+        least = "" if self.is_within(NEARLY_ALL) else "at least "
+        if window >= self.steps:
+            return f"learns from all {self.steps} steps"
+        if window <= 1:
+            return f"learns from {least}one step of {self.steps}"
+        return f"learns from {least}the {side} {window} of {self.steps} steps"
+
+    @property
+    def decays(self) -> str:
+        """What becomes of the gradient on the way, as a sentence with its subject; "" where it is not known."""
+        rate, low, high = self.rate
+        if math.isnan(rate):
+            return ""
+        if math.isinf(rate):
+            return "Its gradient is exactly zero one step away." if rate < 0 else "Its gradient overflows at once."
+        change = "keeps its size" if rate == 0 else f"{'halves' if rate < 0 else 'doubles'} every {_period(rate)}"
+        interval = "" if math.isnan(low) or math.isnan(high) else f"; {number(low)} to {number(high)}"
+        return f"Its gradient {change} ({number(rate)} nats per step{interval})."
+
+    @property
+    def checked(self) -> str:
+        """The self-check, in words."""
+        if math.isnan(self.relative_error):
+            return "self-check: not taken"
+        return f"self-check: the weight terms add up to .grad within {self.relative_error:.0e}, relative"
+
+
+def readings(examinations: Mapping[str, Examined]) -> list[Reading]:
+    """One reading per network and recurrence, in the order given."""
+    return [
+        _reading(network, exam, recurrence) for network, exam in examinations.items() for recurrence in exam.recurrences
+    ]
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number to some significant digits, with a typographic minus."""
+    text = f"{abs(value):#.{digits}g}".removesuffix(".")
+    return f"−{text}" if value < 0 else text
+
+
+def _reading(network: str, exam: Examined, recurrence: str) -> Reading:
+    alone = network and len(exam.recurrences) == 1
+    return Reading(
+        network=network,
+        recurrence=recurrence,
+        label=network if alone else " · ".join(filter(None, (network, recurrence))),
+        reaches={fraction: exam.reach(fraction)[recurrence] for fraction in (MOST, NEARLY_ALL)},
+        findings=tuple(
+            sorted(
+                (finding for finding in exam.findings if finding.recurrence in (recurrence, "")),
+                key=lambda finding: -finding.severity,
+            )
+        ),
+        measures=exam[recurrence],
+        causes=exam.causes(recurrence),
+        relative_errors=dict(_relative_errors(exam, recurrence)),
+    )
+
+
+def _relative_errors(exam: Examined, recurrence: str) -> list[tuple[str, float]]:
+    errors = []
+    for weight in WEIGHT_NAMES:
+        try:
+            terms = exam.weight_terms(recurrence, weight)
+        except KeyError:  # a layer without biases
+            continue
+        errors.append((weight, float(terms.attrs.get("relative_error", math.nan))))
+    return errors
+
+
+def _period(rate: float) -> str:
+    steps = math.log(2) / abs(rate)
+    return "step" if f"{steps:.2g}" == "1" else f"{number(steps)} steps" if steps < 100 else f"{steps:.0f} steps"

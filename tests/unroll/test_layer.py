@@ -1,0 +1,148 @@
+"""The layer as a module: any cell, gradients, printing, copying, and what it says to bad input."""
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from throughtime import cells, unroll
+from throughtime.cells import ALL_CELLS, Cell, Update, sigmoid, tanh
+
+
+class MGU(Cell):
+    """The minimal gated unit (Zhou et al. 2016)."""
+
+    gates = ("f", "n")
+
+    def step(self, x: Any, u: Any, h: Any) -> Update:
+        f = sigmoid(x.f + u.f)
+        return Update(keep=1 - f, write=f, candidate=tanh(x.n + f * u.n))
+
+
+def layer(cell: Any = MGU, *arguments: Any, **keywords: Any) -> unroll.Recurrent:
+    return unroll.Recurrent(cell, *(arguments or (3, 4)), **keywords)
+
+
+@pytest.mark.parametrize("cell", [*ALL_CELLS, MGU()], ids=repr)
+def test_gradcheck(cell: Cell) -> None:
+    torch.manual_seed(0)
+    module = layer(cell, 2, 3, num_layers=2, bidirectional=True, dtype=torch.float64)
+    input = torch.randn(3, 1, 2, dtype=torch.float64, requires_grad=True)
+    states = tuple(torch.randn(4, 1, 3, dtype=torch.float64, requires_grad=True) for _ in cell.states)
+    names, weights = zip(*module.named_parameters(), strict=True)
+
+    def outputs(input: Any, *rest: Any) -> Any:
+        states, weights = rest[: len(cell.states)], rest[len(cell.states) :]
+        hx = states if len(states) > 1 else states[0]
+        return torch.func.functional_call(module, dict(zip(names, weights, strict=True)), (input, hx))[0]
+
+    assert torch.autograd.gradcheck(outputs, (input, *states, *weights))
+
+
+def test_a_cell_of_ones_own_trains() -> None:
+    torch.manual_seed(0)
+    module, input = layer(MGU, 1, 8, num_layers=2, bidirectional=True), torch.randn(6, 32, 1)
+    readout = nn.Linear(16, 1)
+    optimiser = torch.optim.Adam([*module.parameters(), *readout.parameters()], lr=0.02)
+    losses = []
+    for _ in range(60):
+        loss = (readout(module(input)[0]) - input.cumsum(0)).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.3 * losses[0]
+
+
+@pytest.mark.parametrize("cell", [cells.GRU, cells.GRU(), cells.RNN("relu"), MGU])
+def test_a_cell_or_its_class(cell: Any) -> None:
+    assert layer(cell).cell == (cell() if isinstance(cell, type) else cell)
+
+
+def test_initial_weights_are_within_torchs_bound() -> None:
+    weights = torch.cat([parameter.flatten() for parameter in layer(MGU, 50, 16).parameters()])
+    assert 0.24 < weights.abs().max() <= 0.25
+
+
+def test_reverse_direction_is_the_layer_on_the_flipped_sequence() -> None:
+    both = layer(bidirectional=True)
+    backward = layer()
+    backward.load_state_dict({name: getattr(both, f"{name}_reverse") for name in backward.state_dict()})
+    input = torch.randn(5, 2, 3)
+    output, final = both(input)
+    expected, expected_final = backward(input.flip(0))
+    torch.testing.assert_close(output[..., 4:], expected.flip(0))
+    torch.testing.assert_close(final[1:], expected_final)
+
+
+def test_repr_shows_what_differs_from_the_defaults() -> None:
+    assert repr(layer(cells.GRU)) == "Recurrent(GRU(), 3, 4)"
+    assert repr(unroll.RNN(3, 4, 2, "relu", batch_first=True)) == (
+        "RNN(RNN(nonlinearity='relu'), 3, 4, num_layers=2, batch_first=True)"
+    )
+    assert repr(unroll.LSTM(3, 4, bias=False, dropout=0.1, bidirectional=True)) == (
+        "LSTM(LSTM(), 3, 4, bias=False, dropout=0.1, bidirectional=True)"
+    )
+
+
+@pytest.mark.parametrize("kind", [unroll.RNN, unroll.Gated, unroll.GRU, unroll.LSTM])
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
+def test_copies_are_equal_and_apart(kind: Any, copied: Any) -> None:
+    module, input = kind(3, 4, 2), torch.randn(5, 2, 3)
+    twin = copied(module)
+    assert torch.equal(twin(input)[0], module(input)[0])
+    nn.init.zeros_(twin.weight_hh_l1)
+    assert not torch.equal(twin(input)[0], module(input)[0])
+
+
+def test_device_and_dtype() -> None:
+    module = unroll.GRU(3, 4, dtype=torch.bfloat16, device="meta")
+    assert {(p.dtype, p.device.type) for p in module.parameters()} == {(torch.bfloat16, "meta")}
+    assert unroll.GRU(3, 4).to(torch.float64)(torch.randn(2, 1, 3, dtype=torch.float64))[0].dtype == torch.float64
+
+
+def test_a_cell_that_is_none() -> None:
+    # Under the tests the type checker speaks first, in its own words.
+    with pytest.raises(TypeError, match="cell"):
+        layer(str)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"hidden_size": 0}, "hidden_size: expected at least 1, found 0"),
+        ({"input_size": -1}, "input_size: expected at least 1, found -1"),
+        ({"num_layers": 0}, "num_layers: expected at least 1, found 0"),
+        ({"dropout": 1.5}, "dropout: expected a probability between 0 and 1, found 1.5"),
+    ],
+)
+def test_impossible_arguments(keywords: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        unroll.GRU(**({"input_size": 3, "hidden_size": 4} | keywords))
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ((5, 2, 4), r"input: expected \(time, batch, 3\) or \(time, 3\), found \(5, 2, 4\)"),
+        ((5,), r"input: expected .*, found \(5,\)"),
+        ((1, 5, 2, 3), r"input: expected .*, found \(1, 5, 2, 3\)"),
+        ((0, 2, 3), r"input: expected at least one step and one sample, found shape \(0, 2, 3\)"),
+        ((5, 0, 3), r"input: expected at least one step and one sample"),
+        ((0, 3), r"input: expected at least one step and one sample"),
+    ],
+)
+def test_input_of_the_wrong_shape(shape: tuple[int, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        layer()(torch.zeros(shape))
+
+
+def test_initial_state_of_the_wrong_shape() -> None:
+    input = torch.zeros(5, 2, 3)
+    with pytest.raises(ValueError, match=r"hx: expected shape \(1, 2, 4\), found \(2, 4\)"):
+        layer()(input, torch.zeros(2, 4))
+    with pytest.raises(ValueError, match=r"hx: expected 2 state\(s\) \('h', 'c'\), found 1"):
+        unroll.LSTM(3, 4)(input, torch.zeros(1, 2, 4))
