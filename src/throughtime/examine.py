@@ -143,7 +143,7 @@ class _Examining:
         self._max_lag, self._memory = max_lag, memory
         self._network = Network(captured.recurrences, losses)
         self._recurrences = captured.recurrences
-        self._films = [self._film(recurrence) for recurrence in captured.recurrences]
+        self._films = [self._film(index) for index in range(len(captured.recurrences))]
         self._recorders = [
             Recorder(recurrence, film, pullback, self._bands(recurrence, film), seed)
             for recurrence, film, pullback in zip(
@@ -215,7 +215,8 @@ class _Examining:
                 errors[index][name] = difference / size if size else difference
         return errors
 
-    def _film(self, recurrence: Recurrence) -> Film:
+    def _film(self, index: int) -> Film:
+        recurrence = self._recurrences[index]
         labels = self._sources + 1 if self._losses > 1 else torch.tensor([recurrence.steps])
         positions = torch.full_like(labels, recurrence.steps)
         if self._losses == recurrence.steps:
@@ -228,6 +229,7 @@ class _Examining:
             positions,
             recurrence.reverse,
             self._max_lag,
+            self._network.causal(index),
         )
 
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:

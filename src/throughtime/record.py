@@ -54,8 +54,13 @@ class Recorder:
             terms: What `weight_terms` returned.
             relative_error: By weight name, all terms summed against `.grad`.
         """
-        labelled = {name: self._labelled_terms(term, relative_error[name]) for name, term in terms.items()}
-        return Record(self._measures(terms), labelled, self._labelled_causes())
+        measures = self._measures(terms)
+        lags = measures[LAG].values
+        labelled = {
+            name: self._labelled_terms(term, relative_error[name]).sel({LAG: slice(lags[0], lags[-1])})
+            for name, term in terms.items()
+        }
+        return Record(measures, labelled, self._labelled_causes())
 
     @property
     def _map_axes(self) -> dict[str, np.ndarray]:
@@ -69,7 +74,9 @@ class Recorder:
         profile = self._profile.result(self._seed)
         cut = truncation(terms, self._bands)
         share = torch.zeros(len(profile.lags), dtype=torch.float64)
-        share[cut.lags - profile.lags[0]] = cut.share
+        # Of the lags below 0, the profile has only those at which anything arrived.
+        arrived = cut.lags >= profile.lags[0]
+        share[cut.lags[arrived] - profile.lags[0]] = cut.share[arrived]
         states, maps = list(self._film.states), (STATE, LOSS_STEP, STATE_STEP)
         nats = {"units": "nats"}
         rate = {"units": "nats per step"}

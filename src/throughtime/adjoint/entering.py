@@ -1,14 +1,14 @@
 """What enters the adjoint of a recurrence directly: from the loss, or from a recurrence above."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 
-class Entering(Protocol):
+class Entering(ABC):
     """Direct contributions to the adjoint of one state, by step in reading order.
 
     Attributes:
@@ -20,24 +20,26 @@ class Entering(Protocol):
     first: Int[Tensor, " source"]
     state: str
 
+    @abstractmethod
     def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
         """Which rows of `sources` are entered, with what (row, batch, hidden), and the log scales (row, batch)."""
-        ...
 
 
 @dataclass(frozen=True)
-class AtOneStep:
+class AtOneStep(Entering):
     """Every source enters at a single step: a readout without memory, l_t = f(h_t).
 
     Args:
         direct: The direct derivatives, one per source.
-        first: The step at which each enters.
+        first: The step at which each enters; -1 for one that does not.
         state: The state that is entered.
+        log_scale: The scales of the rows, in nats; 0 by default.
     """
 
     direct: Float[Tensor, "source batch hidden"]
     first: Int[Tensor, " source"]
     state: str = "h"
+    log_scale: Float[Tensor, "source batch"] | None = None
 
     def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
         """Those of the sources that enter at this step."""
@@ -45,10 +47,12 @@ class AtOneStep:
         if not len(rows):
             return None
         values = self.direct[sources[rows]]
+        if self.log_scale is not None:
+            return rows, values, self.log_scale[sources[rows]]
         return rows, values, torch.zeros(values.shape[:2], dtype=torch.float64, device=values.device)
 
 
-class AtEveryStep:
+class AtEveryStep(Entering):
     """Sources may enter at any step 1..T: from an attention, a convolution, a recurrence above.
 
     Args:

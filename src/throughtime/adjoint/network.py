@@ -55,6 +55,22 @@ class Network:
             self.reached(above) for above in range(index + 1, len(self.recurrences)) if self._feeds(index, above)
         )
 
+    def causal(self, index: int) -> bool:
+        """Whether it is certain that no loss reaches a state later than its own step.
+
+        So it is where every segment above keeps to its step and everything above reads in the same direction.
+        """
+        to_losses = self._to_losses[index]
+        if to_losses.connected and not (to_losses.local or to_losses.single):
+            return False
+        above = [other for other in range(index + 1, len(self.recurrences)) if self._feeds(index, other)]
+        return all(
+            self.causal(other)
+            and self.recurrences[other].reverse == self.recurrences[index].reverse
+            and all(self._between[key].local for key in self._keys(index, other))
+            for other in above
+        )
+
     def entering(self, index: int, sources: Int[Tensor, " source"], above: Sequence[InputAdjoint]) -> list[Entering]:
         """What enters a recurrence directly.
 
@@ -94,9 +110,13 @@ class Network:
             if collector is not None:
                 above += collector.result()
 
-    def _feeds(self, below: int, above: int) -> bool:
+    def _keys(self, below: int, above: int) -> list[tuple[int, int]]:
         recurrence = self.recurrences[above]
-        return any((below, id(end)) in self._between for end in (recurrence.inputs, *recurrence.initial.values()))
+        keys = [(below, id(end)) for end in (recurrence.inputs, *recurrence.initial.values())]
+        return [key for key in keys if key in self._between]
+
+    def _feeds(self, below: int, above: int) -> bool:
+        return bool(self._keys(below, above))
 
 
 def _collected(frames: Iterator[Frame], collector: ToInputs | None) -> Iterator[Frame]:

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -52,10 +53,37 @@ class Segment:
         """Whether anything of the recurrence reaches the end."""
         return bool(self._reached)
 
+    @property
+    def single(self) -> bool:
+        """Whether the end is one loss of the whole sequence."""
+        return self._end.shape == (1,) and self._recurrence.steps > 1
+
+    @cached_property
+    def local(self) -> bool:
+        """Whether position k of the end depends on position k of the states only.
+
+        Positions are steps for the losses, and pairs of step and sample for a tensor above. For every bit of the
+        number of a position, the gradient of all positions that have the bit, with random weights, must be exactly
+        zero at all positions that have not, and the other way round: two positions that differ, differ in a bit.
+        """
+        hidden, axes = self._recurrence.hidden, min(self._end.dim(), 2)
+        if self._end is hidden:
+            return True
+        shape = self._end.shape[:axes]
+        if self._reached != ["h"] or shape != hidden.shape[:axes]:
+            return False
+        number = torch.arange(shape.numel(), device=hidden.device).reshape(shape)
+        bits = max(shape.numel() - 1, 1).bit_length()
+        has_bit = torch.stack([(number >> bit) % 2 == value for bit in range(bits) for value in (0, 1)])
+        generator = torch.Generator().manual_seed(0)
+        weights = torch.rand(self._end.shape, generator=generator).to(self._end) + 0.5
+        gradient = self._pulled(weights * _columns(has_bit, self._end.dim() + 1))["h"]
+        return bool(((gradient == 0) | _columns(has_bit, gradient.dim())).all())
+
     def from_losses(self, sources: Int[Tensor, " source"]) -> list[Entering]:
         """What enters directly from the losses: dl_t/dy_t * dy_t/dh_t of every source t, and the like."""
         recurrence, ones = self._recurrence, torch.ones_like(self._end)
-        if self._reached == ["h"] and self._end.shape == (recurrence.steps,) and self._is_local():
+        if self.local and not self.single:
             direct = torch.autograd.grad(self._end, recurrence.hidden, ones, retain_graph=True)[0][sources]
             position = recurrence.steps - sources if recurrence.reverse else sources + 1
             return [AtOneStep(direct, torch.where((direct == 0).flatten(1).all(1), -1, position))]
@@ -66,26 +94,26 @@ class Segment:
         """What enters from the adjoint of the tensor at the end."""
         if self._end is self._recurrence.hidden:
             return self._entering({"h": adjoint.values}, adjoint.log_scale)
-        if self._reached == ["h"] and self._end.shape[:2] == self._recurrence.hidden.shape[:2] and self._is_local():
+        if self.local:
             return self._entering(self._pulled(adjoint.values), adjoint.log_scale)
         # Steps or samples are mixed, so they need a common scale, and what is smaller than the largest by more than
         # the range of the dtype is lost against it.
         flat = adjoint.log_scale.flatten(1)
         largest = flat.max(dim=1).values
-        factor = (adjoint.log_scale - _finite(largest).reshape(-1, *[1] * (adjoint.log_scale.dim() - 1))).exp()
+        factor = (adjoint.log_scale - _columns(_finite(largest), adjoint.log_scale.dim())).exp()
         return self._entering(self._pulled(adjoint.values * factor.to(adjoint.values.dtype).unsqueeze(-1)), largest)
 
     def _entering(self, pulled: dict[str, Tensor], log_scale: Tensor) -> list[Entering]:
         entering: list[Entering] = []
         for state, values in pulled.items():
-            scale = log_scale.reshape(*log_scale.shape, *[1] * (values.dim() - 1 - log_scale.dim()))
-            scale = scale.expand(values.shape[:-1])
+            scale = _columns(log_scale, values.dim() - 1).expand(values.shape[:-1])
             if state == "h":
                 read = self._recurrence.reading_order
                 entering.append(AtEveryStep(read(values, 1), read(scale, 1)))
             else:
-                last = AtEveryStep(values.unsqueeze(1), scale.unsqueeze(1), state)
-                entering.append(_AtTheEnd(last, self._recurrence.steps))
+                reached = (values != 0).flatten(1).any(dim=1)
+                first = torch.where(reached, self._recurrence.steps, -1)
+                entering.append(AtOneStep(values, first, state, scale))
         return entering
 
     def _pulled(self, gradients: Tensor) -> dict[str, Tensor]:
@@ -93,47 +121,6 @@ class Segment:
         leaves = [self._leaves[state] for state in self._reached]
         chunks = [batched_vjp(self._end, leaves, part) for part in gradients.split(SOURCES_AT_ONCE)]
         return dict(zip(self._reached, map(torch.cat, zip(*chunks, strict=True)), strict=True))
-
-    def _is_local(self) -> bool:
-        """Whether position k of the end depends on position k of the states only.
-
-        Positions are steps for the losses, and pairs of step and sample for a tensor above. For every bit of the
-        number of a position, the gradient of all positions that have the bit, with random weights, must be exactly
-        zero at all positions that have not, and the other way round: two positions that differ, differ in a bit.
-        """
-        if not hasattr(self, "_local"):
-            axes = min(self._end.dim(), 2)
-            shape = self._end.shape[:axes]
-            number = torch.arange(shape.numel(), device=self._end.device).reshape(shape)
-            bits = max(shape.numel() - 1, 1).bit_length()
-            has_bit = torch.stack([(number >> bit) % 2 == value for bit in range(bits) for value in (0, 1)])
-            generator = torch.Generator().manual_seed(0)
-            weights = torch.rand(self._end.shape, generator=generator).to(self._end) + 0.5
-            masks = has_bit.reshape(*has_bit.shape, *[1] * (self._end.dim() - axes))
-            gradient = self._pulled(weights * masks)["h"]
-            outside = ~has_bit.reshape(*has_bit.shape, *[1] * (gradient.dim() - has_bit.dim()))
-            self._local = bool(((gradient == 0) | ~outside).all())
-        return self._local
-
-
-@dataclass(frozen=True)
-class _AtTheEnd:
-    """What enters the last state of a recurrence only."""
-
-    last: AtEveryStep
-    steps: int
-
-    @property
-    def state(self) -> str:
-        return self.last.state
-
-    @property
-    def first(self) -> Tensor:
-        return torch.where(self.last.first > 0, self.steps, -1)
-
-    def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
-        return self.last.at(1, sources) if step == self.steps else None
-
 
 def batched_vjp(
     end: Tensor, starts: Sequence[Tensor], gradients: Float[Tensor, "source *end"]
@@ -150,6 +137,11 @@ def batched_vjp(
         except RuntimeError:
             single = [torch.autograd.grad(end, starts, gradient, retain_graph=True) for gradient in gradients]
             return tuple(map(torch.stack, zip(*single, strict=True)))
+
+
+def _columns(tensor: Tensor, axes: int) -> Tensor:
+    """With as many axes of length 1 at the end as make `axes` in all."""
+    return tensor.reshape(*tensor.shape, *[1] * (axes - tensor.dim()))
 
 
 def _finite(log_scale: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from throughtime.adjoint import Frame, Pullback
 from throughtime.cells import derive
-from throughtime.measures import Film
+from throughtime.measures import Film, Measure
 from throughtime.measures.film import log_mean_exp
 from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, OUTPUT_GATE, WEIGHTS
 
@@ -57,7 +57,7 @@ class Decomposition:
     gain: Float[Tensor, "path factor followed state_step"]
 
 
-class Causes:
+class Causes(Measure):
     """Splits the change of ln-norm at every step, for up to SOURCES_FOLLOWED sources."""
 
     def __init__(self, film: Film, pullback: Pullback) -> None:

@@ -1,7 +1,7 @@
 """What a measure is, and what all measures of one recurrence share."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -23,6 +23,7 @@ class Film:
             where the sequence is read in reverse.
         reverse: Whether the sequence is read from its end.
         max_lag: The largest lag that is followed; None for all.
+        causal: Whether it is certain that no source reaches a state later than its own step.
     """
 
     states: tuple[str, ...]
@@ -32,6 +33,7 @@ class Film:
     positions: Int[Tensor, " source"]
     reverse: bool = False
     max_lag: int | None = None
+    causal: bool = False
 
     @property
     def sources(self) -> int:
@@ -54,17 +56,17 @@ class Film:
     @property
     def lag_range(self) -> tuple[int, int]:
         """The smallest and the largest lag that can occur."""
-        smallest = int(self.positions.min()) - self.steps
+        smallest = 0 if self.causal else int(self.positions.min()) - self.steps
         largest = int(self.positions.max())
         return smallest, largest if self.max_lag is None else min(largest, self.max_lag)
 
 
-class Measure(Protocol):
+class Measure(ABC):
     """One quantity, collected while the film is played."""
 
+    @abstractmethod
     def update(self, frame: Frame) -> None:
-        """Take in one frame. A frame may be kept, but everything kept costs memory."""
-        ...
+        """Take in one frame."""
 
 
 def log_mean_exp(logs: Float[Tensor, "active batch"]) -> Float[Tensor, " active"]:

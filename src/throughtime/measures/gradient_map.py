@@ -4,10 +4,10 @@ import torch
 from torch import Tensor
 
 from throughtime.adjoint import Frame
-from throughtime.measures.film import Film, log_mean_exp
+from throughtime.measures.film import Film, Measure, log_mean_exp
 
 
-class GradientMap:
+class GradientMap(Measure):
     """ln sqrt(mean over the batch of |dl_t/ds_i|^2), in nats, for every source t and state i; and the first sample's.
 
     -inf where the derivative is exactly zero, NaN where it was not followed.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from throughtime.adjoint import Frame
-from throughtime.measures.film import Film
+from throughtime.measures.film import Film, Measure
 
 # A bootstrap percentile interval needs about a thousand resamples for a stable 95 % (Efron, Tibshirani 1993, 14.3).
 RESAMPLES = 1000
@@ -34,7 +34,7 @@ class Profile:
     decay_rate_interval: Float[Tensor, "state 2"]
 
 
-class LagProfile:
+class LagProfile(Measure):
     """Collects, per sample and lag, the sum over loss steps of |dl_t/ds_{t - lag}|^2, as a logarithm."""
 
     def __init__(self, film: Film) -> None:
@@ -62,10 +62,13 @@ class LagProfile:
             seed: Of the bootstrap.
         """
         lags = torch.arange(self._smallest, self._largest + 1)
+        # Lags below 0 are kept from the first one at which anything arrived.
+        used = (lags >= 0) | (self._ln_sum > -torch.inf).any(dim=-1).any(dim=0)
+        first = int(used.nonzero()[0])
+        lags, ln_sum = lags[first:], self._ln_sum[:, first:]
         counts = self._counts(lags)
-        values = self._ln_rms(torch.ones(1, self._film.batch, dtype=torch.float64), counts)
-        draws = self._resamples(seed)
-        resampled = self._ln_rms(draws, counts)
+        values = _ln_rms(ln_sum, torch.ones(1, self._film.batch, dtype=torch.float64), counts)
+        resampled = _ln_rms(ln_sum, self._resamples(seed), counts)
         rates = decay_rate(lags, resampled, counts)
         if self._film.batch == 1:
             resampled, rates = resampled * torch.nan, rates * torch.nan
@@ -89,11 +92,14 @@ class LagProfile:
         drawn = torch.randint(batch, (RESAMPLES, batch), generator=generator)
         return torch.nn.functional.one_hot(drawn, batch).sum(1).double()
 
-    def _ln_rms(self, weights: Float[Tensor, "draw batch"], counts: Tensor) -> Float[Tensor, "draw state lag"]:
-        highest = self._ln_sum.max(dim=-1, keepdim=True).values
-        anchor = highest.masked_fill(highest == -torch.inf, 0.0)
-        summed = torch.einsum("slb,db->dsl", (self._ln_sum - anchor).exp(), weights).log() + anchor.squeeze(-1)
-        return (summed - (weights.sum(-1)[:, None] * counts).log()[:, None, :]) / 2
+
+def _ln_rms(
+    ln_sum: Float[Tensor, "state lag batch"], weights: Float[Tensor, "draw batch"], counts: Float[Tensor, " lag"]
+) -> Float[Tensor, "draw state lag"]:
+    highest = ln_sum.max(dim=-1, keepdim=True).values
+    anchor = highest.masked_fill(highest == -torch.inf, 0.0)
+    summed = torch.einsum("slb,db->dsl", (ln_sum - anchor).exp(), weights).log() + anchor.squeeze(-1)
+    return (summed - (weights.sum(-1)[:, None] * counts).log()[:, None, :]) / 2
 
 
 def decay_rate(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from throughtime.adjoint import Frame, Pullback
 from throughtime.cells import Named
-from throughtime.measures.film import Film
+from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
 
 # Steps whose rows are gathered before one matrix product takes them all.
@@ -36,7 +36,7 @@ class Terms:
         return self.by_band.double() * scale
 
 
-class WeightTerms:
+class WeightTerms(Measure):
     """Weight term (t, i) = delta(t, i) * immediate derivative at i, for every weight of a recurrence.
 
     The immediate derivative of a dense layer is an outer product, so the norm of a term summed over the batch is

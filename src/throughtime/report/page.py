@@ -14,9 +14,16 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
-from throughtime.report.figures import causes_by_lag, causes_drawn, gradient_map, gradient_share, lag_profile, mean_causes
+from throughtime.report.figures import (
+    causes_by_lag,
+    causes_drawn,
+    gradient_map,
+    gradient_share,
+    lag_profile,
+    mean_causes,
+)
+from throughtime.report.figures.blocks import LARGEST_SIDE
 from throughtime.report.figures.causes_by_lag import whole_span
-from throughtime.report.figures.gradient_map import LARGEST_SIDE
 from throughtime.report.files import written_whole
 from throughtime.report.readings import MOST, NEARLY_ALL, Examined, Reading, number, readings
 from throughtime.report.scale import COLOURS, FLOAT32_LARGEST, FLOAT32_SMALLEST, Scale, shared_scale
@@ -42,22 +49,26 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
     all_readings = readings(examinations)
     maps = [reading.measures["gradient_map"].values for reading in all_readings]
     scale = shared_scale([*maps, *(nats for reading in all_readings for _, nats in sample_maps(reading))])
-    page = _templates().get_template("report.html.j2").render(
-        headline=headline(all_readings),
-        readings=all_readings,
-        longest=max(reading.steps for reading in all_readings),
-        notes=[(network, note) for network, exam in examinations.items() for note in exam.notes],
-        scale=scale,
-        map_panels=_map_panels(all_readings, scale),
-        profiles=_embedded(lag_profile(all_readings)),
-        shares=_embedded(gradient_share(all_readings)),
-        means=_embedded(mean_causes(all_readings)),
-        causes=causes_drawn(all_readings),
-        cause_panels=_cause_panels(all_readings),
-        strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
-        downsampled=any(max(values.shape[1:]) > LARGEST_SIDE for values in maps),
-        not_computed=any(np.isnan(values).any() for values in maps),
-        formulas={"sum": mathml(SUM_OF_TERMS), "product": mathml(PRODUCT)},
+    page = (
+        _templates()
+        .get_template("report.html.j2")
+        .render(
+            headline=headline(all_readings),
+            readings=all_readings,
+            longest=max(reading.steps for reading in all_readings),
+            notes=[(network, note) for network, exam in examinations.items() for note in exam.notes],
+            scale=scale,
+            map_panels=_map_panels(all_readings, scale),
+            profiles=_embedded(lag_profile(all_readings)),
+            shares=_embedded(gradient_share(all_readings)),
+            means=_embedded(mean_causes(all_readings)),
+            causes=causes_drawn(all_readings),
+            cause_panels=_cause_panels(all_readings),
+            strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
+            downsampled=any(max(values.shape[1:]) > LARGEST_SIDE for values in maps),
+            not_computed=any(np.isnan(values).any() for values in maps),
+            formulas={"sum": mathml(SUM_OF_TERMS), "product": mathml(PRODUCT)},
+        )
     )
     return _templates().get_template("notebook.html.j2").render(page=page) if notebook else page
 
@@ -138,8 +149,8 @@ def _map_panels(all_readings: Sequence[Reading], scale: Scale) -> list[dict[str,
 
 
 def _cause_panels(all_readings: Sequence[Reading]) -> list[tuple[Reading, Markup]]:
-    span, longest = whole_span(list(all_readings))
-    return [(reading, _embedded(causes_by_lag(reading, span, longest))) for reading in all_readings]
+    span = whole_span(all_readings)
+    return [(reading, _embedded(causes_by_lag(reading, span))) for reading in all_readings]
 
 
 def _equations(reading: Reading) -> list[Markup]:

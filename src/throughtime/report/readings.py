@@ -84,7 +84,8 @@ class Reading:
         """The cell and its size."""
         attrs = self.measures.attrs
         direction = "" if self.backwards_in_time else ", reverse"
-        return f"{attrs['cell']}, {attrs['hidden_size']} units{direction}"
+        units = "1 unit" if attrs["hidden_size"] == 1 else f"{attrs['hidden_size']} units"
+        return f"{attrs['cell']}, {units}{direction}"
 
     @property
     def verdict(self) -> str:
@@ -104,6 +105,11 @@ class Reading:
     def window(self, fraction: float) -> int:
         """The reach in steps, no more than there are."""
         return min(self.reaches[fraction], self.steps)
+
+    @property
+    def stops_short(self) -> bool:
+        """Whether it learns from fewer steps than there are."""
+        return not self.has_gradient or self.window(NEARLY_ALL) < self.steps
 
     def is_within(self, fraction: float) -> bool:
         """Whether the gradient truncated to the reach is as close as asked; if not, the reach is at least that."""

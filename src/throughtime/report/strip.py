@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
-from throughtime.report.figures.gradient_map import rounded
+from throughtime.report.figures.blocks import rounded
 from throughtime.report.readings import Examined, Reading
 
 # Steps that are printed; of a longer text, the last ones.

@@ -92,7 +92,10 @@ def _overview(all_readings: Sequence[Reading]) -> Table:
     table.add_column("steps", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     table.add_row(
-        "", Text("0 steps back", "dim"), Text(f"reach {NEARLY_ALL:.0%}", "dim"), Text(f"of {_steps(all_readings)}", "dim")
+        "",
+        Text("0 steps back", "dim"),
+        Text(f"reach {NEARLY_ALL:.0%}", "dim"),
+        Text(f"of {_steps(all_readings)}", "dim"),
     )
     longest = max(reading.steps for reading in all_readings)
     for reading in all_readings:
@@ -136,7 +139,9 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    table.add_row("reach", f"{reading.window(MOST)} steps for {MOST:.0%}, {reading.window(NEARLY_ALL)} for {NEARLY_ALL:.0%}")
+    table.add_row(
+        "reach", f"{reading.window(MOST)} steps for {MOST:.0%}, {reading.window(NEARLY_ALL)} for {NEARLY_ALL:.0%}"
+    )
     lags, nats = _profile(reading)
     if len(lags):
         # A lag grid need not be even; the line is drawn over lags, not over grid points.

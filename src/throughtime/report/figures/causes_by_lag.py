@@ -1,5 +1,7 @@
 """What shrank the gradient, from the last step back to the first: a waterfall in nats."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import plotly.graph_objects as go
 
@@ -8,21 +10,20 @@ from throughtime.report.figures.drawing import CAUSES, OTHER_CAUSE, figure, text
 from throughtime.report.readings import Reading
 
 
-def causes_by_lag(reading: Reading, span: tuple[float, float], longest: float) -> go.Figure:
+def causes_by_lag(reading: Reading, span: tuple[float, float]) -> go.Figure:
     """The causes added up from lag 0 back, in nats: losses below zero, gains above, and their sum as a line.
 
     Args:
         reading: The recurrence.
         span: Lowest and highest nats of all panels of the page.
-        longest: The largest lag of all panels.
     """
+    lags, totals = accumulated(reading)
     drawn = figure(
         height=330,
-        xaxis={"title": "steps back from the loss", "range": [0, longest]},
+        xaxis={"title": "steps back from the loss", "range": [0, int(lags[-1]) or 1]},
         yaxis={"title": "change of ln |gradient|, in nats", "range": list(span)},
         showlegend=False,
     )
-    lags, totals = accumulated(reading)
     for cause, total in totals.items():
         colour, pattern = CAUSES.get(cause, OTHER_CAUSE)
         for sign, part in (("losses", np.minimum(total, 0)), ("gains", np.maximum(total, 0))):
@@ -68,14 +69,12 @@ def accumulated(reading: Reading) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     return np.concatenate([[0], ends]), totals
 
 
-def whole_span(readings: list[Reading]) -> tuple[tuple[float, float], float]:
-    """The lowest and highest nats that the panels of all readings need, and the largest lag."""
-    lows, highs, longest = [0.0], [0.0], 1.0
+def whole_span(readings: Sequence[Reading]) -> tuple[float, float]:
+    """The lowest and highest nats that the panels of all readings need."""
+    lows, highs = [0.0], [0.0]
     for reading in readings:
-        lags, totals = accumulated(reading)
-        stacked = np.array(list(totals.values()))
+        stacked = np.array(list(accumulated(reading)[1].values()))
         lows.append(float(np.minimum(stacked, 0).sum(axis=0).min()))
         highs.append(float(np.maximum(stacked, 0).sum(axis=0).max()))
-        longest = max(longest, float(lags[-1]))
     room = 0.04 * (max(highs) - min(lows)) or 1.0
-    return (min(lows) - room, max(highs) + room), longest
+    return min(lows) - room, max(highs) + room

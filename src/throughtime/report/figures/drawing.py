@@ -39,7 +39,9 @@ INK, GRID, ZERO = "#1d2126", "#e3e6ea", "#d5d9de"
 
 def line(index: int) -> dict[str, Any]:
     """Colour and dashes of the line number `index`."""
-    return {"color": _LINES[index % len(_LINES)], "dash": _DASHES[index % len(_DASHES)], "width": 2.2}
+    turn, place = divmod(index, len(_LINES))
+    # Every turn through the colours shifts the dashes by one, so that no two of 36 lines look alike.
+    return {"color": _LINES[place], "dash": _DASHES[(place + turn) % len(_DASHES)], "width": 2.2}
 
 
 def translucent(colour: str, opacity: float = 0.16) -> str:

@@ -7,12 +7,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
+from throughtime.report.figures.blocks import LARGEST_SIDE, block_maximum, centres, rounded
 from throughtime.report.figures.drawing import ZERO, figure
 from throughtime.report.readings import NEARLY_ALL, Reading
 from throughtime.report.scale import Scale
-
-# Cells a side beyond which a map is shown by block maximum: no screen shows more.
-LARGEST_SIDE = 400
 
 _FEW_ROWS = 4  # loss steps, up to which a map is a strip and not a square
 
@@ -51,37 +49,17 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
     drawn.add_heatmap(z=rounded(nats), x=x, y=y, coloraxis="coloraxis", hoverinfo="none", hoverongaps=True)
     if np.isnan(nats).any():
         drawn.add_trace(_not_computed(nats, x, y))
-    if not few:
+    if len(t) == 1:
+        _mark_window(drawn, reading, int(t[0]))
+    elif not few:
         _mark_lags(drawn, reading)
     return drawn
-
-
-def block_maximum(values: np.ndarray, block: tuple[int, int]) -> np.ndarray:
-    """The largest number of each block of cells; NaN only where a block holds nothing else."""
-    rows, columns = (-(-side // size) * size for side, size in zip(values.shape, block, strict=True))
-    padded = np.full((rows, columns), np.nan)
-    padded[: values.shape[0], : values.shape[1]] = values
-    blocks = padded.reshape(rows // block[0], block[0], columns // block[1], block[1])
-    return np.fmax.reduce(np.fmax.reduce(blocks, axis=3), axis=1)
-
-
-def centres(steps: np.ndarray, block: int) -> list[float]:
-    """The middle of each block of steps."""
-    return [float(steps[start : start + block].mean()) for start in range(0, len(steps), block)]
-
-
-def rounded(values: np.ndarray) -> list[Any]:
-    """Rows of numbers to four significant digits, None for what is not finite."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        factor = 10.0 ** (3 - np.floor(np.log10(np.abs(values))))
-        short = np.where(values == 0, 0.0, np.round(values * factor) / factor)
-    return np.where(np.isfinite(values), short, None).tolist()
 
 
 def _not_computed(nats: np.ndarray, x: Iterable[float], y: Iterable[float]) -> go.Heatmap:
     """Plain white over the background, which alone would say zero."""
     return go.Heatmap(
-        z=np.where(np.isnan(nats), 0, None).tolist(),
+        z=np.where(np.isnan(nats), 0.0, np.nan),
         x=x,
         y=y,
         colorscale=[[0, "white"], [1, "white"]],
@@ -92,19 +70,31 @@ def _not_computed(nats: np.ndarray, x: Iterable[float], y: Iterable[float]) -> g
     )
 
 
+def _mark_window(drawn: go.Figure, reading: Reading, t: int) -> None:
+    """The reach, seen from the only loss."""
+    if not (reading.has_gradient and reading.stops_short):
+        return
+    window = reading.window(NEARLY_ALL)
+    step = t - window if reading.backwards_in_time else t + window
+    _dash(drawn, {"x0": step, "x1": step, "yref": "paper", "y0": 0, "y1": 1})
+
+
+def _dash(drawn: go.Figure, along: dict[str, Any]) -> None:
+    """Dark under white: seen on every colour of the scale."""
+    drawn.add_shape(type="line", **along, line={"width": 3.5, "color": "rgba(0,0,0,0.45)"})
+    drawn.add_shape(type="line", **along, line={"width": 1.8, "dash": "dash", "color": "white"})
+
+
 def _mark_lags(drawn: go.Figure, reading: Reading) -> None:
     """The diagonal, the reach beside it, and words in the half that is zero by causality."""
     sign = 1 if reading.backwards_in_time else -1
-    first, last = (1, reading.steps)
-    shape = {"type": "line", "layer": "above"}
-    drawn.add_shape(**shape, x0=first, y0=first, x1=last, y1=last, line={"width": 1, "color": "#5b6168"})
+    first, last = 1, reading.steps
+    drawn.add_shape(type="line", x0=first, y0=first, x1=last, y1=last, line={"width": 1, "color": "#5b6168"})
     window = reading.window(NEARLY_ALL)
-    if reading.has_gradient and window < reading.steps:
+    if reading.has_gradient and reading.stops_short:
         ends = (first, last - window) if sign > 0 else (first + window, last)
         along = {"x0": ends[0], "y0": ends[0] + sign * window, "x1": ends[1], "y1": ends[1] + sign * window}
-        # Dark under white: seen on every colour of the scale.
-        drawn.add_shape(**shape, **along, line={"width": 3.5, "color": "rgba(0,0,0,0.45)"})
-        drawn.add_shape(**shape, **along, line={"width": 1.8, "dash": "dash", "color": "white"})
+        _dash(drawn, along)
     corner = {"x": 0.97, "y": 0.96} if sign > 0 else {"x": 0.03, "y": 0.04}
     drawn.add_annotation(
         text=f"{'i > t' if sign > 0 else 'i < t'}:<br>exactly zero",

@@ -21,6 +21,7 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
     last = min(longest * _BEYOND + 1, max(reading.steps for reading in readings))
     drawn = figure(
         height=480,
+        showlegend=len(readings) > 1,
         xaxis={"anchor": "y2", "title": "lag t − i, in steps", "range": [-0.02 * last, last]},
         yaxis={"domain": [0.56, 1], "title": "from one lag", "tickformat": ".0%"},
     )
@@ -51,8 +52,14 @@ def _add(drawn: go.Figure, reading: Reading, index: int) -> None:
         y=[np.interp(window - 1, lags, total)],
         yaxis="y2",
         mode="markers",
+        cliponaxis=False,
         legendgroup=name,
         showlegend=False,
-        marker={"symbol": "diamond", "size": 11, "color": line(index)["color"], "line": {"width": 1.5, "color": "white"}},
+        marker={
+            "symbol": "diamond",
+            "size": 11,
+            "color": line(index)["color"],
+            "line": {"width": 1.5, "color": "white"},
+        },
         hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
     )

@@ -19,6 +19,7 @@ def lag_profile(readings: Sequence[Reading]) -> go.Figure:
     """
     drawn = figure(
         height=420,
+        showlegend=sum(reading.measures.sizes[STATE] for reading in readings) > 1,
         xaxis={"title": "lag t − i, in steps", "rangemode": "tozero"},
         yaxis={"title": "ln |gradient|, in nats"},
     )
@@ -29,7 +30,7 @@ def lag_profile(readings: Sequence[Reading]) -> go.Figure:
             profile = profiles.sel({STATE: state})
             is_carried = str(state) == reading.carried
             name = text(reading.label) + ("" if profiles.sizes[STATE] == 1 else f", {state}")
-            lowest = min(lowest, *_finite(profile["lag_profile"]), lowest) if is_carried else lowest
+            lowest = min(lowest, *_finite(profile["lag_profile"]), 0.0)
             _add(drawn, reading, profile, index, name, is_carried)
     if lowest < FLOAT32_SMALLEST:
         drawn.add_hline(
@@ -63,6 +64,7 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, index: int, na
             y=[at],
             **shown,
             mode="markers",
+            cliponaxis=False,
             marker={"symbol": "diamond", "size": 11, "color": style["color"], "line": {"width": 1.5, "color": "white"}},
             showlegend=False,
             hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",

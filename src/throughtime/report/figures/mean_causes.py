@@ -49,9 +49,8 @@ def mean_causes(readings: Sequence[Reading]) -> go.Figure:
 def causes_drawn(readings: Sequence[Reading]) -> dict[str, tuple[str, str]]:
     """Colour and hatching of every cause that some recurrence has, in the order of the picture."""
     found = {str(cause) for reading in readings for cause in reading.causes[CAUSE].values}
-    return {cause: looks for cause, looks in CAUSES.items() if cause in found} | {
-        cause: OTHER_CAUSE for cause in sorted(found.difference(CAUSES))
-    }
+    known = {cause: looks for cause, looks in CAUSES.items() if cause in found}
+    return known | dict.fromkeys(sorted(found.difference(CAUSES)), OTHER_CAUSE)
 
 
 def _means(reading: Reading) -> dict[str, float]:

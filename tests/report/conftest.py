@@ -1,0 +1,113 @@
+"""Examinations whose every number is known in closed form: a scalar linear network on a constant input.
+
+h_i = w h_{i-1} + 1, h_0 = 0, l_t = h_t. Then delta(t,i) = w^(t-i), the immediate derivative of h_i with respect to w is
+h_{i-1}, and the terms of lag k add up to w^k (h_0 + ... + h_{T-k-1}).
+"""
+
+import math
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from throughtime.causes.findings import Finding
+from throughtime.examination import Examination, Record
+
+STEPS = 12
+
+
+def linear_examination(
+    w=0.5,
+    steps=STEPS,
+    name="l0",
+    reverse=False,
+    output=False,
+    losses=None,
+    tokens=None,
+    notes=(),
+    evidence="The weights are below 1.",
+    remedy="Start from a weight of 1.",
+):
+    """The examination of the linear network; with `output`, of c_i = w c_{i-1} + 1 and h_i = c_i, as in an LSTM."""
+    record = linear_record(w, steps, reverse, output, losses, name)
+    severity = 3 if w < 1 else 0
+    finding = Finding("vanishing" if severity else "healthy", name, severity, evidence, (remedy,), "Hochreiter (1991)")
+    return Examination({name: record}, (finding,), tokens, notes)
+
+
+def linear_record(w, steps, reverse, output, losses, name):
+    t = np.asarray(losses if losses is not None else np.arange(1, steps + 1))
+    i = np.arange(1, steps + 2) if reverse else np.arange(steps + 1)
+    distance = (i - t[:, None]) if reverse else (t[:, None] - i)
+    carried = np.where(distance >= 0, distance * math.log(w), -np.inf)
+    # h_i is read by its own loss and by nothing else: exactly zero everywhere off the diagonal.
+    direct = np.where(distance == 0, 0.0, -np.inf)
+    maps = np.stack([direct, carried] if output else [carried])
+    states = ["h", "c"] if output else ["h"]
+    lags = np.arange(steps + 1)
+    profile = np.stack([np.where(lags == 0, 0.0, -np.inf), lags * math.log(w)] if output else [lags * math.log(w)])
+    terms = terms_by_lag(w, steps)
+    measures = xr.Dataset(
+        {
+            "gradient_map": (("state", "loss_step", "state_step"), maps),
+            "sample_map": (("state", "loss_step", "state_step"), maps),
+            "lag_profile": (("state", "lag"), profile),
+            "lag_profile_interval": (("state", "lag", "bound"), np.full((*profile.shape, 2), np.nan)),
+            "decay_rate": (("state",), [-np.inf, math.log(w)] if output else [math.log(w)]),
+            "decay_rate_interval": (("state", "bound"), np.full((len(states), 2), np.nan)),
+            "truncation_error": (("window",), [abs(terms[k:].sum() / terms.sum()) for k in range(steps + 1)]),
+            "gradient_share": (("lag",), terms / terms.sum()),
+        },
+        {
+            "state": states,
+            "loss_step": t,
+            "state_step": i,
+            "lag": lags,
+            "bound": ["low", "high"],
+            "window": np.arange(steps + 1),
+        },
+        {
+            "name": name,
+            "cell": "Linear",
+            "hidden_size": 1,
+            "input_size": 1,
+            "steps": steps,
+            "batch": 1,
+            "carried": states[-1],
+            "direction": "reverse" if reverse else "forward",
+            "dtype": "float64",
+            "equations": [r"h_t = w h_{t-1} + x_t"],
+        },
+    )
+    weight_hh = xr.Dataset({"norm_by_lag": (("lag",), np.abs(terms))}, {"lag": lags}, {"relative_error": 3e-16})
+    bias_hh = xr.Dataset({"norm_by_lag": (("lag",), np.abs(terms))}, {"lag": lags}, {"relative_error": math.nan})
+    nats = np.stack([np.zeros(steps), np.full(steps, math.log(w)), np.zeros(steps)])
+    causes = xr.Dataset(
+        {"nats_by_lag": (("cause", "lag"), nats)},
+        {"cause": ["activation slope", "weights", "entering"], "lag": np.arange(steps)},
+        {"state": states[-1]},
+    )
+    return Record(measures, {"weight_hh": weight_hh, "bias_hh": bias_hh}, causes)
+
+
+def terms_by_lag(w, steps):
+    """The weight terms summed by lag, 0 to T."""
+    states = [0.0]
+    for _ in range(steps):
+        states.append(w * states[-1] + 1)
+    return np.array([w**k * sum(states[: steps - k]) for k in range(steps + 1)])
+
+
+@pytest.fixture
+def linear():
+    return linear_examination
+
+
+@pytest.fixture
+def two(linear):
+    """Two networks, the second with two states, that read the same text."""
+    tokens = tuple("the cats saw")
+    return {
+        "vanishing": linear(0.5, tokens=tokens, notes=("A note.",)),
+        "keeping": linear(1.0, output=True, tokens=tokens),
+    }

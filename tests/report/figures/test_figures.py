@@ -1,0 +1,96 @@
+import math
+
+import numpy as np
+import pytest
+
+from throughtime.report.figures import causes_by_lag, gradient_map, gradient_share, lag_profile, mean_causes
+from throughtime.report.figures.blocks import block_maximum, centres, rounded
+from throughtime.report.figures.causes_by_lag import accumulated, whole_span
+from throughtime.report.readings import readings
+from throughtime.report.scale import Scale
+
+SCALE = Scale(-8.0, 0.0)
+
+
+def reading_of(exam):
+    (reading,) = readings({"": exam})
+    return reading
+
+
+def test_a_map_shows_nats_and_leaves_out_zero(linear):
+    figure = gradient_map(reading_of(linear(0.5)), "h", SCALE)
+    (heatmap,) = figure.data
+    assert list(heatmap.z[1][:3]) == pytest.approx([2 * math.log(0.5), math.log(0.5), 0.0], rel=1e-3)
+    assert heatmap.z[1][3] is None
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-8.0, 0.0)
+    assert "nats" in figure.layout.coloraxis.colorbar.title.text
+
+
+def test_what_was_not_computed_is_drawn_apart_from_zero(linear):
+    exam = linear(0.5)
+    exam["l0"]["gradient_map"][0, -1, 0] = np.nan
+    _, blank = gradient_map(reading_of(exam), "h", SCALE).data
+    assert blank.meta == "not computed"
+    assert np.isfinite(np.array(blank.z, dtype=float)).sum() == 1
+
+
+def test_a_large_map_is_shown_in_blocks(linear):
+    figure = gradient_map(reading_of(linear(0.99, steps=900)), "h", SCALE)
+    assert figure.layout.meta["block"] == [3, 3]
+    assert len(figure.data[0].z) == 300
+
+
+def test_a_block_has_its_largest_value():
+    values = np.array([[1.0, 2.0, -np.inf], [np.nan, 0.0, -np.inf], [np.nan, np.nan, 5.0]])
+    largest = block_maximum(values, (2, 2))
+    np.testing.assert_array_equal(largest, [[2.0, -np.inf], [np.nan, 5.0]])
+    assert centres(np.array([1, 2, 3]), 2) == [1.5, 3.0]
+
+
+def test_four_digits_are_kept():
+    assert rounded(np.array([[-12.34567, 0.0, -np.inf, 1e-7 / 3]])) == [[-12.35, 0.0, None, 3.333e-08]]
+
+
+def test_profiles_are_straight_and_end_in_the_reach(linear):
+    figure = lag_profile(readings({"half": linear(0.5)}))
+    line, reach = figure.data
+    assert np.diff(line.y) == pytest.approx([math.log(0.5)] * 12)
+    assert (reach.x[0], reach.y[0]) == (6, pytest.approx(6 * math.log(0.5)))
+
+
+def test_shares_add_up(linear):
+    share, total, reach = gradient_share(readings({"half": linear(0.5)})).data
+    assert sum(share.y) == pytest.approx(1)
+    assert total.y[-1] == pytest.approx(1)
+    assert reach.x[0] == 5
+
+
+def test_causes_add_up_to_the_profile(linear):
+    reading = reading_of(linear(0.5))
+    lags, totals = accumulated(reading)
+    assert list(lags) == list(range(13))
+    assert totals["weights"] == pytest.approx(lags * math.log(0.5))
+    line = causes_by_lag(reading, whole_span([reading])).data[-1]
+    assert line.y[-1] == pytest.approx(12 * math.log(0.5))
+
+
+def test_causes_end_where_the_gradient_is_zero(linear):
+    exam = linear(0.5)
+    exam.causes("l0")["nats_by_lag"][1, 3:] = -np.inf
+    assert list(accumulated(reading_of(exam))[0]) == [0, 1, 2, 3]
+
+
+def test_causes_on_an_uneven_grid_stand_for_the_lags_up_to_the_next(linear):
+    exam = linear(0.5)
+    record = exam._records["l0"]
+    record.causes.__init__(record.causes.isel(lag=[0, 1, 2, 6]))
+    lags, totals = accumulated(reading_of(exam))
+    assert list(lags) == [0, 1, 2, 6, 7]
+    assert totals["weights"] == pytest.approx(lags * math.log(0.5))
+
+
+def test_means_are_per_step(linear):
+    figure = mean_causes(readings({"half": linear(0.5)}))
+    bars = {bar.name: bar.x[0] for bar in figure.data}
+    assert bars["weights"] == pytest.approx(math.log(0.5))
+    assert bars["activation slope"] == 0

@@ -1,0 +1,66 @@
+import math
+
+import pytest
+
+from throughtime.report.readings import MOST, NEARLY_ALL, number, readings
+
+
+def only(exam, network=""):
+    (reading,) = readings({network: exam})
+    return reading
+
+
+def test_reach_is_the_window_of_the_closed_form(linear):
+    reading = only(linear(0.5))
+    assert reading.window(MOST) == 3
+    assert reading.window(NEARLY_ALL) == 6
+    assert reading.learns == "learns from the last 6 of 12 steps"
+
+
+def test_all_steps_are_called_all(linear):
+    assert only(linear(1.0)).learns == "learns from all 12 steps"
+
+
+def test_a_reverse_recurrence_learns_from_what_follows(linear):
+    assert only(linear(0.5, reverse=True)).learns == "learns from the next 6 of 12 steps"
+
+
+def test_a_halving_gradient_is_said_to_halve_every_step(linear):
+    assert only(linear(0.5)).decays == "Its gradient halves every step (−0.69 nats per step)."
+
+
+def test_a_growing_gradient_doubles(linear):
+    assert only(linear(2**0.1)).decays == "Its gradient doubles every 10 steps (0.069 nats per step)."
+
+
+def test_a_gradient_that_keeps_its_size(linear):
+    assert only(linear(1.0)).decays.startswith("Its gradient keeps its size")
+
+
+def test_no_gradient_at_all_is_said(linear):
+    exam = linear(0.5)
+    exam["l0"]["truncation_error"][:] = math.nan
+    assert only(exam).learns == "gets no gradient at all"
+    assert only(exam).stops_short
+
+
+def test_a_reach_that_was_not_found_is_a_lower_bound(linear):
+    exam = linear(0.5)
+    exam["l0"]["truncation_error"][-2:] = 0.5
+    exam["l0"].attrs["steps"] = 20
+    assert only(exam).learns == "learns from at least the last 12 of 20 steps"
+
+
+def test_the_self_check_is_the_largest_known_error(linear):
+    assert only(linear()).relative_error == 3e-16
+    assert "within 3e-16" in only(linear()).checked
+
+
+def test_labels_tell_recurrences_apart(linear):
+    assert only(linear(name="encoder.l0")).label == "encoder.l0"
+    assert only(linear(), "GRU").label == "GRU"
+
+
+@pytest.mark.parametrize(("value", "words"), [(-0.5, "−0.50"), (38.0, "38"), (0.0, "0.0"), (3.1415, "3.1")])
+def test_numbers_have_two_digits_and_a_minus(value, words):
+    assert number(value) == words

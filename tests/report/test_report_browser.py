@@ -1,0 +1,104 @@
+"""The page in a browser: everything is drawn, and what can be pointed at answers."""
+
+import re
+
+import pytest
+
+from throughtime import report
+
+pytestmark = pytest.mark.browser
+ATTACK = "<script>alert(1)</script>"
+
+
+@pytest.fixture
+def page(two, tmp_path, open_page):
+    report.write_html(two, tmp_path / "report.html")
+    return open_page(tmp_path / "report.html")
+
+
+def test_every_picture_is_drawn(page):
+    plots = page.locator(".plot").all()
+    assert len(plots) == 8
+    for plot in plots:
+        box = plot.locator("svg.main-svg").first.bounding_box()
+        assert box["width"] > 100
+        assert box["height"] > 50
+    assert page.locator(".heatmaplayer image").count() == 3
+
+
+def test_the_answer_is_the_first_thing_seen(page):
+    assert page.locator("h1").bounding_box()["y"] < 200
+    assert page.locator(".card").first.bounding_box()["y"] < 900
+
+
+def test_a_cell_of_a_map_says_what_it_is(page):
+    cell = page.locator(".plot .nsewdrag").first
+    cell.scroll_into_view_if_needed()
+    box = cell.bounding_box()
+    page.mouse.move(box["x"] + 6, box["y"] + box["height"] - 6)
+    label = page.locator("#label")
+    label.wait_for()
+    assert label.inner_text().replace("\n", " ") == "ln |dl12/dh0| = −8.318 nats t = 12 ‘w’, i = 0, lag 12"
+    page.mouse.move(box["x"] + box["width"] - 6, box["y"] + 6)
+    page.wait_for_function("document.getElementById('label').textContent.includes('exactly zero')")
+
+
+def fills(page):
+    return page.eval_on_selector_all(".strip .token.coloured", "all => all.map(t => t.dataset.step + t.style.cssText)")
+
+
+def test_a_click_on_the_text_follows_another_loss(page):
+    assert len(fills(page)) == 13
+    page.click('.strip .token[data-step="4"]')
+    assert [step[: step.index("-")] for step in fills(page)] == ["0", "1", "2", "3", "4"]
+    assert page.locator(".strip output").inner_text() == "the loss at t = 4 ‘ ’"
+    assert page.locator(".token.loss").get_attribute("data-step") == "4"
+
+
+def test_arrow_keys_move_the_loss(page):
+    page.focus(".strip .text")
+    for key, step in (("ArrowLeft", "11"), ("ArrowLeft", "10"), ("ArrowRight", "11"), ("Home", "1"), ("End", "12")):
+        page.keyboard.press(key)
+        assert page.locator(".token.loss").get_attribute("data-step") == step
+
+
+def test_another_state_has_other_colours(page):
+    before = fills(page)
+    page.select_option(".strip select", label="keeping: c")
+    assert fills(page) != before
+    page.select_option(".strip select", label="keeping: h")
+    assert len(fills(page)) == 1
+    assert page.locator(".token.zero").count() == 12
+
+
+def test_a_character_says_what_it_is(page):
+    page.hover('.strip .token[data-step="10"]')
+    assert "t = 12 ‘w’, i = 10 ‘s’, lag 2" in page.locator("#label").inner_text()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_phone_in_both_schemes(two, tmp_path, open_page, scheme):
+    report.write_html(two, tmp_path / "report.html")
+    phone = open_page(tmp_path / "report.html", viewport={"width": 390, "height": 844}, color_scheme=scheme)
+    assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+    ink = phone.evaluate("getComputedStyle(document.body).color")
+    tick = phone.locator(".xtick text").first.evaluate("element => getComputedStyle(element).fill")
+    assert re.findall(r"\d+", ink)[:3] == re.findall(r"\d+", tick)[:3]
+
+
+def test_hostile_words_are_only_shown(linear, tmp_path, open_page):
+    exam = linear(name=ATTACK, tokens=(*tuple("the cats sa"), ATTACK), notes=(ATTACK,), evidence=ATTACK)
+    report.write_html({ATTACK: exam}, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    assert ATTACK in page.locator("h1").inner_text()
+    page.hover('.strip .token[data-step="12"]')
+    assert ATTACK in page.locator("#label").inner_text()
+    assert ATTACK in page.locator(".plot").nth(3).text_content()
+
+
+def test_a_notebook_shows_the_report_in_its_frame(two, tmp_path, open_page):
+    (tmp_path / "notebook.html").write_text(f"<!doctype html><html>{report.to_html(two, notebook=True)}</html>")
+    page = open_page(tmp_path / "notebook.html", ready="iframe")
+    frame = page.frame_locator("iframe")
+    frame.locator("html.drawn").wait_for(state="attached")
+    assert frame.locator("h1").inner_text().startswith("keeping learns from all 12 steps")

@@ -1,0 +1,37 @@
+import math
+
+import pytest
+
+from throughtime.report.readings import readings
+from throughtime.report.strip import LONGEST_STRIP, strips
+
+
+def test_one_text_read_by_two_networks_is_printed_once(two):
+    (strip,) = strips(two, readings(two))
+    assert [(entry["label"], entry["state"]) for entry in strip.maps] == [
+        ("vanishing", "h"),
+        ("keeping", "c"),
+        ("keeping", "h"),
+    ]
+    assert "".join(strip.tokens) == "the cats saw"
+    assert not strip.words
+
+
+def test_rows_hold_nats_and_words_for_zero(two):
+    (strip,) = strips(two, readings(two))
+    third = strip.maps[0]["nats"][2]
+    assert third[:4] == pytest.approx([k * math.log(0.5) for k in (3, 2, 1, 0)], rel=1e-3)
+    assert set(third[4:]) == {"-inf"}
+
+
+def test_without_a_text_there_is_none(linear):
+    assert strips({"": linear()}, readings({"": linear()})) == []
+
+
+def test_of_a_long_text_the_end_is_printed(linear):
+    steps = LONGEST_STRIP + 5
+    exam = {"": linear(0.9, steps, losses=[2, 300, steps], tokens=("a",) * steps)}
+    (strip,) = strips(exam, readings(exam))
+    assert (strip.first, strip.cut, len(strip.tokens)) == (6, 5, LONGEST_STRIP)
+    assert strip.maps[0]["t"] == [300, steps]
+    assert strip.maps[0]["i"][0] == 5

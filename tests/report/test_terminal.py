@@ -1,0 +1,47 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from throughtime.report import verdicts
+
+
+def printed(examinations, width):
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    console.print(verdicts(examinations))
+    return console.file.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_the_verdicts_are_there_without_colour(two, width):
+    text = printed(two, width)
+    for words in (
+        "✗ vanishing",
+        "✓ healthy",
+        "learns from the last 6 of 12 steps",
+        "learns from all 12 steps",
+        "The weights are below 1.",
+        "→ Start from a weight of 1.",
+        "3 steps for 90%, 6 for 99%",
+        "within 3e-16",
+        "lag 0 to 12: 0.00 to −8.32 nats",
+        "A note.",
+    ):
+        assert words in text
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_bars_are_as_long_as_the_reach(two):
+    lines = printed(two, 100).splitlines()
+    short, long = (next(line for line in lines if line.startswith(f"│  {name}")) for name in two)
+    assert long.count("·") == 0
+    assert short.count("█") / (short.count("█") + short.count("·")) == pytest.approx(6 / 12, abs=0.02)
+
+
+def test_markup_in_a_name_is_printed_as_it_is(linear):
+    assert "[red]" in printed({"[red]name": linear(evidence="[bold]evidence")}, 80)
+    assert "[bold]" in printed({"[red]name": linear(evidence="[bold]evidence")}, 80)
+
+
+def test_one_network_without_a_name(linear):
+    assert "l0" in printed({"": linear()}, 80)
