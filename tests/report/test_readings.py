@@ -18,7 +18,10 @@ def test_reach_is_the_window_of_the_closed_form(linear):
 
 
 def test_all_steps_are_called_all(linear):
-    assert only(linear(1.0)).learns == "learns from all 12 steps"
+    exam = linear(1.0)
+    exam["l0"]["truncation_error"][:-1] = 0.5
+    assert only(exam).learns == "learns from all 12 steps"
+    assert not only(exam).stops_short
 
 
 def test_a_reverse_recurrence_learns_from_what_follows(linear):

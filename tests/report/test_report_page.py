@@ -14,7 +14,7 @@ def test_the_answer_comes_first_and_in_words(two):
     page = report.to_html(two)
     body = page[page.index("<body>") :]
     heading = re.search(r"<h1>(.*?)</h1>", body).group(1)
-    assert heading == "keeping learns from all 12 steps, vanishing from the last 6."
+    assert heading == "keeping learns from the last 10 of 12 steps, vanishing from the last 6."
     assert body.index("<h1>") < body.index("What stops it: The weights are below 1.") < body.index('class="plot"')
     assert "Start from a weight of 1." in body
 

@@ -35,3 +35,9 @@ def test_of_a_long_text_the_end_is_printed(linear):
     assert (strip.first, strip.cut, len(strip.tokens)) == (6, 5, LONGEST_STRIP)
     assert strip.maps[0]["t"] == [300, steps]
     assert strip.maps[0]["i"][0] == 5
+
+
+def test_a_text_without_a_loss_on_it_is_left_out(linear):
+    steps = LONGEST_STRIP + 5
+    exam = {"": linear(0.9, steps, losses=[2], tokens=("a",) * steps)}
+    assert strips(exam, readings(exam)) == []

@@ -117,7 +117,7 @@ class _Opened:
     ) -> None:
         self._name, self._layers, self._recurrences, self._outputs = name, layers, recurrences, outputs
 
-    def __call__(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+    def __call__(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Tensor, Any]:
         module, states = self._layers.module, self._layers.cell.states
         if isinstance(input, PackedSequence):
             raise ExaminationError(

@@ -11,7 +11,7 @@ from throughtime.capture.errors import ExaminationError
 DTYPES = (torch.float32, torch.float64)
 
 
-def check_model(model: nn.Module) -> None:
+def check_model(model: object) -> None:
     """Weights must be float32 or float64, and finite.
 
     Raises:

@@ -96,13 +96,12 @@ def next_character(
     """
     data = corpus(text, seed)
     report = on_progress or (lambda progress: None)
-    return {name: _trained_and_examined(name, data, steps, seed, report) for name in NETWORKS}
+    with _one_thread():
+        return {name: _trained_and_examined(name, data, steps, seed, report) for name in NETWORKS}
 
 
 def _trained_and_examined(name: str, data: Corpus, steps: int, seed: int, report: OnProgress) -> Examination:
-    with _one_thread():
-        model = trained(name, data, steps, seed, report)
-        loss = held_out_loss(model, data, seed)
+    model = trained(name, data, steps, seed, report)
     inputs, targets = data.windows(EXAMINED_STEPS, EXAMINED_BATCH, torch.Generator().manual_seed(seed), held_out=True)
     examination = examine(
         model,
@@ -113,10 +112,9 @@ def _trained_and_examined(name: str, data: Corpus, steps: int, seed: int, report
         tokens=data.characters(inputs[:, 0]),
         on_progress=lambda done, total, _: report(Progress(name, "examining", done, total)),
     )
-    examination.notes = (
-        *examination.notes,
-        f"{name}: {loss:.2f} nats per held-out character after {steps} steps of training.",
-    )
+    loss = held_out_loss(model, data, seed)
+    note = f"{name}: {loss:.2f} nats per held-out character after {steps} steps of training."
+    examination.notes = (*examination.notes, note)
     return examination
 
 
@@ -149,7 +147,10 @@ def held_out_loss(model: nn.Module, data: Corpus, seed: int) -> float:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """The matrices of one step are so small that a second thread costs more than it saves, 10 times more on a busy machine."""
+    """One thread for torch: the matrices of one step are so small that a second thread gains little.
+
+    On a machine that is busy otherwise it costs a lot: both wait for each other at every step, up to 50 times as long.
+    """
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -24,7 +24,6 @@ class Strip:
         words: Whether a token is more than a character, so that a gap belongs between two.
         maps: For the script: `label`, `state`, `t`, `i`, and `nats` by rows t, "-inf" for exactly zero and None for
             not computed.
-        cut: How many earlier tokens are not printed.
     """
 
     first: int
@@ -45,7 +44,8 @@ def strips(examinations: Mapping[str, Examined], readings: Sequence[Reading]) ->
         tokens = examinations[reading.network].tokens
         if tokens:
             texts.setdefault(tuple(tokens), []).append(reading)
-    return [_strip(tokens, readers) for tokens, readers in texts.items()]
+    printed = [_strip(tokens, readers) for tokens, readers in texts.items()]
+    return [strip for strip in printed if strip.maps]
 
 
 def sample_maps(reading: Reading) -> list[tuple[str, np.ndarray]]:
@@ -63,7 +63,9 @@ def _strip(tokens: tuple[str, ...], readers: Sequence[Reading]) -> Strip:
 
 def _maps(reading: Reading, first: int) -> list[dict[str, Any]]:
     t, i = (reading.measures[axis].values for axis in (LOSS_STEP, STATE_STEP))
-    rows, columns = t >= first, (i >= first) | (i == first - 1)
+    rows, columns = t >= first, i >= first - 1
+    if not rows.any():  # no loss on what is printed
+        return []
     entries = []
     for state, nats in sample_maps(reading):
         shown = nats[np.ix_(rows, columns)]

@@ -66,6 +66,7 @@ def figure(height: int, **layout: Any) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hovermode="closest",
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#868c94"},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
         xaxis=axis,
         yaxis=axis,

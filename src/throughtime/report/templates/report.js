@@ -4,8 +4,10 @@
 const PRINT_WIDTH = 680; // CSS pixels between the margins of an A4 page
 const plots = [...document.querySelectorAll(".plot")];
 const dark = matchMedia("(prefers-color-scheme: dark)");
+const strips = document.querySelectorAll(".strip");
+// By step; where the networks read different texts, a map does not say which is its own.
 const texts = Object.fromEntries(
-  [...document.querySelectorAll(".strip .token")].map((token) => [token.dataset.step, token.textContent]),
+  strips.length === 1 ? [...strips[0].querySelectorAll(".token")].map((token) => [token.dataset.step, token.textContent]) : [],
 );
 
 function themed(layout, traces) {
@@ -51,7 +53,7 @@ async function draw(plot) {
   plot.on("plotly_unhover", hideLabel);
 }
 
-const drawn = Promise.all(plots.map(draw)).then(() => document.documentElement.classList.add("drawn"));
+Promise.all(plots.map(draw)).then(() => document.documentElement.classList.add("drawn"));
 dark.addEventListener("change", () => plots.forEach(paint));
 addEventListener("scroll", hideLabel, { passive: true });
 addEventListener("beforeprint", () => {

@@ -1,0 +1,65 @@
+"""Every failure as one message on stderr: 2 for bad input, 1 for a bug, 130 after Ctrl-C. No traceback."""
+
+import os
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+BAD_INPUT, BUG, STOPPED = 2, 1, 130
+
+# Set to anything, it shows the traceback of a failure.
+TRACEBACK = "THROUGHTIME_TRACEBACK"
+
+
+@contextmanager
+def told() -> Iterator[None]:
+    """Tells on stderr what went wrong inside, and ends the program."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise _ended("stopped", "", STOPPED) from None
+    except (ValueError, OSError) as error:
+        _show_traceback()
+        raise _ended("error", str(error), BAD_INPUT) from None
+    except Exception as error:
+        _show_traceback()
+        message = f"{one_line(error)}\nThis should not happen. {TRACEBACK}=1 shows where it did; please report it."
+        raise _ended("unexpected error", message, BUG) from None
+
+
+def one_line(error: BaseException) -> str:
+    """The kind of an exception and what it says."""
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place for a result before the work is done, not after.
+
+    Raises:
+        OSError: Nothing can be written there; the message says why and what to do.
+    """
+    folder = path.parent
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: a folder; give the name of a file in it")
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path}: neither a file nor a new name; give the name of a file")
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{path}: there is no folder {folder}; make it first: mkdir -p {folder}")
+    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise PermissionError(f"{path}: may not be written; give another place with --out or --json")
+
+
+def _ended(what: str, message: str, code: int) -> typer.Exit:
+    text = Text.assemble((what, "bold red"), f": {message}" if message else "")
+    Console(stderr=True, soft_wrap=True).print(text)
+    return typer.Exit(code)
+
+
+def _show_traceback() -> None:
+    if os.environ.get(TRACEBACK):
+        traceback.print_exc()

@@ -1,0 +1,71 @@
+"""How far the work has come: bars in a terminal, one plain line per finished piece of work elsewhere."""
+
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+
+class Display:
+    """One bar per name; a context manager.
+
+    Args:
+        console: Where to.
+        names: Of bars that stand there from the start, waiting for their turn.
+    """
+
+    def __init__(self, console: Console, names: Iterable[str] = ()) -> None:
+        self._console = console
+        self._progress = Progress(
+            TextColumn("{task.description}", style="bold"),
+            TextColumn("{task.fields[phase]}"),
+            BarColumn(bar_width=None),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.fields[value]}"),
+            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            console=console,
+            disable=not console.is_interactive,
+            expand=True,
+        )
+        self._bars: dict[str, TaskID] = {}
+        self._phases: dict[str, str] = {}
+        for name in names:
+            self._add(name, "waiting")
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, place: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def update(self, name: str, phase: str, done: int, total: int, value: str = "") -> None:
+        """Move a bar.
+
+        Args:
+            name: Whose; a new name gets a new bar.
+            phase: What is being done; a new phase begins at the left again.
+            done: Steps done.
+            total: Steps in all.
+            value: What has been reached so far; "" leaves what stands there.
+        """
+        if name not in self._bars:
+            self._add(name, phase)
+        bar = self._bars[name]
+        if self._phases[name] != phase:
+            self._phases[name] = phase
+            self._progress.reset(bar, total=total)
+        shown = {"phase": phase} | ({"value": value} if value else {})
+        self._progress.update(bar, completed=done, total=total, **shown)  # type: ignore[arg-type]
+        if done == total and not self._console.is_interactive:
+            self._console.print(f"{name}: {phase}, {total} steps{f', {value}' if value else ''}", markup=False, highlight=False)
+
+    def _add(self, name: str, phase: str) -> None:
+        # Started by its first phase, so that waiting does not count as working.
+        self._bars[name] = self._progress.add_task(escape(name), start=phase != "waiting", total=None, phase=phase, value="")
+        self._phases[name] = phase
