@@ -1,8 +1,12 @@
-"""A browser for every test that looks at a page."""
+"""What all tests share: one thread for torch, and a browser for every test that looks at a page."""
 
 import shutil
 
 import pytest
+import torch
+
+# The networks of the tests are small: a second thread has nothing to do but to wait, for long on a busy machine.
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

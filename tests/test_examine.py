@@ -143,7 +143,9 @@ def test_a_layer_that_is_called_twice():
         def forward(self, inputs):
             return self.recurrence(self.recurrence(inputs)[0])[0]
 
-    exam = tt.examine(Twice().double(), data(features=5)[0].double(), loss=lambda output, _: output.square().sum((1, 2)))
+    exam = tt.examine(
+        Twice().double(), data(features=5)[0].double(), loss=lambda output, _: output.square().sum((1, 2))
+    )
     assert exam.recurrences == ["recurrence.l0", "recurrence.l0#2"]
     assert exam.weight_terms("recurrence.l0", "weight_hh").attrs["relative_error"] < 1e-12
 
@@ -227,11 +229,17 @@ class Constant(nn.Module):
 
 
 REFUSED = {
-    "nan weight": (lambda: examine(broken("recurrence.weight_hh_l1", float("nan"))), r"recurrence\.weight_hh_l1 holds 1"),
+    "nan weight": (
+        lambda: examine(broken("recurrence.weight_hh_l1", float("nan"))),
+        r"recurrence\.weight_hh_l1 holds 1",
+    ),
     "inf weight": (lambda: examine(broken("readout.bias", float("inf"))), r"readout\.bias holds 1"),
     "nan input": (lambda: examine(inputs=data()[0] * float("nan")), r"inputs: NaN or inf, first at index \[0, 0, 0\]"),
     "nan target": (lambda: examine(targets=data()[1] * float("nan")), r"targets: NaN or inf"),
-    "nan loss": (lambda: examine(loss=lambda o, t: per_step(o, t).log() * 0 / 0), r"loss: NaN or inf, first at step 1 of 7"),
+    "nan loss": (
+        lambda: examine(loss=lambda o, t: per_step(o, t).log() * 0 / 0),
+        r"loss: NaN or inf, first at step 1 of 7",
+    ),
     "overflow inside": (
         lambda: examine(summing(), inputs=infinite_from(4)),
         r"recurrence 'recurrence\.l0', first at step 4 of 7, in its pre-activation",
@@ -241,14 +249,20 @@ REFUSED = {
         r"the output of before \(Half\) holds NaN or inf",
     ),
     "shape (time, batch)": (lambda: examine(loss=lambda o, t: o.square().sum(2)), r"loss: .* found shape \(7, 3\)"),
-    "wrong length": (lambda: examine(loss=lambda o, t: o.square().sum((0, 2))), r"found 3 losses for sequences of 7 steps"),
+    "wrong length": (
+        lambda: examine(loss=lambda o, t: o.square().sum((0, 2))),
+        r"found 3 losses for sequences of 7 steps",
+    ),
     "empty loss": (lambda: examine(loss=lambda o, t: o.sum((1, 2))[:0]), r"found shape \(0,\)"),
     "detached loss": (lambda: examine(loss=lambda o, t: o.detach().sum((1, 2))), r"does not depend on the model"),
     "no recurrence": (lambda: examine(nn.Linear(4, 2)), r"no recurrence found.* found Linear"),
     "a cell only": (lambda: examine(nn.ModuleList([nn.GRUCell(4, 5)])), r"A loop over GRUCell"),
     "empty sequence": (lambda: examine(inputs=torch.zeros(0, 3, 4)), r"empty sequence, shape \(0, 3, 4\)"),
     "empty batch": (lambda: examine(inputs=torch.zeros(7, 0, 4)), r"empty sequence, shape \(7, 0, 4\)"),
-    "loss past the recurrence": (lambda: examine(Constant()), r"does not depend on any recurrence \('recurrence\.l0'\)"),
+    "loss past the recurrence": (
+        lambda: examine(Constant()),
+        r"does not depend on any recurrence \('recurrence\.l0'\)",
+    ),
     "float16": (lambda: examine(tagger().half()), r"torch\.float16.*\.float\(\)"),
     "bfloat16": (lambda: examine(tagger().bfloat16()), r"torch\.bfloat16.*\.float\(\)"),
     "loss_steps": (lambda: examine(loss_steps=[0, 3]), r"loss_steps: expected .*from 1 to 7, found \[0, 3\]"),

@@ -92,7 +92,9 @@ def check_truncation(dataset, gradients: torch.Tensor, lags: np.ndarray, toleran
     for window in dataset.window.values:
         kept = gradients[np.abs(lags) < window].sum(0)
         expected = (kept - full).norm() / full.norm()
-        assert float(dataset.truncation_error.sel(window=window)) == pytest.approx(float(expected), rel=1e-2, abs=tolerance)
+        assert float(dataset.truncation_error.sel(window=window)) == pytest.approx(
+            float(expected), rel=1e-2, abs=tolerance
+        )
     share = gradients @ full / full.square().sum()
     np.testing.assert_allclose(dataset.gradient_share.sel(lag=lags), share, rtol=0, atol=100 * tolerance)
     assert float(dataset.gradient_share.sum()) == pytest.approx(1, abs=100 * tolerance)

@@ -162,7 +162,9 @@ class Examination:
         return report.to_html({"": self}, notebook=True)
 
     def __repr__(self) -> str:
-        return f"Examination({', '.join(f'{f.recurrence or name}: {f.verdict}' for name, f in zip(self, self.findings))})"
+        return (
+            f"Examination({', '.join(f'{f.recurrence or name}: {f.verdict}' for name, f in zip(self, self.findings, strict=False))})"
+        )
 
     def _record(self, recurrence: str) -> Record:
         if recurrence not in self._records:

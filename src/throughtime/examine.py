@@ -96,8 +96,10 @@ def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
         loss_steps = "all" if losses <= FOLLOW_ALL else SPREAD
     if loss_steps == "all":
         return torch.arange(losses)
-    expected = f'loss_steps: expected "auto", "all", a number from 1 on or steps from 1 to {losses}, found {loss_steps!r}'
-    if isinstance(loss_steps, str) or isinstance(loss_steps, bool):
+    expected = (
+        f'loss_steps: expected "auto", "all", a number from 1 on or steps from 1 to {losses}, found {loss_steps!r}'
+    )
+    if isinstance(loss_steps, str | bool):
         raise ExaminationError(expected)
     if isinstance(loss_steps, int):
         if loss_steps < 1:
@@ -161,31 +163,32 @@ class _Examining:
         with torch.no_grad():
             self._play(on_progress)
             records = self._records()
-        found = tuple(finding for name, record in records.items() for finding in findings(name, record.measures, record.causes))
+        found = tuple(
+            finding for name, record in records.items() for finding in findings(name, record.measures, record.causes)
+        )
         return Examination(records, found, tokens, self._notes())
 
     def _play(self, on_progress: Progress) -> None:
         chunks = self._sources.split(self._sources_at_once())
-        total = len(chunks) * sum(r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached)
+        total = len(chunks) * sum(
+            r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
+        )
         done, start = 0, 0
         for chunk in chunks:
             rows = torch.arange(start, start + len(chunk))
             start += len(chunk)
-            with torch.enable_grad():
-                playing = self._network.play(chunk, lambda index, rows=rows: self._last_steps(index, rows))
-                for play in playing:
-                    with torch.no_grad():
-                        name = self._recurrences[play.index].name
-                        for frame in play.frames:
-                            for measure in self._recorders[play.index].audience:
-                                measure.update(frame.of(rows))
-                            done += 1
-                            on_progress(done, total, name)
+            last_steps = [self._last_steps(film, rows) for film in self._films]
+            for play in self._network.play(chunk, last_steps):
+                name = self._recurrences[play.index].name
+                for frame in play.frames:
+                    shown = frame.of(rows)
+                    for measure in self._recorders[play.index].audience:
+                        measure.update(shown)
+                    done += 1
+                    on_progress(done, total, name)
 
     def _records(self) -> dict[str, Record]:
-        terms = {
-            index: self._recorders[index].weight_terms() for index, reached in enumerate(self._reached) if reached
-        }
+        terms = {index: self._recorders[index].weight_terms() for index, reached in enumerate(self._reached) if reached}
         errors = self._checked(terms)
         return {
             self._recurrences[index].name: self._recorders[index].record(terms[index], errors[index]) for index in terms
@@ -239,10 +242,10 @@ class _Examining:
         weights = sum(weight.numel() * 8 for weight in recurrence.weights.named().values())
         return LagBands.covering(smallest, largest, max(1, min(SINGLE_LAGS, self._memory // weights)))
 
-    def _last_steps(self, index: int, rows: Tensor) -> Tensor | None:
-        if self._max_lag is None:
-            return None
-        return (self._films[index].positions[rows] - self._max_lag).clamp(min=0)
+    def _last_steps(self, film: Film, rows: Tensor) -> Tensor:
+        """The smallest step to which every source is followed."""
+        largest = film.steps if self._max_lag is None else self._max_lag
+        return (film.positions[rows] - largest).clamp(min=0)
 
     def _sources_at_once(self) -> int:
         """So many that the adjoints that pass between recurrences fit the memory."""
@@ -262,5 +265,7 @@ class _Examining:
         if self._max_lag is not None:
             notes.append(f"Lags beyond {self._max_lag} were not followed, so the terms were not checked against .grad.")
         if self._losses == 1:
-            notes.append("The loss is a scalar: it counts as the loss of the last step, and lags are counted from there.")
+            notes.append(
+                "The loss is a scalar: it counts as the loss of the last step, and lags are counted from there."
+            )
         return tuple(notes)

@@ -91,7 +91,13 @@ class Recorder:
                 "truncation_error": ((WINDOW,), _numpy(cut.error)),
                 "gradient_share": ((LAG,), _numpy(share)),
             },
-            {STATE: states, **self._map_axes, LAG: _numpy(profile.lags), BOUND: ["low", "high"], WINDOW: _numpy(cut.windows)},
+            {
+                STATE: states,
+                **self._map_axes,
+                LAG: _numpy(profile.lags),
+                BOUND: ["low", "high"],
+                WINDOW: _numpy(cut.windows),
+            },
             self._attributes,
         )
 

@@ -1,6 +1,6 @@
 """All recurrences of a model: the film played through every one of them, from the last that ran to the first."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,13 +89,13 @@ class Network:
         return entering
 
     def play(
-        self, sources: Int[Tensor, " source"], last_steps: Callable[[int], Tensor | None] = lambda index: None
+        self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]
     ) -> Iterator[Playing]:
         """Every recurrence that the losses depend on, from the last to the first.
 
         Args:
             sources: Indices into the losses.
-            last_steps: Of a recurrence, the smallest step to which each source is followed.
+            last_steps: For every recurrence, the smallest step to which each source is followed.
         """
         above: list[InputAdjoint] = []
         for index in reversed(range(len(self.recurrences))):
@@ -105,7 +105,7 @@ class Network:
             below = any(self._feeds(other, index) for other in range(index))
             collector = ToInputs(recurrence, len(sources)) if below else None
             entering = self.entering(index, sources, above)
-            frames = sweep(self.pullbacks[index], entering, len(sources), last_steps(index))
+            frames = sweep(self.pullbacks[index], entering, len(sources), last_steps[index])
             yield Playing(index, _collected(frames, collector))
             if collector is not None:
                 above += collector.result()

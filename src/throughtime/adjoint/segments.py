@@ -42,11 +42,10 @@ class Segment:
     def __init__(self, recurrence: Recurrence, end: Tensor) -> None:
         self._recurrence, self._end = recurrence, end
         self._leaves = {"h": recurrence.hidden, **recurrence.final}
+        self._reached: list[str] = []
         if end.requires_grad:
-            reached = torch.autograd.grad(end.sum(), self._leaves.values(), retain_graph=True, allow_unused=True)
-        else:
-            reached = (None,) * len(self._leaves)
-        self._reached = [state for state, gradient in zip(self._leaves, reached, strict=True) if gradient is not None]
+            found = torch.autograd.grad(end.sum(), list(self._leaves.values()), retain_graph=True, allow_unused=True)
+            self._reached = [state for state, gradient in zip(self._leaves, found, strict=True) if gradient is not None]
 
     @property
     def connected(self) -> bool:
@@ -122,9 +121,8 @@ class Segment:
         chunks = [batched_vjp(self._end, leaves, part) for part in gradients.split(SOURCES_AT_ONCE)]
         return dict(zip(self._reached, map(torch.cat, zip(*chunks, strict=True)), strict=True))
 
-def batched_vjp(
-    end: Tensor, starts: Sequence[Tensor], gradients: Float[Tensor, "source *end"]
-) -> tuple[Tensor, ...]:
+
+def batched_vjp(end: Tensor, starts: Sequence[Tensor], gradients: Float[Tensor, "source *end"]) -> tuple[Tensor, ...]:
     """Vector-Jacobian products with many vectors at once: one tensor (source, *shape) per start.
 
     Falls back to one call per vector where an operation cannot be batched.

@@ -58,7 +58,7 @@ def sweep(
     pullback: Pullback,
     entering: Sequence[Entering],
     sources: int,
-    last_step: Int[Tensor, " source"] | None = None,
+    last_step: Int[Tensor, " source"],
 ) -> Iterator[Frame]:
     """Play the film backwards.
 
@@ -68,14 +68,13 @@ def sweep(
         pullback: The recurrence.
         entering: What enters directly. Their sum is taken.
         sources: How many sources there are.
-        last_step: The smallest step to which each source is followed; 0, the initial state, by default.
+        last_step: The smallest step to which each source is followed; 0 is the initial state.
 
     Yields:
         One frame per state step, from T to 0, while any source is active.
     """
     initial = pullback.trajectory.states["h"][0]
     first = torch.stack([part.first for part in entering]).max(dim=0).values
-    last_step = torch.zeros_like(first) if last_step is None else last_step
     # Those that start first stand first, so that the active ones are always neighbours.
     order = torch.argsort(first, descending=True, stable=True)
     active = order[:0]

@@ -37,11 +37,15 @@ def recurrent_modules(model: nn.Module) -> dict[str, nn.Module]:
     Raises:
         ExaminationError: There is none.
     """
-    found = {name: module for name, module in model.named_modules() if isinstance(module, RECURRENT_MODULES)}
+    found: dict[str, nn.Module] = {
+        name: module for name, module in model.named_modules() if isinstance(module, RECURRENT_MODULES)
+    }
     if not found:
         single = sorted({type(m).__name__ for m in model.modules() if isinstance(m, SINGLE_STEP_MODULES)})
         kinds = sorted({type(module).__name__ for module in model.modules()})
-        hint = f" A loop over {', '.join(single)} is not followed yet; use the layer of the same name." if single else ""
+        hint = (
+            f" A loop over {', '.join(single)} is not followed yet; use the layer of the same name." if single else ""
+        )
         raise ExaminationError(
             "model: no recurrence found. Expected nn.RNN, nn.GRU, nn.LSTM or a throughtime layer among its modules, "
             f"found {', '.join(kinds)}.{hint}"
@@ -67,9 +71,7 @@ def capture(model: nn.Module, run: Callable[[], Any]) -> Captured:
 
 
 @contextmanager
-def _opened(
-    model: nn.Module, recurrences: list[Recurrence], outputs: dict[str, list[Tensor]]
-) -> Iterator[None]:
+def _opened(model: nn.Module, recurrences: list[Recurrence], outputs: dict[str, list[Tensor]]) -> Iterator[None]:
     opened = recurrent_modules(model)
     patched = {name: module.__dict__["forward"] for name, module in opened.items() if "forward" in module.__dict__}
     try:
@@ -112,9 +114,7 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
 class _Opened:
     """The forward function of a recurrent module that keeps what it runs through."""
 
-    def __init__(
-        self, name: str, layers: Layers, recurrences: list[Recurrence], outputs: list[Tensor]
-    ) -> None:
+    def __init__(self, name: str, layers: Layers, recurrences: list[Recurrence], outputs: list[Tensor]) -> None:
         self._name, self._layers, self._recurrences, self._outputs = name, layers, recurrences, outputs
 
     def __call__(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Tensor, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import ACTIVATION_SLOPE, CARRY, CAUSE, ENTERING, LAG, STATE, WEIGHTS, WINDOW
+from throughtime.notation import ACTIVATION_SLOPE, CAUSE, ENTERING, LAG, STATE, WEIGHTS
 
 # In nats. What is smaller than float32's epsilon, 2^-23, against the gradient of the present step is lost when the two
 # are added: a gradient that falls this far over the sequence has vanished at its far end (IEEE 754).
@@ -14,8 +14,8 @@ VANISHED = math.log(2.0**-23)
 # In nats. A gradient that grows a hundredfold over the sequence turns a usual step of the optimiser into a jump, and
 # its clipping into a loss of all shorter lags (Pascanu, Mikolov, Bengio 2013, section 3).
 EXPLODED = math.log(100)
-# The part of dL/dW that must come from within the window that is called the reach.
-REACH = 0.99
+# Causes below this part of the largest are left out of the sentence; the numbers have them all.
+NEGLIGIBLE = 0.01
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Findi
     carried = measures.attrs["carried"]
     rate = float(measures["decay_rate"].sel({STATE: carried}))
     change = rate * measures.attrs["steps"]
-    evidence = " ".join([_learns_from(measures), _decays(carried, rate), _because(causes)]).strip()
+    evidence = f"{_changes(measures, change)} {_because(causes)}".strip()
     vanilla = ACTIVATION_SLOPE in causes[CAUSE].values
     if change >= EXPLODED:
         return (Finding("exploding", name, 2, evidence, EXPLODING_REMEDIES, PASCANU),)
@@ -77,26 +77,18 @@ def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Findi
     return (Finding("healthy", name, 0, evidence),)
 
 
-def _learns_from(measures: xr.Dataset) -> str:
-    error = measures["truncation_error"]
-    within = error.values <= 1 - REACH
-    # The first window from which on all windows are good enough.
-    beyond = np.flatnonzero(~within)
-    first = int(error[WINDOW].values[min(beyond[-1] + 1 if beyond.size else 0, error.size - 1)])
-    steps = "step" if first == 1 else f"{first} steps"
-    return f"A window of the last {steps} gives dL/dW to within {1 - REACH:.0%}; the sequence has {measures.attrs['steps']}."
-
-
-def _decays(carried: str, rate: float) -> str:
-    if not np.isfinite(rate):
+def _changes(measures: xr.Dataset, change: float) -> str:
+    steps, carried = measures.attrs["steps"], measures.attrs["carried"]
+    over = f"Over {steps} steps" if steps > 1 else "Over one step"
+    if not np.isfinite(change):
         return f"The derivative with respect to {carried} is exactly zero at every lag above 0."
-    if abs(rate) < 1e-12:
-        return f"The derivative with respect to {carried} keeps its size."
-    way, word = ("halves", "shrinks") if rate < 0 else ("doubles", "grows")
-    return (
-        f"The derivative with respect to {carried} {word} by {abs(rate):.2g} nats per step: "
-        f"it {way} every {math.log(2) / abs(rate):.3g} steps."
-    )
+    way = "falls" if change < 0 else "grows"
+    beyond = ""
+    if change <= VANISHED:
+        beyond = f", which is beyond float32's epsilon ({-VANISHED:.3g})"
+    elif change >= EXPLODED:
+        beyond = ", more than a hundredfold"
+    return f"{over} the derivative with respect to {carried} {way} by {abs(change):.3g} nats{beyond}."
 
 
 def _because(causes: xr.Dataset) -> str:
@@ -106,6 +98,10 @@ def _because(causes: xr.Dataset) -> str:
     parts = {cause: value for cause, value in parts.items() if np.isfinite(value)}
     if not parts:
         return ""
-    words = {ACTIVATION_SLOPE: "saturation", WEIGHTS: "the weights", CARRY: "the keep gate's carry"}
-    told = [f"{words.get(cause, f'the {cause} path')} {value:+.2g}" for cause, value in parts.items()]
+    words = {ACTIVATION_SLOPE: "saturation", WEIGHTS: "the weights"}
+    told = [
+        f"{words.get(cause, cause)} {value:+.2g}".replace("-", "\N{MINUS SIGN}")
+        for cause, value in parts.items()
+        if abs(value) >= NEGLIGIBLE * max(map(abs, parts.values()))
+    ]
     return f"Per step, in nats: {', '.join(told)}."

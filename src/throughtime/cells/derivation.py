@@ -101,12 +101,10 @@ class Derivation:
 
         Subexpressions are shared, so that every activation is computed once.
         """
-        names = [("carried", None)] if partial.carried != 0 else []
+        names: list[tuple[str, str | None]] = [("carried", None)] if partial.carried != 0 else []
         names += [("recurrent", gate) for gate in partial.recurrent]
         names += [("input", gate) for gate in partial.input]
-        expressions = [
-            partial.carried if kind == "carried" else getattr(partial, kind)[gate] for kind, gate in names
-        ]
+        expressions = [partial.carried if kind == "carried" else getattr(partial, kind)[gate] for kind, gate in names]
         arguments = [*self.x.values(), *self.u.values(), self.before, self.after]
         function = sympy.lambdify(arguments, expressions, modules=[ON_TENSORS], cse=True)
 

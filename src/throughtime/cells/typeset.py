@@ -49,9 +49,7 @@ def path_formulas(cell: Cell) -> dict[str, str]:
 
 def _linear_map(derivation: Derivation, partial: Any, skip_carried: bool = False) -> str:
     terms = [] if skip_carried or partial.carried == 0 else [_diagonal(derivation, partial.carried)]
-    terms += [
-        rf"{_diagonal(derivation, slope)} {_weight('h', gate)}" for gate, slope in partial.recurrent.items()
-    ]
+    terms += [rf"{_diagonal(derivation, slope)} {_weight('h', gate)}" for gate, slope in partial.recurrent.items()]
     return " + ".join(terms)
 
 

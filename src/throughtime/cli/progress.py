@@ -1,11 +1,11 @@
 """How far the work has come: bars in a terminal, one plain line per finished piece of work elsewhere."""
 
+import sys
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 
@@ -20,18 +20,18 @@ class Display:
     def __init__(self, console: Console, names: Iterable[str] = ()) -> None:
         self._console = console
         self._progress = Progress(
-            TextColumn("{task.description}", style="bold"),
-            TextColumn("{task.fields[phase]}"),
+            TextColumn("{task.description}", style="bold", markup=False),
+            TextColumn("{task.fields[phase]}", markup=False),
             BarColumn(bar_width=None),
             TextColumn("{task.percentage:>3.0f} %"),
-            TextColumn("{task.fields[value]}"),
-            TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+            TextColumn("{task.fields[value]}", markup=False),
+            TimeRemainingColumn(compact=True),
             console=console,
             disable=not console.is_interactive,
             expand=True,
         )
         self._bars: dict[str, TaskID] = {}
-        self._phases: dict[str, str] = {}
+        self._done: dict[str, int] = {}
         for name in names:
             self._add(name, "waiting")
 
@@ -49,23 +49,25 @@ class Display:
 
         Args:
             name: Whose; a new name gets a new bar.
-            phase: What is being done; a new phase begins at the left again.
-            done: Steps done.
+            phase: What is being done.
+            done: Steps done; fewer than before begins at the left again.
             total: Steps in all.
             value: What has been reached so far; "" leaves what stands there.
         """
         if name not in self._bars:
             self._add(name, phase)
         bar = self._bars[name]
-        if self._phases[name] != phase:
-            self._phases[name] = phase
+        if done <= self._done[name]:
             self._progress.reset(bar, total=total)
+        self._done[name] = done
         shown = {"phase": phase} | ({"value": value} if value else {})
         self._progress.update(bar, completed=done, total=total, **shown)  # type: ignore[arg-type]
         if done == total and not self._console.is_interactive:
-            self._console.print(f"{name}: {phase}, {total} steps{f', {value}' if value else ''}", markup=False, highlight=False)
+            line = f"{name}: {phase}, {total} steps" + (f", {value}" if value else "")
+            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _add(self, name: str, phase: str) -> None:
-        # Started by its first phase, so that waiting does not count as working.
-        self._bars[name] = self._progress.add_task(escape(name), start=phase != "waiting", total=None, phase=phase, value="")
-        self._phases[name] = phase
+        # Not started: a bar that waits for its turn is not at work.
+        self._bars[name] = self._progress.add_task(name, start=False, total=None, phase=phase, value="")
+        # Its first step counts as a beginning, too.
+        self._done[name] = sys.maxsize

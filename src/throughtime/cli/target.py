@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +19,7 @@ from throughtime.cli.failures import one_line
 
 EXPECTED = "expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION"
 RETURNS = "(model, inputs, targets, loss)"
+_OWN = Path(__file__).parents[1]
 
 
 class TargetError(ValueError):
@@ -56,6 +57,10 @@ class Target:
         """Whether a file is named, not a module."""
         return self.module.endswith(".py") or os.sep in self.module
 
+    @property
+    def _folder(self) -> Path:
+        return Path(self.module).resolve().parent if self.is_file else Path.cwd()
+
     def build(self) -> tuple[nn.Module, Any, Any, Callable[[Any, Any], Any]]:
         """Import the module and call the function.
 
@@ -64,8 +69,7 @@ class Target:
         Raises:
             TargetError: There is no such file, module or function, it fails, or returns something else.
         """
-        folder = Path(self.module).resolve().parent if self.is_file else Path.cwd()
-        with _importable(folder):
+        with _importable(self._folder):
             with self.told("importing it"):
                 module = self._imported()
             function = getattr(module, self.function, None)
@@ -81,7 +85,7 @@ class Target:
         """Turns whatever the user's code raises inside into a TargetError with the line where it happened."""
         try:
             yield
-        except (ExaminationError, TargetError, KeyboardInterrupt):
+        except (ExaminationError, TargetError):
             raise
         except (Exception, SystemExit) as error:
             raise TargetError(f"{self.module}: {doing} failed: {one_line(error)}{self._place(error)}") from error
@@ -94,7 +98,7 @@ class Target:
             raise TargetError(f"{path}: no such file")
         # Not under its own name, which might be that of an installed package.
         name = f"throughtime_target_{path.stem}"
-        spec = importlib.util.spec_from_file_location(name, path)
+        spec = importlib.util.spec_from_file_location(name, path.resolve())
         if spec is None or spec.loader is None:
             raise TargetError(f"{path}: {EXPECTED}")
         module = importlib.util.module_from_spec(spec)
@@ -111,17 +115,26 @@ class Target:
         if not isinstance(built[0], nn.Module):
             raise TargetError(f"{found} {type(built[0]).__name__} for the model; it should be a torch.nn.Module")
         if not callable(built[3]):
-            raise TargetError(f"{found} {type(built[3]).__name__} for the loss; it should be a function loss(output, targets)")
+            raise TargetError(
+                f"{found} {type(built[3]).__name__} for the loss; it should be a function loss(output, targets)"
+            )
         return tuple(built)
 
     def _place(self, error: BaseException) -> str:
         """Where in the user's own code an exception was raised: the last line of it on the way."""
         if isinstance(error, SyntaxError):
             return ""
-        folder = str(Path(self.module).resolve().parent if self.is_file else Path.cwd()) + os.sep
         frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if frame.filename.startswith(folder) and "site-packages" not in frame.filename]
-        return f"\n  {own[-1].filename}, line {own[-1].lineno}: {own[-1].line}" if own else ""
+        own = [frame for frame in frames if _is_within(frame.filename, self._folder)]
+        if not own:
+            return ""
+        return f"\n  {os.path.relpath(own[-1].filename)}, line {own[-1].lineno}: {own[-1].line}"
+
+
+def _is_within(file: str, folder: Path) -> bool:
+    """Whether a file is the user's: in their folder, but neither an installed package nor this one."""
+    path = Path(file)
+    return path.is_relative_to(folder) and "site-packages" not in path.parts and not path.is_relative_to(_OWN)
 
 
 def _functions(module: ModuleType) -> Iterator[str]:
@@ -136,4 +149,6 @@ def _importable(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        # The user's code may have changed the path, too.
+        with suppress(ValueError):
+            sys.path.remove(str(folder))

@@ -45,48 +45,44 @@ class WeightTerms(Measure):
     """
 
     def __init__(self, film: Film, pullback: Pullback, bands: LagBands) -> None:
-        self._film, self._bands = film, bands
-        self._both = pullback.one_pre_activation
-        trajectory = pullback.trajectory
-        hidden, inputs = trajectory.states["h"][:-1], trajectory.inputs
-        biases = pullback.weights.bias_hh is not None
-        sides = {"hh": _Side(film, bands, hidden), "ih": _Side(film, bands, inputs)}
-        if self._both:
-            sides = {"both": _Side(film, bands, torch.cat([hidden, inputs], dim=-1), split=hidden.shape[-1])}
-        self._sides, self._biases, self._hidden = sides, biases, hidden.shape[-1]
+        self._film = film
+        states, inputs = pullback.trajectory.states["h"][:-1], pullback.trajectory.inputs
+        self._biases = pullback.weights.bias_hh is not None
+        self._one_side = pullback.one_pre_activation
+        if self._one_side:
+            self._hidden = self._input = _Side(film, bands, {"weight_hh": states, "weight_ih": inputs})
+        else:
+            self._hidden = _Side(film, bands, {"weight_hh": states})
+            self._input = _Side(film, bands, {"weight_ih": inputs})
 
     def update(self, frame: Frame) -> None:
         """Take in the pre-activation adjoints of one frame; the initial state has no terms."""
         if frame.step == 0:
             return
         lags = self._film.lags(frame)
-        if self._both:
-            self._sides["both"].update(frame, frame.recurrent_pre, lags)
-        else:
-            self._sides["hh"].update(frame, frame.recurrent_pre, lags)
-            self._sides["ih"].update(frame, frame.input_pre, lags)
+        self._hidden.update(frame, frame.recurrent_pre, lags)
+        if not self._one_side:
+            self._input.update(frame, frame.input_pre, lags)
 
     def result(self) -> dict[str, Terms]:
         """By weight name, in torch's order."""
-        finished = {name: side.result(self._film) for name, side in self._sides.items()}
-        if self._both:
-            first, second, bias = finished["both"]
-            split = {"weight_ih": second, "weight_hh": first, "bias_ih": bias, "bias_hh": bias}
-        else:
-            (hh, _, bias_hh), (ih, _, bias_ih) = finished["hh"], finished["ih"]
-            split = {"weight_ih": ih, "weight_hh": hh, "bias_ih": bias_ih, "bias_hh": bias_hh}
-        return {name: terms for name, terms in split.items() if self._biases or not name.startswith("bias")}
+        hidden, inputs = self._hidden.result(self._film), self._input.result(self._film)
+        terms = {"weight_ih": inputs["weight_ih"], "weight_hh": hidden["weight_hh"]}
+        return terms | ({"bias_ih": inputs["bias"], "bias_hh": hidden["bias"]} if self._biases else {})
 
 
 class _Side:
-    """The terms of the weights that share one pre-activation adjoint: those of `values`' columns, and the bias."""
+    """The terms of all weights that share one pre-activation adjoint: the bias, and what multiplies `values`."""
 
-    def __init__(self, film: Film, bands: LagBands, values: Tensor, split: int | None = None) -> None:
+    def __init__(self, film: Film, bands: LagBands, values: Named) -> None:
         self._bands, self._values = bands, values
-        self._parts = [values] if split is None else [values[..., :split], values[..., split:]]
-        self._grams = [part.double() @ part.double().transpose(1, 2) for part in self._parts]
+        self._grams = {name: value.double() @ value.double().transpose(1, 2) for name, value in values.items()}
         shape = (film.sources, film.steps)
-        self._ln_norms = [torch.full(shape, -torch.inf, dtype=torch.float64) for _ in range(len(self._parts) + 1)]
+        self._ln_norms = {
+            name: torch.full(shape, -torch.inf, dtype=torch.float64) for name in (*values, "bias")
+        }
+        ones = next(iter(values.values())).new_ones(film.steps, film.batch, 1)
+        self._columns = torch.cat([*values.values(), ones], dim=-1)
         self._sums: Tensor | None = None
         self._ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
         self._rows: list[tuple[int, Tensor, Tensor]] = []
@@ -97,18 +93,14 @@ class _Side:
         if len(self._rows) == STEPS_AT_ONCE:
             self._flush()
 
-    def result(self, film: Film) -> tuple[Terms, Terms | None, Terms]:
-        """The terms of the first part's weight, of the second's if there is one, and of the bias."""
+    def result(self, film: Film) -> dict[str, Terms]:
+        """By name of the weight, and "bias"."""
         self._flush()
         assert self._sums is not None, "no frame was played"
-        widths = [part.shape[-1] for part in self._parts] + [1]
-        sums = list(self._sums.split(widths, dim=-1))
-        sums[-1] = sums[-1].squeeze(-1)
-        terms = [
-            Terms(film.in_sequence(norm), part, self._ln_scale)
-            for norm, part in zip(self._ln_norms, sums, strict=True)
-        ]
-        return terms[0], terms[1] if len(terms) == 3 else None, terms[-1]
+        widths = [value.shape[-1] for value in self._values.values()] + [1]
+        parts = dict(zip(self._ln_norms, self._sums.split(widths, dim=-1), strict=True))
+        parts["bias"] = parts["bias"].squeeze(-1)
+        return {name: Terms(film.in_sequence(self._ln_norms[name]), part, self._ln_scale) for name, part in parts.items()}
 
     def _norms(self, frame: Frame, pre: Tensor) -> None:
         scale = frame.adjoint.log_scale
@@ -116,11 +108,14 @@ class _Side:
         weight = (scale - largest).exp()
         # Samples cancel one another in the sum over the batch, so it is taken in float64.
         gram = torch.matmul(pre, pre.transpose(1, 2)).double() * weight.unsqueeze(1) * weight.unsqueeze(2)
-        squares = [torch.einsum("sbc,bc->s", gram, values[frame.step - 1]).clamp(min=0) for values in self._grams]
-        summed = torch.einsum("sb,sbg->sg", weight.to(pre.dtype), pre)
-        squares.append(torch.linalg.vector_norm(summed, dim=-1).double().square())
-        for ln_norm, square in zip(self._ln_norms, squares, strict=True):
-            ln_norm[frame.sources, frame.step - 1] = square.log() / 2 + largest.squeeze(-1)
+        squares = {
+            name: torch.einsum("sbc,bc->s", gram, values[frame.step - 1]).clamp(min=0)
+            for name, values in self._grams.items()
+        }
+        summed = torch.matmul(weight.to(pre.dtype).unsqueeze(1), pre).squeeze(1)
+        squares["bias"] = torch.linalg.vector_norm(summed, dim=-1).double().square()
+        for name, square in squares.items():
+            self._ln_norms[name][frame.sources, frame.step - 1] = square.log() / 2 + largest.squeeze(-1)
 
     def _by_band(self, frame: Frame, pre: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
         """The rows summed over the sources of every band, and their scale per band."""
@@ -143,9 +138,7 @@ class _Side:
         weight = (scale[:, touched] - common[touched]).exp()
         gathered = torch.stack(rows, dim=1)[touched]
         gathered *= weight.T.to(gathered.dtype)[:, :, None, None]
-        index = torch.tensor(steps) - 1
-        values = self._values[index]
-        values = torch.cat([values, values.new_ones(*values.shape[:-1], 1)], dim=-1)
+        values = self._columns[torch.tensor(steps) - 1]
         if self._sums is None:
             self._sums = values.new_zeros(len(self._bands), gathered.shape[-1], values.shape[-1])
         kept = (_finite(self._ln_scale)[touched] - common[touched]).exp().to(values.dtype)

@@ -1,8 +1,9 @@
 """Number agreement: was it the cats I saw this morning that *was* or *were* very hungry?
 
-Sentences of a small grammar in which the distance between the head noun and its verb can be chosen. What stands
-between them carries no information: every noun there is singular or plural by a fair coin, and every verb there is
-in the past tense, which has no number. Whoever does not remember the head noun guesses right half of the time.
+Sentences of a small grammar in which the distance between the head noun and its verb can be chosen. The nouns between
+them are singular or plural by a fair coin, and some have verbs of their own to agree with. So the last noun says
+nothing about the verb, the number to remember is not the only one, and who does not remember it is right half of the
+time.
 """
 
 import random
@@ -30,28 +31,34 @@ NOUNS = BEINGS + THINGS
 VERBS = ("was", "were")
 END = "."
 UNKNOWN = "<unk>"
-# What the slots of the templates below are filled with, besides "being" and "thing".
+# What the slots of the templates below are filled with. A template's "sees" agrees with its subject.
 SLOTS = {
     "place": ("outside", "upstairs", "here"),
+    "spot": ("over there", "right here"),
     "time": ("this morning", "last night"),
     "pronoun": ("I", "you", "we", "they"),
     "saw": ("saw", "heard", "knew", "liked"),
+    "sees": ("sees", "hears", "knows", "likes"),
     "near": ("near", "behind", "beside"),
     "predicate": ("very hungry", "very tired", "very happy"),
 }
 # What may stand between a noun and its verb, by its length in words.
 STACKABLE = {
-    3: ("near the thing", "that pronoun saw"),
-    4: ("that the being saw",),
+    3: ("near the thing", "that pronoun saw", "that pronoun sees"),
+    4: ("that the being saw", "that the being sees"),
     5: ("that pronoun saw time",),
     6: ("that the being saw time",),
-    7: ("that the being near the thing saw",),
+    7: ("that the being near the thing saw", "that the being near the thing sees"),
     9: ("that the being near the thing saw time",),
 }
 # Without "that" a clause can be told from what precedes it only right after the noun.
-FIRST_ONLY = {2: ("pronoun saw",), 3: ("the being saw",), 4: ("pronoun saw time",)}
+FIRST_ONLY = {
+    2: ("pronoun saw", "pronoun sees"),
+    3: ("the being saw", "the being sees"),
+    4: ("pronoun saw time",),
+}
 # The last one or two words, where a distance leaves no room for more.
-CLOSING = {1: ("place",), 2: ("time",)}
+CLOSING = {1: ("place",), 2: ("spot",)}
 NOUN_SLOTS = {"being": BEINGS, "thing": THINGS}
 NO_TARGET = -100  # torch's `ignore_index`
 
@@ -169,9 +176,15 @@ def _fitting(room: int, first: bool) -> list[str]:
 
 def _fill(template: str, source: random.Random) -> list[str]:
     words: list[str] = []
+    plural = True  # as with every pronoun of ours, "I" included, whose verb has no -s
     for slot in template.split():
-        choices = source.choice(NOUN_SLOTS[slot]) if slot in NOUN_SLOTS else SLOTS.get(slot, (slot,))
-        words += source.choice(choices).split()
+        if slot in NOUN_SLOTS:
+            number = source.random() < 0.5
+            plural = number if slot == "being" else plural
+            words.append(source.choice(NOUN_SLOTS[slot])[number])
+        else:
+            filling = source.choice(SLOTS.get(slot, (slot,)))
+            words += [filling.removesuffix("s")] if slot == "sees" and plural else filling.split()
     return words
 
 
@@ -225,7 +238,8 @@ class Vocabulary:
 
 
 PUNCTUATION = ".,;:!?\"'“”‘’…"
+_PLURAL_VERBS = tuple(verb.removesuffix("s") for verb in SLOTS["sees"])
 _SLOT_WORDS = (word for choices in SLOTS.values() for phrase in choices for word in phrase.split())
 VOCABULARY = Vocabulary(
-    (UNKNOWN, END, *VERBS, "the", "that", *_SLOT_WORDS, *(word for forms in NOUNS for word in forms))
+    (UNKNOWN, END, *VERBS, "the", "that", *_SLOT_WORDS, *_PLURAL_VERBS, *(word for forms in NOUNS for word in forms))
 )

@@ -63,7 +63,7 @@ class Recurrent(nn.Module):
         for layer in range(num_layers):
             columns = input_size if layer == 0 else directions * hidden_size
             for direction in range(directions):
-                shapes = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
+                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
                 if bias:
                     shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
                 for name, shape in shapes.items():
@@ -154,7 +154,9 @@ class Recurrent(nn.Module):
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch prints them."""
         defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        changed = [f", {name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
+        changed = [
+            f", {name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value
+        ]
         return f"{self.cell!r}, {self.input_size}, {self.hidden_size}{''.join(changed)}"
 
 

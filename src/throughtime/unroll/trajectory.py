@@ -46,9 +46,7 @@ class Trajectory:
         return self.inputs.shape[0]
 
 
-def unroll(
-    cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input"], initial: Named
-) -> Trajectory:
+def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input"], initial: Named) -> Trajectory:
     """Run the reference step over a sequence.
 
     Differentiable. The product with the input is taken for all steps at once.
