@@ -206,10 +206,10 @@ class _Examining:
             calls = [i for i in terms if same_weights(self._recurrences[i], recurrence)]
             errors[index] = {}
             for name, gradient in gradients.items():
-                bands = torch.cat([terms[call][name].bands() for call in calls])
-                difference = float((bands.sum(0) - gradient.double()).norm())
-                size = float(gradient.double().norm())
-                if difference > GRADIENT_TOLERANCE[gradient.dtype] * (size + float(bands.norm())):
+                difference = float((sum(terms[call][name].total() for call in calls) - gradient).norm())
+                size = float(gradient.norm())
+                summed = sum(float(terms[call][name].norms().norm()) for call in calls)
+                if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * (size + summed):
                     raise ExaminationError(
                         f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its "
                         f"gradient (norm of the difference {difference:.3g}, of the gradient {size:.3g}); is the weight "

@@ -119,13 +119,12 @@ class Recorder:
 
     def _labelled_terms(self, terms: Terms, relative_error: float) -> xr.Dataset:
         single = self._bands.widths == 1
-        norms = torch.linalg.vector_norm(terms.bands().flatten(1), dim=-1)[single]
         axes = (LOSS_STEP, STATE_STEP)
         return xr.Dataset(
             {
                 "norm": (axes, _numpy(terms.ln_norm.exp())),
                 "ln_norm": (axes, _numpy(terms.ln_norm), {"units": "nats"}),
-                "norm_by_lag": ((LAG,), _numpy(norms)),
+                "norm_by_lag": ((LAG,), _numpy(terms.norms()[single])),
             },
             {**self._term_axes, LAG: _numpy(self._bands.starts[single])},
             {"relative_error": relative_error},

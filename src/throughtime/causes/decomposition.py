@@ -25,7 +25,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.adjoint import Frame, Pullback
-from throughtime.cells import derive
+from throughtime.cells import Named, derive
 from throughtime.measures import Film, Measure
 from throughtime.measures.film import log_mean_exp
 from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, OUTPUT_GATE, WEIGHTS
@@ -111,17 +111,16 @@ class Causes(Measure):
         weight = _sample_weights(adjoint.log_scale)
         largest = _finite(adjoint.log_scale.max(dim=-1).values)
         along, slopes = self._along_paths(frame.step, adjoint.values)
-        total = torch.stack(list(along.values())).sum(0)
+        total = along.sum(0)
 
-        def product(a: Tensor, b: Tensor) -> Tensor:
-            return ((a * b).sum(-1).double() * weight).mean(-1)
+        def over_batch(squares: Tensor) -> Tensor:
+            return (squares.double() * weight).mean(-1)
 
-        after = product(total, total)
-        shares = torch.stack([product(path, total) for path in along.values()])
+        carried = adjoint.norms[self._pullback.cell.carried]
+        started, after = over_batch(carried.square()), over_batch((total * total).sum(-1))
+        shares = over_batch((along * total).sum(-1))
+        gates, squares = over_batch(slopes.square()), over_batch((along * along).sum(-1))
         arrived = after.log() + 2 * largest
-        started = product(*(2 * (adjoint.values[self._pullback.cell.carried],)))
-        gates = torch.stack([product(slope, slope) for slope in slopes.values()])
-        squares = torch.stack([product(path, path) for path in along.values()])
         self._share[:, rows, column] = shares / after
         self._gain[:, 0, rows, column] = (gates.log() - started.log()) / 2
         self._gain[:, 1, rows, column] = (squares.log() - gates.log()) / 2
@@ -133,18 +132,19 @@ class Causes(Measure):
         self._nats[-1, rows, column] = 0.0
         self._arrived = frame.step, rows, arrived
 
-    def _along_paths(self, step: int, adjoint: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """By path, what arrives at the carried state of step - 1, and what stood before the weights."""
-        along, before_weights = {}, {}
-        for path, (direct, by_gate) in self._pullback.path_slopes(step, adjoint).items():
+    def _along_paths(self, step: int, adjoint: Named) -> tuple[Tensor, Tensor]:
+        """What arrives at the carried state of step - 1, (path, source, batch, hidden), and the norm of what stood
+        before the weights, (path, source, batch); NaN for a path without weights."""
+        along, before_weights = [], []
+        for direct, by_gate in self._pullback.path_slopes(step, adjoint).values():
             through = self._pullback.through_weights(by_gate)
             if through is not None and self._pullback.two_states:
                 through = self._pullback.carried_from_hidden(step - 1, through)
             parts = [part for part in (direct, through) if part is not None]
-            along[path] = parts[0] if len(parts) == 1 else parts[0] + parts[1]
-            gates = list(by_gate.values()) or [torch.full_like(along[path], torch.nan)]
-            before_weights[path] = torch.cat(gates, dim=-1)
-        return along, before_weights
+            along.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
+            norms = [torch.linalg.vector_norm(value, dim=-1) for value in by_gate.values()]
+            before_weights.append(torch.stack(norms).norm(dim=0) if norms else along[-1][..., 0] * torch.nan)
+        return torch.stack(along), torch.stack(before_weights)
 
     def _divisia(self, shares: Tensor, after: Tensor, before: Tensor) -> Tensor:
         change = after.log() - before.log()

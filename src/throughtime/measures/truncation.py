@@ -35,24 +35,14 @@ def truncation(terms: Mapping[str, Terms], bands: LagBands) -> Truncation:
     A lag below 0 belongs to the window of its size: what reaches forwards is cut like what reaches backwards.
     """
     distance = torch.maximum(bands.starts, 1 - bands.starts - bands.widths)
-    order = torch.argsort(distance, descending=True, stable=True)
     windows, place = torch.unique(distance, return_inverse=True)
-    # What lies at distance K or further is what a window of K leaves out.
-    left_out = torch.zeros(len(windows), dtype=torch.float64)
-    full = torch.zeros((), dtype=torch.float64)
-    projection = torch.zeros(len(bands), dtype=torch.float64)
-    for term in terms.values():
-        by_band = term.bands().flatten(1)
-        gradient = by_band.sum(0)
-        full += gradient.square().sum()
-        projection += by_band @ gradient
-        tail = torch.zeros_like(gradient)
-        squares = torch.zeros_like(left_out)
-        for band in order.tolist():
-            tail += by_band[band]
-            squares[place[band]] = tail.square().sum()
-        left_out += squares
-    error = (left_out / full).sqrt()
+    gram = torch.stack([term.gram() for term in terms.values()]).sum(0)
+    full, projection = gram.sum(), gram.sum(1)
+    # What lies at distance K or further is what a window of K leaves out; its square is a corner of the Gram matrix.
+    by_distance = torch.zeros(len(windows), len(windows), dtype=torch.float64)
+    by_distance.index_put_((place.unsqueeze(1), place.unsqueeze(0)), gram, accumulate=True)
+    corners = by_distance.flip(0, 1).cumsum(0).cumsum(1).flip(0, 1).diagonal()
+    error = (corners.clamp(min=0) / full).sqrt()
     largest = int((distance + bands.widths).max())
     share = (projection / full / bands.widths).repeat_interleave(bands.widths)
     return Truncation(

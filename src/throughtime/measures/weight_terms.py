@@ -11,8 +11,10 @@ from throughtime.cells import Named
 from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
 
-# Steps whose rows are gathered before one matrix product takes them all.
-STEPS_AT_ONCE = 16
+# Steps whose rows are gathered before one matrix product per band takes them all.
+STEPS_AT_ONCE = 32
+# In nats: how much larger than a band's scale its rows may become before the band is rescaled. Far below float32's 88.
+LARGEST_LN_GROWTH = 20.0
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,26 @@ class Terms:
     Args:
         ln_norm: ln of the Frobenius norm of term (t, i), summed over the batch, in nats; steps 1..T in the order of
             their labels.
-        by_band: The sum of all terms in every band of lags.
-        ln_scale: What `by_band` is to be multiplied with, as a logarithm, per band.
+        by_band: The sum of all terms in every band of lags, on the band's scale.
+        ln_scale: What every band is to be multiplied with, as a logarithm.
     """
 
     ln_norm: Float[Tensor, "source state_step"]
-    by_band: Tensor
+    by_band: Float[Tensor, "band *weight"]
     ln_scale: Float[Tensor, " band"]
 
-    def bands(self) -> Float[Tensor, "band ..."]:
-        """The sums by band as float64, too small ones rounded to 0."""
-        scale = self.ln_scale.exp().reshape(-1, *[1] * (self.by_band.dim() - 1))
-        return self.by_band.double() * scale
+    def gram(self) -> Float[Tensor, "band band"]:
+        """The scalar products of all pairs of bands, float64."""
+        flat = self.by_band.flatten(1)
+        return (flat @ flat.T).double() * (self.ln_scale.unsqueeze(0) + self.ln_scale.unsqueeze(1)).exp()
+
+    def norms(self) -> Float[Tensor, " band"]:
+        """The Frobenius norm of every band, float64."""
+        return torch.linalg.vector_norm(self.by_band.flatten(1), dim=-1).double() * self.ln_scale.exp()
+
+    def total(self) -> Float[Tensor, "*weight"]:
+        """The sum of all terms: what a backward pass leaves in .grad."""
+        return torch.tensordot(self.ln_scale.exp().to(self.by_band.dtype), self.by_band, dims=1)
 
 
 class WeightTerms(Measure):
@@ -83,19 +93,20 @@ class _Side:
         }
         ones = next(iter(values.values())).new_ones(film.steps, film.batch, 1)
         self._columns = torch.cat([*values.values(), ones], dim=-1)
-        self._sums: Tensor | None = None
         self._ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
-        self._rows: list[tuple[int, Tensor, Tensor]] = []
+        self._sums: Tensor | None = None
+        self._rows: Tensor | None = None
+        self._steps: list[int] = []
 
     def update(self, frame: Frame, pre: Tensor, lags: Tensor) -> None:
         self._norms(frame, pre)
-        self._rows.append((frame.step, *self._by_band(frame, pre, lags)))
-        if len(self._rows) == STEPS_AT_ONCE:
-            self._flush()
+        self._gather(frame, pre, self._bands.of(lags))
+        if len(self._steps) == STEPS_AT_ONCE:
+            self._sum_up()
 
     def result(self, film: Film) -> dict[str, Terms]:
         """By name of the weight, and "bias"."""
-        self._flush()
+        self._sum_up()
         assert self._sums is not None, "no frame was played"
         widths = [value.shape[-1] for value in self._values.values()] + [1]
         parts = dict(zip(self._ln_norms, self._sums.split(widths, dim=-1), strict=True))
@@ -109,7 +120,7 @@ class _Side:
         # Samples cancel one another in the sum over the batch, so it is taken in float64.
         gram = torch.matmul(pre, pre.transpose(1, 2)).double() * weight.unsqueeze(1) * weight.unsqueeze(2)
         squares = {
-            name: torch.einsum("sbc,bc->s", gram, values[frame.step - 1]).clamp(min=0)
+            name: (gram * values[frame.step - 1]).sum((1, 2)).clamp(min=0)
             for name, values in self._grams.items()
         }
         summed = torch.matmul(weight.to(pre.dtype).unsqueeze(1), pre).squeeze(1)
@@ -117,35 +128,37 @@ class _Side:
         for name, square in squares.items():
             self._ln_norms[name][frame.sources, frame.step - 1] = square.log() / 2 + largest.squeeze(-1)
 
-    def _by_band(self, frame: Frame, pre: Tensor, lags: Tensor) -> tuple[Tensor, Tensor]:
-        """The rows summed over the sources of every band, and their scale per band."""
-        band = self._bands.of(lags)
+    def _gather(self, frame: Frame, pre: Tensor, band: Tensor) -> None:
+        """Add the rows of one step to those that wait, summed over the sources of every band, on the band's scale."""
+        if self._sums is None or self._rows is None:
+            self._sums = pre.new_zeros(len(self._bands), pre.shape[-1], self._columns.shape[-1])
+            self._rows = pre.new_zeros(len(self._bands), STEPS_AT_ONCE, *pre.shape[1:])
         scale = frame.adjoint.log_scale
-        highest = self._ln_scale.new_full((len(self._bands),), -torch.inf)
-        highest.scatter_reduce_(0, band, scale.max(dim=-1).values, "amax")
-        factor = (scale - _finite(highest)[band].unsqueeze(-1)).exp().to(pre.dtype)
-        rows = pre.new_zeros(len(self._bands), *pre.shape[1:])
-        return rows.index_add_(0, band, pre * factor.unsqueeze(-1)), highest
+        self._make_room(torch.full_like(self._ln_scale, -torch.inf).scatter_reduce(0, band, scale.amax(-1), "amax"))
+        factor = (scale - _finite(self._ln_scale)[band].unsqueeze(-1)).exp().to(pre.dtype)
+        self._rows[:, len(self._steps)].index_add_(0, band, pre * factor.unsqueeze(-1))
+        self._steps.append(frame.step)
 
-    def _flush(self) -> None:
-        if not self._rows:
+    def _make_room(self, highest: Tensor) -> None:
+        """Give bands that are new a scale, and those whose rows have outgrown theirs a larger one."""
+        new = self._ln_scale == -torch.inf
+        outgrown = ~new & (highest > self._ln_scale + LARGEST_LN_GROWTH)
+        if outgrown.any():
+            assert self._sums is not None
+            self._sum_up()
+            self._sums[outgrown] *= (self._ln_scale - highest)[outgrown].exp().to(self._sums.dtype)[:, None, None]
+        self._ln_scale = torch.where(new | outgrown, highest, self._ln_scale)
+
+    def _sum_up(self) -> None:
+        if not self._steps or self._sums is None or self._rows is None:
             return
-        steps, rows, scales = zip(*self._rows, strict=True)
-        self._rows = []
-        scale = torch.stack(scales)
-        common = torch.maximum(self._ln_scale, scale.max(dim=0).values)
-        touched = common > -torch.inf
-        weight = (scale[:, touched] - common[touched]).exp()
-        gathered = torch.stack(rows, dim=1)[touched]
-        gathered *= weight.T.to(gathered.dtype)[:, :, None, None]
-        values = self._columns[torch.tensor(steps) - 1]
-        if self._sums is None:
-            self._sums = values.new_zeros(len(self._bands), gathered.shape[-1], values.shape[-1])
-        kept = (_finite(self._ln_scale)[touched] - common[touched]).exp().to(values.dtype)
-        kept = kept.masked_fill(self._ln_scale[touched] == -torch.inf, 0.0)
-        product = torch.einsum("lmbg,mbh->lgh", gathered, values)
-        self._sums[touched] = self._sums[touched] * kept[:, None, None] + product
-        self._ln_scale = common
+        count = len(self._steps)
+        touched = int((self._ln_scale > -torch.inf).nonzero().max()) + 1
+        values = self._columns[torch.tensor(self._steps) - 1].flatten(0, 1)
+        rows = self._rows[:touched, :count].flatten(1, 2)
+        self._sums[:touched].baddbmm_(rows.transpose(1, 2), values.expand(touched, -1, -1))
+        self._rows[:touched, :count] = 0
+        self._steps = []
 
 
 def _finite(log_scale: Tensor) -> Tensor:
