@@ -88,9 +88,7 @@ class Network:
                 entering += segment.from_above(adjoint)
         return entering
 
-    def play(
-        self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]
-    ) -> Iterator[Playing]:
+    def play(self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]) -> Iterator[Playing]:
         """Every recurrence that the losses depend on, from the last to the first.
 
         Args:

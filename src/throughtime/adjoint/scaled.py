@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from throughtime.cells import Named
@@ -16,6 +17,8 @@ from throughtime.cells import Named
 LARGEST_LN_NORM = 16.0
 # The largest power of two by which a float32 row is scaled at once.
 LARGEST_EXPONENT = 120.0
+# Norms between this and its inverse come from squares that float32 represents in full precision.
+SMALLEST_SAFE_NORM = 1e-15
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,12 @@ class Scaled:
 
     @cached_property
     def norms(self) -> Named:
-        """By state, the norm of every row on its scale, (source, batch)."""
-        return {state: torch.linalg.vector_norm(value, dim=-1) for state, value in self.values.items()}
+        """By state, the norm of every row on its scale, (source, batch), float64."""
+        return {state: _norm(value) for state, value in self.values.items()}
 
     def ln_square(self, state: str) -> Tensor:
         """ln of the squared norm of every row, (source, batch), float64; -inf for zero."""
-        return 2 * (self.norms[state].double().log() + self.log_scale)
+        return 2 * (self.norms[state].log() + self.log_scale)
 
     def normalised(self) -> Scaled:
         """The same numbers, with the scale of every row that has grown too large or too small moved to `log_scale`.
@@ -51,7 +54,7 @@ class Scaled:
         Raises:
             OverflowError: A row is no longer finite.
         """
-        norm = torch.stack(list(self.norms.values())).double().square().sum(0).sqrt()
+        norm = torch.stack(list(self.norms.values())).norm(dim=0)
         if not norm.isfinite().all():
             raise OverflowError("the adjoint left the range of its dtype within a single step; examine in float64")
         zero = norm == 0
@@ -78,6 +81,15 @@ class Scaled:
         summed[state] += values * _relative(log_scale, common, values)
         placed = {name: value.index_copy(0, rows, summed[name]) for name, value in self.values.items()}
         return Scaled(placed, self.log_scale.index_copy(0, rows, common))
+
+
+def _norm(rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:
+    """The norms of rows in float64; also where the squares of their elements leave the range of their dtype."""
+    norm = torch.linalg.vector_norm(rows, dim=-1).double()
+    unsafe = ~((norm > SMALLEST_SAFE_NORM) & (norm < 1 / SMALLEST_SAFE_NORM))
+    if unsafe.any():
+        norm[unsafe] = torch.linalg.vector_norm(rows[unsafe].double(), dim=-1)
+    return norm
 
 
 def _relative(log_scale: Tensor, common: Tensor, like: Tensor) -> Tensor:

@@ -42,16 +42,19 @@ class Frame:
         return {state: self.adjoint.ln_square(state) for state in self.adjoint.values}
 
     @cached_property
-    def recurrent_pre(self) -> Float[Tensor, "active batch gates_hidden"]:
-        """The adjoint of W_hh h_{i-1} + b_hh, on the scale of `adjoint`; for step 1 and later."""
-        return self.pullback.recurrent_pre(self.step, self.adjoint.values)
+    def recurrent_pre(self) -> Scaled:
+        """The adjoint of W_hh h_{i-1} + b_hh, (active, batch, gates * hidden) as "pre"; for step 1 and later."""
+        return self._scaled(self.pullback.recurrent_pre(self.step, self.adjoint.values))
 
     @cached_property
-    def input_pre(self) -> Float[Tensor, "active batch gates_hidden"]:
-        """The adjoint of W_ih x_i + b_ih, on the scale of `adjoint`; for step 1 and later."""
+    def input_pre(self) -> Scaled:
+        """The adjoint of W_ih x_i + b_ih, (active, batch, gates * hidden) as "pre"; for step 1 and later."""
         if self.pullback.one_pre_activation:
             return self.recurrent_pre
-        return self.pullback.input_pre(self.step, self.adjoint.values)
+        return self._scaled(self.pullback.input_pre(self.step, self.adjoint.values))
+
+    def _scaled(self, pre: Float[Tensor, "active batch gates_hidden"]) -> Scaled:
+        return Scaled({"pre": pre}, self.adjoint.log_scale).normalised()
 
 
 def sweep(

@@ -29,8 +29,8 @@ class ToInputs:
             self._initial = frame
             return
         step = frame.step - 1
-        self._values[frame.sources, step] = frame.input_pre @ self._recurrence.weights.weight_ih
-        self._log_scale[frame.sources, step] = frame.adjoint.log_scale
+        self._values[frame.sources, step] = frame.input_pre.values["pre"] @ self._recurrence.weights.weight_ih
+        self._log_scale[frame.sources, step] = frame.input_pre.log_scale
 
     def result(self) -> list[InputAdjoint]:
         """The adjoints of the tensors of the user's graph that the recurrence started from."""

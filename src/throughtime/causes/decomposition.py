@@ -114,7 +114,7 @@ class Causes(Measure):
         total = along.sum(0)
 
         def over_batch(squares: Tensor) -> Tensor:
-            return (squares.double() * weight).mean(-1)
+            return (squares * weight).mean(-1)
 
         carried = adjoint.norms[self._pullback.cell.carried]
         started, after = over_batch(carried.square()), over_batch((total * total).sum(-1))
@@ -144,7 +144,8 @@ class Causes(Measure):
             along.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
             norms = [torch.linalg.vector_norm(value, dim=-1) for value in by_gate.values()]
             before_weights.append(torch.stack(norms).norm(dim=0) if norms else along[-1][..., 0] * torch.nan)
-        return torch.stack(along), torch.stack(before_weights)
+        # Squares of a strongly saturated path leave the range of float32.
+        return torch.stack(along).double(), torch.stack(before_weights).double()
 
     def _divisia(self, shares: Tensor, after: Tensor, before: Tensor) -> Tensor:
         change = after.log() - before.log()

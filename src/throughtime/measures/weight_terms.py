@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.adjoint import Frame, Pullback
+from throughtime.adjoint import Frame, Pullback, Scaled
 from throughtime.cells import Named
 from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
@@ -88,9 +88,7 @@ class _Side:
         self._bands, self._values = bands, values
         self._grams = {name: value.double() @ value.double().transpose(1, 2) for name, value in values.items()}
         shape = (film.sources, film.steps)
-        self._ln_norms = {
-            name: torch.full(shape, -torch.inf, dtype=torch.float64) for name in (*values, "bias")
-        }
+        self._ln_norms = {name: torch.full(shape, -torch.inf, dtype=torch.float64) for name in (*values, "bias")}
         ones = next(iter(values.values())).new_ones(film.steps, film.batch, 1)
         self._columns = torch.cat([*values.values(), ones], dim=-1)
         self._ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
@@ -98,9 +96,9 @@ class _Side:
         self._rows: Tensor | None = None
         self._steps: list[int] = []
 
-    def update(self, frame: Frame, pre: Tensor, lags: Tensor) -> None:
-        self._norms(frame, pre)
-        self._gather(frame, pre, self._bands.of(lags))
+    def update(self, frame: Frame, adjoint: Scaled, lags: Tensor) -> None:
+        self._norms(frame, adjoint.values["pre"], adjoint.log_scale)
+        self._gather(frame.step, adjoint.values["pre"], adjoint.log_scale, self._bands.of(lags))
         if len(self._steps) == STEPS_AT_ONCE:
             self._sum_up()
 
@@ -111,33 +109,32 @@ class _Side:
         widths = [value.shape[-1] for value in self._values.values()] + [1]
         parts = dict(zip(self._ln_norms, self._sums.split(widths, dim=-1), strict=True))
         parts["bias"] = parts["bias"].squeeze(-1)
-        return {name: Terms(film.in_sequence(self._ln_norms[name]), part, self._ln_scale) for name, part in parts.items()}
+        return {
+            name: Terms(film.in_sequence(self._ln_norms[name]), part, self._ln_scale) for name, part in parts.items()
+        }
 
-    def _norms(self, frame: Frame, pre: Tensor) -> None:
-        scale = frame.adjoint.log_scale
+    def _norms(self, frame: Frame, pre: Tensor, scale: Tensor) -> None:
         largest = _finite(scale.max(dim=-1, keepdim=True).values)
         weight = (scale - largest).exp()
         # Samples cancel one another in the sum over the batch, so it is taken in float64.
         gram = torch.matmul(pre, pre.transpose(1, 2)).double() * weight.unsqueeze(1) * weight.unsqueeze(2)
         squares = {
-            name: (gram * values[frame.step - 1]).sum((1, 2)).clamp(min=0)
-            for name, values in self._grams.items()
+            name: (gram * values[frame.step - 1]).sum((1, 2)).clamp(min=0) for name, values in self._grams.items()
         }
         summed = torch.matmul(weight.to(pre.dtype).unsqueeze(1), pre).squeeze(1)
         squares["bias"] = torch.linalg.vector_norm(summed, dim=-1).double().square()
         for name, square in squares.items():
             self._ln_norms[name][frame.sources, frame.step - 1] = square.log() / 2 + largest.squeeze(-1)
 
-    def _gather(self, frame: Frame, pre: Tensor, band: Tensor) -> None:
+    def _gather(self, step: int, pre: Tensor, scale: Tensor, band: Tensor) -> None:
         """Add the rows of one step to those that wait, summed over the sources of every band, on the band's scale."""
         if self._sums is None or self._rows is None:
             self._sums = pre.new_zeros(len(self._bands), pre.shape[-1], self._columns.shape[-1])
             self._rows = pre.new_zeros(len(self._bands), STEPS_AT_ONCE, *pre.shape[1:])
-        scale = frame.adjoint.log_scale
         self._make_room(torch.full_like(self._ln_scale, -torch.inf).scatter_reduce(0, band, scale.amax(-1), "amax"))
         factor = (scale - _finite(self._ln_scale)[band].unsqueeze(-1)).exp().to(pre.dtype)
         self._rows[:, len(self._steps)].index_add_(0, band, pre * factor.unsqueeze(-1))
-        self._steps.append(frame.step)
+        self._steps.append(step)
 
     def _make_room(self, highest: Tensor) -> None:
         """Give bands that are new a scale, and those whose rows have outgrown theirs a larger one."""

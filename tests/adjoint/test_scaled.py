@@ -1,0 +1,41 @@
+import math
+
+import pytest
+import torch
+
+from throughtime.adjoint import Scaled
+
+
+def scaled(values, log_scale):
+    return Scaled({"h": torch.tensor(values)}, torch.tensor(log_scale, dtype=torch.float64))
+
+
+def test_a_sum_of_very_different_sizes_keeps_the_larger():
+    rows = scaled([[[1.0, 2.0]], [[1.0, 2.0]]], [[-5000.0], [0.0]])
+    added = rows.plus("h", torch.tensor([0]), torch.tensor([[[3.0, 4.0]]]), torch.tensor([[-4000.0]]).double())
+    assert added.log_scale.tolist() == [[-4000.0], [0.0]]
+    assert added.values["h"].tolist() == [[[3.0, 4.0]], [[1.0, 2.0]]]
+
+
+def test_a_zero_row_takes_the_scale_of_what_is_added():
+    rows = scaled([[[0.0, 0.0]]], [[-math.inf]])
+    added = rows.plus("h", torch.tensor([0]), torch.tensor([[[3.0, 4.0]]]), torch.tensor([[-7.0]]).double())
+    assert float(added.ln_square("h")) == pytest.approx(2 * (math.log(5) - 7))
+
+
+def test_normalising_moves_the_size_into_the_scale_and_loses_no_bit():
+    values = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(0)) * 1e-25
+    rows = Scaled({"h": values}, torch.zeros(3, 2, dtype=torch.float64))
+    moved = rows.normalised()
+    assert (moved.norms["h"].log().abs() < 1).all()
+    factor = torch.exp2((moved.log_scale / math.log(2)).round()).float().unsqueeze(-1)
+    assert torch.equal(moved.values["h"] * factor, values)
+
+
+def test_zero_rows_are_marked():
+    assert scaled([[[0.0, 0.0]]], [[3.0]]).normalised().log_scale.tolist() == [[-math.inf]]
+
+
+def test_what_is_not_finite_is_refused():
+    with pytest.raises(OverflowError, match="float64"):
+        scaled([[[math.inf, 0.0]]], [[0.0]]).normalised()
