@@ -95,3 +95,41 @@ def weight_terms(losses: list[Tensor], states: Run, name: str) -> Tensor:
         gradients = torch.autograd.grad(loss, copies, retain_graph=True, allow_unused=True)
         rows.append(torch.stack([torch.zeros_like(copies[0]) if g is None else g for g in gradients]))
     return torch.stack(rows)
+
+
+class Unrolled(nn.Module):
+    """Takes the place of a recurrent module in a model, and keeps its runs."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module, self.calls = module, []
+
+    def forward(self, inputs: Tensor, hx=None):
+        module = self.module
+        batched = inputs.dim() == 3
+        sequence = inputs if batched else inputs.unsqueeze(1)
+        sequence = sequence.transpose(0, 1) if batched and module.batch_first else sequence
+        steps, runs, last = list(sequence.unbind(0)), {}, []
+        kind = kind_of(module)
+        for index in range(module.num_layers):
+            outputs = []
+            for reverse in range(1 + module.bidirectional):
+                if hx is None:
+                    shape = sequence.shape[1], module.hidden_size
+                    start = [torch.zeros(shape, dtype=sequence.dtype).requires_grad_() for _ in "hc"]
+                else:
+                    given = hx if isinstance(hx, tuple) else (hx, hx)
+                    start = [(s if batched else s.unsqueeze(1))[len(last)] for s in given]
+                states = run(kind, module, f"_l{index}" + "_reverse" * reverse, steps[:: -1 if reverse else 1], *start)
+                runs[f"l{index}" + ".reverse" * reverse] = states
+                outputs.append(states.hidden[:0:-1] if reverse else states.hidden[1:])
+                last.append((states.hidden[-1], states.carried[-1]))
+            steps = [torch.cat(parts, -1) for parts in zip(*outputs, strict=True)]
+        self.calls.append(runs)
+        h, c = (torch.stack(states) for states in zip(*last, strict=True))
+        output = torch.stack(steps)
+        if not batched:
+            output, h, c = output.squeeze(1), h.squeeze(1), c.squeeze(1)
+        elif module.batch_first:
+            output = output.transpose(0, 1)
+        return output, ((h, c) if kind == "lstm" else h)

@@ -2,4 +2,5 @@
 
 from throughtime.story.numbers import Chain as Chain
 from throughtime.story.numbers import Story as Story
+from throughtime.story.terminal import render as render
 from throughtime.story.telling import tell as tell

@@ -8,6 +8,12 @@ SUBSCRIPTS = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # Sizes between these powers of ten are written out.
 LOWEST_PLAIN, HIGHEST_PLAIN = -3, 4
+# Below this a share is called about zero.
+SMALLEST_SHARE = 0.00005
+# Below this ratio of two probabilities a network has no opinion worth the name.
+UNDECIDED = 1.5
+# Words named at either end of a long list.
+WORDS = 12
 
 
 def at(symbol: str, step: int) -> str:
@@ -35,37 +41,44 @@ def number(value: float, digits: int = 3) -> str:
 
 def percent(share: float) -> str:
     """A part of a whole that may point against it."""
-    if share == 0:
-        return "0 %"
-    if abs(share) < 0.00005:
-        return "<0.01 %" if share > 0 else ">−0.01 %"
+    if abs(share) < SMALLEST_SHARE:
+        return "≈\u00a00\u00a0%" if share else "0\u00a0%"
     text = f"{100 * share:.2f}" if abs(share) < 0.01 else f"{100 * share:.1f}"
-    return f"{text.replace('-', '−')} %"
+    return f"{text.replace('-', '−')}\u00a0%"
 
 
 def product(last: int, step: int) -> str:
     """The step Jacobians in front of the immediate derivative of h_i, J_k = dh_k/dh_{k-1}."""
     factors = [at("J", k) for k in range(last, step, -1)]
-    return " ".join(factors) if len(factors) <= 3 else f"{factors[0]} … {factors[-1]}"
+    return " ".join(factors) if len(factors) <= 3 and last < 10 else "…".join(dict.fromkeys([*factors[:1], *factors[-1:]]))
 
 
 def sentence(story: Story) -> str:
-    """The words with their positions."""
-    return " ".join(at(word, step) for step, word in enumerate(story.words, start=1))
+    """The words with their positions; of a long sentence the first and the last."""
+    numbered = [at(word, step) for step, word in enumerate(story.words, start=1)]
+    if len(numbered) <= 2 * WORDS:
+        return " ".join(numbered)
+    return " ".join([*numbered[:WORDS], f"… {len(numbered) - 2 * WORDS} more words …", *numbered[-WORDS:]])
 
 
-def belief(chain: Chain) -> str:
-    """What a network makes of the two verbs."""
+def unknown(story: Story) -> str:
+    """Those words that the networks read as "<unk>", "" if there are none."""
+    named = [f"“{word}”" for word in story.unknown[:WORDS]]
+    more = len(story.unknown) - len(named)
+    named += [f"{more} more"] if more else []
+    return ", ".join(named)
+
+
+def belief(story: Story, chain: Chain) -> str:
+    """What a network makes of the word that should come next."""
     was, were = chain.probabilities["was"], chain.probabilities["were"]
-    likelier, other = ("were", "was") if were >= was else ("was", "were")
-    ratio = chain.probabilities[likelier] / chain.probabilities[other]
+    if story.target not in ("was", "were"):
+        return f"gives “{story.target}” a probability of {percent(chain.probabilities[story.target])}"
+    ratio = max(was, were) / min(was, were)
     if ratio < UNDECIDED:
-        return f"“was” and “were” about equally likely ({percent(was)} and {percent(were)})"
-    return f"“{likelier}” {ratio:.3g} times as likely as “{other}” ({percent(max(was, were))} and {percent(min(was, were))})"
-
-
-# Below this ratio of probabilities a network has no opinion worth the name.
-UNDECIDED = 1.5
+        return f"cannot tell: “was” {percent(was)}, “were” {percent(were)}"
+    likelier, other = ("were", "was") if were > was else ("was", "were")
+    return f"finds “{likelier}” {number(ratio)} times as likely as “{other}”"
 
 
 def first_word(story: Story, chain: Chain) -> str:
@@ -78,6 +91,24 @@ def first_word(story: Story, chain: Chain) -> str:
         f"On the way back to “{story.words[0]}” the gradient is multiplied by {len(chain.jacobians)} step Jacobians "
         f"and changes its norm by a factor of {fading}. Its share of the whole gradient: {percent(first.share['W_hx'])}."
     )
+
+
+def why_it_fades(story: Story) -> str:
+    """The two factors of the tanh network's step Jacobians, before training and after it."""
+    before, after = story.untrained, story.rnn
+    grown = after.weight_norm["h"] > before.weight_norm["h"] and _mean_slope(after) < _mean_slope(before)
+    moral = "Small weights shrink the gradient at first; once grown, they saturate tanh, and its slopes shrink it."
+    return f"Before training: {_two_factors(before)}. After: {_two_factors(after)}.{f' {moral}' if grown else ''}"
+
+
+def _two_factors(chain: Chain) -> str:
+    reached = size(chain.terms[-1].ln_product)
+    return f"|W_hh| {number(chain.weight_norm['h'])}, mean slope {number(_mean_slope(chain))}, product {reached}"
+
+
+def _mean_slope(chain: Chain) -> float:
+    slopes = [jacobian.slopes[0] for jacobian in chain.jacobians if jacobian.slopes]
+    return sum(slopes) / len(slopes)
 
 
 def plural(count: int, noun: str) -> str:
