@@ -12,15 +12,15 @@ def scaled(values, log_scale):
 
 def test_a_sum_of_very_different_sizes_keeps_the_larger():
     rows = scaled([[[1.0, 2.0]], [[1.0, 2.0]]], [[-5000.0], [0.0]])
-    added = rows.plus("h", torch.tensor([0]), torch.tensor([[[3.0, 4.0]]]), torch.tensor([[-4000.0]]).double())
-    assert added.log_scale.tolist() == [[-4000.0], [0.0]]
-    assert added.values["h"].tolist() == [[[3.0, 4.0]], [[1.0, 2.0]]]
+    rows.add_("h", torch.tensor([0]), torch.tensor([[[3.0, 4.0]]]), torch.tensor([[-4000.0]]).double())
+    assert rows.log_scale.tolist() == [[-4000.0], [0.0]]
+    assert rows.values["h"].tolist() == [[[3.0, 4.0]], [[1.0, 2.0]]]
 
 
 def test_a_zero_row_takes_the_scale_of_what_is_added():
     rows = scaled([[[0.0, 0.0]]], [[-math.inf]])
-    added = rows.plus("h", torch.tensor([0]), torch.tensor([[[3.0, 4.0]]]), torch.tensor([[-7.0]]).double())
-    assert float(added.ln_square("h")) == pytest.approx(2 * (math.log(5) - 7))
+    rows.add_("h", torch.tensor([0]), torch.tensor([[[3.0, 4.0]]]), torch.tensor([[-7.0]]).double())
+    assert float(rows.ln_square("h")) == pytest.approx(2 * (math.log(5) - 7))
 
 
 def test_normalising_moves_the_size_into_the_scale_and_loses_no_bit():

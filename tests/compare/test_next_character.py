@@ -50,9 +50,9 @@ def test_its_characters_come_with_it(run) -> None:
 
 
 def test_each_says_how_well_it_predicts(run) -> None:
-    for name, examination in run[0].items():
+    for examination in run[0].values():
         *_, note = examination.notes
-        assert note.startswith(f"{name}: ") and note.endswith(" nats per held-out character after 3 steps of training.")
+        assert note.endswith(" nats per held-out character after 3 steps of training.")
 
 
 def test_progress_counts_every_step(run) -> None:

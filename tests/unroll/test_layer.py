@@ -140,6 +140,13 @@ def test_input_of_the_wrong_shape(shape: tuple[int, ...], message: str) -> None:
         layer()(torch.zeros(shape))
 
 
+def test_a_packed_sequence_is_refused() -> None:
+    packed = nn.utils.rnn.pack_padded_sequence(torch.zeros(5, 2, 3), torch.tensor([5, 3]))
+    # Under the tests the type checker speaks first, in its own words.
+    with pytest.raises(TypeError, match="input"):
+        layer()(packed)
+
+
 def test_initial_state_of_the_wrong_shape() -> None:
     input = torch.zeros(5, 2, 3)
     with pytest.raises(ValueError, match=r"hx: expected shape \(1, 2, 4\), found \(2, 4\)"):

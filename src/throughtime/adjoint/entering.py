@@ -21,7 +21,7 @@ class Entering(ABC):
     state: str
 
     @abstractmethod
-    def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    def at(self, step: int, sources: Tensor) -> tuple[Tensor | slice, Tensor, Tensor] | None:
         """Which rows of `sources` are entered, with what (row, batch, hidden), and the log scales (row, batch)."""
 
 
@@ -72,9 +72,8 @@ class AtEveryStep(Entering):
         steps = torch.arange(1, values.shape[1] + 1, device=values.device)
         self.first = torch.where((~zero).any(dim=-1), steps, -1).max(dim=1).values
 
-    def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    def at(self, step: int, sources: Tensor) -> tuple[slice, Tensor, Tensor] | None:
         """All sources; none at the initial state."""
         if step == 0:
             return None
-        rows = torch.arange(len(sources), device=sources.device)
-        return rows, self.values[sources, step - 1], self.log_scale[sources, step - 1]
+        return slice(None), self.values[sources, step - 1], self.log_scale[sources, step - 1]

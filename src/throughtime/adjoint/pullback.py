@@ -52,18 +52,31 @@ class Pullback:
         """The update's derivatives by path, along the whole trajectory."""
         return {path: evaluate(*self._arguments) for path, evaluate in derive(self.cell).evaluate_paths.items()}
 
-    def previous_hidden(self, step: int, adjoint: Named) -> Float[Tensor, "source batch hidden"]:
-        """What reaches h_{step-1} through the step; for a cell with one state that is all of s_{step-1}."""
-        total = self._through(self.update, step, adjoint[self.cell.carried], with_carry=not self.two_states)
-        if self.hidden is not None:
-            total = total + self._through(self.hidden, step, adjoint["h"], with_carry=False)
-        return total
+    def previous_hidden(self, step: int, adjoint: Named, rows: int) -> Float[Tensor, "rows batch hidden"]:
+        """What reaches h_{step-1} through the step; for a cell with one state that is all of s_{step-1}.
+
+        Args:
+            step: The step.
+            adjoint: Of s_step, by state.
+            rows: How many rows to make: as many as there are sources, and zeros for those that are yet to start.
+        """
+        carried = adjoint[self.cell.carried]
+        pulled = carried.new_empty(rows, *carried.shape[1:])
+        pulled[len(carried) :] = 0
+        reached = pulled[: len(carried)]
+        self._through(self.update, step, carried, reached)
+        if self.hidden is None:
+            return pulled
+        for gate, slope in self.hidden.recurrent.items():
+            part = adjoint["h"] * slope[step - 1]
+            reached.flatten(0, 1).addmm_(part.flatten(0, 1), self._recurrent_weights[gate])
+        return pulled
 
     def previous_carried(
         self, step: int, carried: Float[Tensor, "source batch hidden"], hidden: Float[Tensor, "source batch hidden"]
     ) -> Float[Tensor, "source batch hidden"]:
-        """What reaches c_{step-1}: c_step's adjoint through the step, and the adjoint of h_{step-1} through the output."""
-        return carried * self.update.carried[step - 1] + self.carried_from_hidden(step - 1, hidden)
+        """What reaches c_{step-1}: from c_step through the step, and from h_{step-1} through the output."""
+        return self.carried_from_hidden(step - 1, hidden).addcmul_(carried, self.update.carried[step - 1])
 
     def carried_from_hidden(self, step: int, hidden: Float[Tensor, "source batch hidden"]) -> Tensor:
         """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0."""
@@ -111,15 +124,16 @@ class Pullback:
                     parts[gate] = parts[gate] + part if gate in parts else part
         return torch.cat([parts.get(gate, torch.zeros_like(like)) for gate in self.cell.gates], dim=-1)
 
-    def _through(self, partial: Partial, step: int, adjoint: Tensor, with_carry: bool) -> Tensor:
+    def _through(self, partial: Partial, step: int, adjoint: Tensor, into: Tensor) -> None:
+        """Write what passes from the carried state to h_{step-1} into a tensor of the adjoint's shape."""
         slopes = {gate: slope[step - 1] for gate, slope in partial.recurrent.items()}
-        carry = partial.carried[step - 1] if with_carry and partial.carried is not None else None
-        if len(slopes) > 1 and adjoint.shape[0] >= SOURCES_TO_FORM:
-            jacobian = self._formed(slopes, carry)
-            return torch.bmm(adjoint.transpose(0, 1), jacobian).transpose(0, 1)
-        result = self.through_weights({gate: adjoint * slope for gate, slope in slopes.items()})
-        result = torch.zeros_like(adjoint) if result is None else result
-        return result if carry is None else result + adjoint * carry
+        carry = None if self.two_states or partial.carried is None else partial.carried[step - 1]
+        if len(slopes) > 1 and len(adjoint) >= SOURCES_TO_FORM:
+            torch.bmm(adjoint.transpose(0, 1), self._formed(slopes, carry), out=into.transpose(0, 1))
+            return
+        torch.mul(adjoint, 0 if carry is None else carry, out=into)
+        for gate, slope in slopes.items():
+            into.flatten(0, 1).addmm_((adjoint * slope).flatten(0, 1), self._recurrent_weights[gate])
 
     def _formed(self, slopes: Mapping[str, Tensor], carry: Tensor | None) -> Float[Tensor, "batch hidden hidden"]:
         """diag(carry) + sum over gates of diag(slope) W_g, one matrix per sample."""

@@ -66,21 +66,21 @@ class Scaled:
         values = {state: value * factor.to(value.dtype) for state, value in self.values.items()}
         return Scaled(values, log_scale + exponent * math.log(2))
 
-    def plus(self, state: str, rows: Tensor, values: Tensor, log_scale: Tensor) -> Scaled:
-        """The sum with further values of one state, each row with a scale of its own.
+    def add_(self, state: str, rows: Tensor | slice, values: Tensor, log_scale: Tensor) -> None:
+        """Add further values to one state in place, each row with a scale of its own.
 
         Args:
             state: The state they are added to.
             rows: Which of the sources they belong to.
-            values: (len(rows), batch, hidden).
-            log_scale: (len(rows), batch).
+            values: (row, batch, hidden).
+            log_scale: (row, batch).
         """
-        mine = self[rows]
-        common = torch.maximum(mine.log_scale, log_scale)
-        summed = {name: value * _relative(mine.log_scale, common, value) for name, value in mine.values.items()}
-        summed[state] += values * _relative(log_scale, common, values)
-        placed = {name: value.index_copy(0, rows, summed[name]) for name, value in self.values.items()}
-        return Scaled(placed, self.log_scale.index_copy(0, rows, common))
+        mine = self.log_scale[rows]
+        common = torch.maximum(mine, log_scale)
+        for value in self.values.values():
+            value[rows] *= _relative(mine, common, value)
+        self.values[state][rows] += values * _relative(log_scale, common, values)
+        self.log_scale[rows] = common
 
 
 def _norm(rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:

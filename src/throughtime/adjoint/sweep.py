@@ -74,32 +74,29 @@ def sweep(
         last_step: The smallest step to which each source is followed; 0 is the initial state.
 
     Yields:
-        One frame per state step, from T to 0, while any source is active.
+        One frame per state step, from T to 0, while any source is active. A frame is valid until the next is drawn.
     """
     initial = pullback.trajectory.states["h"][0]
     first = torch.stack([part.first for part in entering]).max(dim=0).values
     # Those that start first stand first, so that the active ones are always neighbours.
     order = torch.argsort(first, descending=True, stable=True)
-    active = order[:0]
+    starts = first[order].tolist()
+    started, active = 0, order[:0]
     adjoint = Scaled(
         {state: initial.new_zeros(0, *initial.shape) for state in pullback.cell.states},
         torch.zeros(0, initial.shape[0], dtype=torch.float64, device=initial.device),
     )
-    started = 0
-    starts = first[order].tolist()
     for step in range(pullback.trajectory.steps, -1, -1):
-        adjoint = _pulled_hidden(pullback, step + 1, adjoint)
         starting = started
         while starting < sources and starts[starting] >= step:
             starting += 1
-        if starting > started:
-            active = torch.cat([active, order[started:starting]])
-            adjoint = _extended(adjoint, starting - started)
-            started = starting
-        adjoint = _entered(adjoint, entering, "h", step, active)
+        active = torch.cat([active, order[started:starting]])
+        adjoint = _pulled_hidden(pullback, step + 1, adjoint, len(active))
+        started = starting
+        _enter(adjoint, entering, "h", step, active)
         if pullback.two_states:
             adjoint = _pulled_carried(pullback, step + 1, adjoint)
-            adjoint = _entered(adjoint, entering, pullback.cell.carried, step, active)
+            _enter(adjoint, entering, pullback.cell.carried, step, active)
         adjoint = adjoint.normalised()
         followed = last_step[active] <= step
         if not followed.all():
@@ -110,11 +107,21 @@ def sweep(
             return
 
 
-def _pulled_hidden(pullback: Pullback, step: int, adjoint: Scaled) -> Scaled:
-    """The adjoint of h_{step-1} from that of s_step, on the same scale; that of c still at s_step."""
-    if adjoint.log_scale.shape[0] == 0:
-        return adjoint
-    return Scaled({**adjoint.values, "h": pullback.previous_hidden(step, adjoint.values)}, adjoint.log_scale)
+def _pulled_hidden(pullback: Pullback, step: int, adjoint: Scaled, rows: int) -> Scaled:
+    """The adjoint of h_{step-1} from that of s_step, with zeros for sources that start there; that of c still at s_step."""
+    scale = adjoint.log_scale
+    new = rows - len(scale)
+    scale = torch.cat([scale, scale.new_full((new, scale.shape[1]), -torch.inf)])
+    waiting = {
+        state: torch.cat([value, value.new_zeros(new, *value.shape[1:])])
+        for state, value in adjoint.values.items()
+        if state != "h"
+    }
+    if step > pullback.trajectory.steps:
+        hidden = adjoint.values["h"].new_zeros(rows, *adjoint.values["h"].shape[1:])
+    else:
+        hidden = pullback.previous_hidden(step, adjoint.values, rows)
+    return Scaled({"h": hidden, **waiting}, scale)
 
 
 def _pulled_carried(pullback: Pullback, step: int, adjoint: Scaled) -> Scaled:
@@ -124,20 +131,10 @@ def _pulled_carried(pullback: Pullback, step: int, adjoint: Scaled) -> Scaled:
         pulled = pullback.carried_from_hidden(step - 1, hidden)
     else:
         pulled = pullback.previous_carried(step, carried, hidden)
-    return Scaled({**adjoint.values, pullback.cell.carried: pulled}, adjoint.log_scale)
+    return Scaled({"h": hidden, pullback.cell.carried: pulled}, adjoint.log_scale)
 
 
-def _extended(adjoint: Scaled, rows: int) -> Scaled:
-    """Further sources, still zero."""
-    values = {
-        state: torch.cat([value, value.new_zeros(rows, *value.shape[1:])]) for state, value in adjoint.values.items()
-    }
-    scales = adjoint.log_scale
-    return Scaled(values, torch.cat([scales, scales.new_full((rows, scales.shape[1]), -torch.inf)]))
-
-
-def _entered(adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor) -> Scaled:
+def _enter(adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor) -> None:
     for part in entering:
         if part.state == state and len(active) and (rows := part.at(step, active)) is not None:
-            adjoint = adjoint.plus(state, *rows)
-    return adjoint
+            adjoint.add_(state, *rows)

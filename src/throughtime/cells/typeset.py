@@ -28,9 +28,8 @@ def equations(cell: Cell) -> list[str]:
     """One line of LaTeX per equation of the cell's step."""
     derivation = derive(cell)
     state = cell.carried
-    lines = [
-        rf"{state}_t = {_print(derivation, derivation.keep * derivation.before + derivation.write * derivation.candidate)}"
-    ]
+    new = derivation.keep * derivation.before + derivation.write * derivation.candidate
+    lines = [rf"{state}_t = {_print(derivation, new)}"]
     if derivation.output is not None:
         lines.append(rf"h_t = {_print(derivation, derivation.output)}")
     return lines

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from throughtime import compare, report
 from throughtime.cli.failures import check_writable, told
+from throughtime.cli.options import LARGEST_SEED
 from throughtime.cli.progress import Display
 from throughtime.cli.target import Target
 from throughtime.compare.next_character import STEPS
@@ -28,6 +29,7 @@ def examine(
     target: Annotated[
         str | None,
         typer.Argument(
+            metavar="TARGET",
             help="model.py:build or package.module:build, a function that returns (model, inputs, targets, loss). "
             "Without it, RNN, Gated, GRU and LSTM are trained on real text and examined.",
             show_default=False,
@@ -43,10 +45,14 @@ def examine(
         Path | None,
         typer.Option("--json", help="Where the numbers go as JSON; - is standard output.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the weights, the batches and the bootstrap.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights, the batches and the bootstrap.")
+    ] = 0,
     steps: Annotated[
         int | None,
-        typer.Option(min=0, help=f"Training steps without a TARGET.  [default: {STEPS}]", show_default=False),
+        typer.Option(
+            min=0, help=f"Training steps, {STEPS} by default; 0 examines untrained networks.", show_default=False
+        ),
     ] = None,
 ) -> None:
     """How far back in time a recurrent network learns, and why no further."""

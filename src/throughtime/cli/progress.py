@@ -63,8 +63,8 @@ class Display:
         shown = {"phase": phase} | ({"value": value} if value else {})
         self._progress.update(bar, completed=done, total=total, **shown)  # type: ignore[arg-type]
         if done == total and not self._console.is_interactive:
-            line = f"{name}: {phase}, {total} steps" + (f", {value}" if value else "")
-            self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+            line = ", ".join(part for part in (phase, f"{total} steps", value) if part)
+            self._console.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _add(self, name: str, phase: str) -> None:
         # Not started: a bar that waits for its turn is not at work.

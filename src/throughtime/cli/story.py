@@ -7,7 +7,10 @@ import typer
 from rich.console import Console
 
 from throughtime.cli.failures import check_writable, told
+from throughtime.cli.options import LARGEST_SEED
 from throughtime.cli.progress import Display
+from throughtime.compare.agreement import STEPS
+from throughtime.story import render, tell, write_html
 
 
 def story(
@@ -16,25 +19,17 @@ def story(
         Path | None,
         typer.Option(help="Where the same goes as a page, one self-contained HTML file.", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the weights and the sentences.")] = 0,
-    steps: Annotated[int | None, typer.Option(min=1, help="Training steps.", show_default=False)] = None,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights and of all sentences.")] = 0,
+    steps: Annotated[int, typer.Option(min=1, help="Training steps of each network.")] = STEPS,
 ) -> None:
-    """Every factor and every term of dl_t/dW_hh, with numbers, on a sentence of your own."""
-    from throughtime import story as room
-
+    """Every factor and every term of the chain rule through time, with numbers, on a sentence of your own."""
     with told():
         if out is not None:
             check_writable(out)
         console = Console()
-        keywords = {} if steps is None else {"steps": steps}
         with Display(console) as display:
-            told_story = room.tell(
-                sentence,
-                seed=seed,
-                on_progress=lambda description, done, total: display.update(description, "", done, total),
-                **keywords,
-            )
-        console.print(room.render(told_story))
+            result = tell(sentence, seed, steps, lambda name, done, total: display.update(name, "", done, total))
+        console.print(render(result))
         if out is not None:
-            room.write_html(told_story, out)
+            write_html(result, out)
             console.print(f"The same as a page: {out}", markup=False, highlight=False, soft_wrap=True)

@@ -2,5 +2,7 @@
 
 from throughtime.story.numbers import Chain as Chain
 from throughtime.story.numbers import Story as Story
-from throughtime.story.terminal import render as render
+from throughtime.story.page import to_html as to_html
+from throughtime.story.page import write_html as write_html
 from throughtime.story.telling import tell as tell
+from throughtime.story.terminal import render as render

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.cells import Named
-from throughtime.compare.agreement import NextWord
+from throughtime.compare.next_word import NextWord
 from throughtime.story.jacobians import Products, immediate_slopes, path_jacobians, stretch, total_derivative
 from throughtime.story.numbers import Chain, Gradient, StepJacobian, Term
 from throughtime.unroll import unroll
@@ -50,7 +50,8 @@ class _Chain:
         layer = network.recurrence
         self.readout, self.cell, self.weights = network.readout, layer.cell, layer.weights(0, 0)
         inputs = network.embedding(words).detach().unsqueeze(1)
-        self.trajectory = unroll(self.cell, self.weights, inputs, {"h": inputs.new_zeros(1, layer.hidden_size)})
+        initial = dict.fromkeys(self.cell.states, inputs.new_zeros(1, layer.hidden_size))
+        self.trajectory = unroll(self.cell, self.weights, inputs, initial)
         hidden = self.trajectory.states["h"][:, 0]
         loss = self.loss_of(self.output(hidden[-1]), target)
         weights = [getattr(self.weights, name) for name in WEIGHTS.values()]

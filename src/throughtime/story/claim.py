@@ -1,5 +1,6 @@
 """The measured claim in the terminal: accuracy by distance of five networks, beside each one's reach."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +11,7 @@ from throughtime.compare.agreement import CHANCE, Accuracy, Agreement
 
 # Above this lower end of the interval a network knows the noun's number.
 KNOWN = 0.9
+COLOURS = {"known": "green", "partly": "yellow", "guessing": "red"}
 
 
 def claim(agreement: Agreement) -> Iterator[Any]:
@@ -42,8 +44,17 @@ def note(agreement: Agreement) -> str:
     )
 
 
-def _cell(accuracy: Accuracy) -> Text:
+def verdict(accuracy: Accuracy) -> str:
+    """ "known", "guessing" or "partly", by the lower end of the interval."""
     low, _ = accuracy.interval
-    colour = "green" if low >= KNOWN else "red" if low <= CHANCE else "yellow"
-    # Rounding must not make a perfect score of one that is not.
-    return Text(str(int(100 * accuracy.rate)) if accuracy.rate > 0.99 else f"{100 * accuracy.rate:.0f}", colour)
+    return "known" if low >= KNOWN else "guessing" if low <= CHANCE else "partly"
+
+
+def shown(accuracy: Accuracy) -> str:
+    """The rate in whole per cent; 100 only if all were right."""
+    percent = 100 * accuracy.rate
+    return f"{math.floor(percent) if percent > 99 else round(percent)}"
+
+
+def _cell(accuracy: Accuracy) -> Text:
+    return Text(shown(accuracy), COLOURS[verdict(accuracy)])

@@ -5,11 +5,13 @@ from collections.abc import Callable
 import torch
 
 from throughtime.cells import equations, path_formulas
-from throughtime.compare.agreement import STEPS, NextWord, agreement, trained, untrained
+from throughtime.compare.agreement import agreement
+from throughtime.compare.next_word import STEPS, NextWord, trained, untrained
 from throughtime.compare.threads import one_thread
 from throughtime.story.chain import chain
 from throughtime.story.numbers import Chain, Story
-from throughtime.tasks.agreement import END, VERBS, VOCABULARY, Encoded, agreeing_verb
+from throughtime.tasks.agreement import END, VERBS, VOCABULARY, agreeing_verb
+from throughtime.tasks.vocabulary import Encoded
 
 
 def tell(

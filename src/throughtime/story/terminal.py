@@ -45,7 +45,7 @@ def render(story: Story) -> Group:
     )
 
 
-def _section(number: str, title: str, parts: Sequence[Any]) -> list[Any]:
+def _section(number: str, title: str, parts: Iterator[Any]) -> list[Any]:
     rule = Rule(Text(f"{number}  {title}", "bold"), align="left", style="dim")
     return [Text(), rule, *(Padding(part, (1, 0, 0, 2)) for part in parts)]
 
@@ -107,7 +107,9 @@ def _terms(story: Story) -> Iterator[Any]:
     yield table
     yield from _left_out(len(chain.terms), "term")
     yield Text(first_word(story, chain))
-    yield Text(f"{at('h', 0)} is zero, so the first word's own term of W_hh is zero. The difference is relative.", "dim")
+    yield Text(
+        f"{at('h', 0)} is zero, so the first word's own term of W_hh is zero. The difference is relative.", "dim"
+    )
 
 
 def _term_row(story: Story, term: Term) -> list[Any]:

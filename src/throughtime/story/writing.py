@@ -50,7 +50,9 @@ def percent(share: float) -> str:
 def product(last: int, step: int) -> str:
     """The step Jacobians in front of the immediate derivative of h_i, J_k = dh_k/dh_{k-1}."""
     factors = [at("J", k) for k in range(last, step, -1)]
-    return " ".join(factors) if len(factors) <= 3 and last < 10 else "…".join(dict.fromkeys([*factors[:1], *factors[-1:]]))
+    return (
+        " ".join(factors) if len(factors) <= 3 and last < 10 else "…".join(dict.fromkeys([*factors[:1], *factors[-1:]]))
+    )
 
 
 def sentence(story: Story) -> str:
@@ -73,12 +75,12 @@ def belief(story: Story, chain: Chain) -> str:
     """What a network makes of the word that should come next."""
     was, were = chain.probabilities["was"], chain.probabilities["were"]
     if story.target not in ("was", "were"):
-        return f"gives “{story.target}” a probability of {percent(chain.probabilities[story.target])}"
+        return f"gives “{story.target}” a probability of {number(chain.probabilities[story.target])}"
     ratio = max(was, were) / min(was, were)
     if ratio < UNDECIDED:
         return f"cannot tell: “was” {percent(was)}, “were” {percent(were)}"
     likelier, other = ("were", "was") if were > was else ("was", "were")
-    return f"finds “{likelier}” {number(ratio)} times as likely as “{other}”"
+    return f"finds “{likelier}” {number(ratio, 2)} times as likely as “{other}”"
 
 
 def first_word(story: Story, chain: Chain) -> str:
@@ -86,10 +88,11 @@ def first_word(story: Story, chain: Chain) -> str:
     last, first = chain.terms[0], chain.terms[-1]
     if len(chain.terms) == 1:
         return "One word, one term: no step Jacobian stands in front of it."
-    fading = size(first.ln_adjoint - last.ln_adjoint)
+    word, share = story.words[0], percent(first.share["W_hx"])
     return (
-        f"On the way back to “{story.words[0]}” the gradient is multiplied by {len(chain.jacobians)} step Jacobians "
-        f"and changes its norm by a factor of {fading}. Its share of the whole gradient: {percent(first.share['W_hx'])}."
+        f"On the way back to “{word}” the gradient is multiplied by {plural(len(chain.jacobians), 'step Jacobian')} "
+        f"and changes its norm by a factor of {size(first.ln_adjoint - last.ln_adjoint)}. "
+        f"The share of “{word}” in the whole gradient: {share}."
     )
 
 
@@ -97,13 +100,14 @@ def why_it_fades(story: Story) -> str:
     """The two factors of the tanh network's step Jacobians, before training and after it."""
     before, after = story.untrained, story.rnn
     grown = after.weight_norm["h"] > before.weight_norm["h"] and _mean_slope(after) < _mean_slope(before)
-    moral = "Small weights shrink the gradient at first; once grown, they saturate tanh, and its slopes shrink it."
-    return f"Before training: {_two_factors(before)}. After: {_two_factors(after)}.{f' {moral}' if grown else ''}"
+    moral = " Small weights shrink the gradient at first; once grown, they saturate tanh, and its slopes shrink it."
+    return f"Before training {_two_factors(before)}. After training {_two_factors(after)}.{moral if grown else ''}"
 
 
 def _two_factors(chain: Chain) -> str:
+    stretch, slope = number(chain.weight_norm["h"]), number(_mean_slope(chain))
     reached = size(chain.terms[-1].ln_product)
-    return f"|W_hh| {number(chain.weight_norm['h'])}, mean slope {number(_mean_slope(chain))}, product {reached}"
+    return f"the weights stretch by at most {stretch}, the slopes are {slope} on average, and the product is {reached}"
 
 
 def _mean_slope(chain: Chain) -> float:

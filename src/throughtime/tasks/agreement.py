@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from throughtime.tasks.vocabulary import UNKNOWN, Vocabulary
+
 # Singular and plural: who may see and be hungry, and what may stand beside them.
 BEINGS = (
     ("cat", "cats"),
@@ -30,7 +32,6 @@ THINGS = (("house", "houses"), ("garden", "gardens"), ("key", "keys"), ("tree", 
 NOUNS = BEINGS + THINGS
 VERBS = ("was", "were")
 END = "."
-UNKNOWN = "<unk>"
 # What the slots of the templates below are filled with. A template's "sees" agrees with its subject.
 SLOTS = {
     "place": ("outside", "upstairs", "here"),
@@ -188,56 +189,6 @@ def _fill(template: str, source: random.Random) -> list[str]:
     return words
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A user's sentence in the vocabulary.
-
-    Args:
-        words: As typed, without punctuation around them.
-        ids: One per word, that of "<unk>" for an unknown one.
-        unknown: The unknown words, each once, in the order of their first appearance.
-        ended: Whether the sentence closed with an end mark, which is not among `words`.
-    """
-
-    words: tuple[str, ...]
-    ids: tuple[int, ...]
-    unknown: tuple[str, ...]
-    ended: bool
-
-
-class Vocabulary:
-    """Words and their ids.
-
-    Args:
-        words: In the order of their ids; a word that comes twice counts once.
-    """
-
-    def __init__(self, words: Sequence[str]) -> None:
-        self.words = tuple(dict.fromkeys(words))
-        self.ids = {word: index for index, word in enumerate(self.words)}
-        self._by_lower_case = {word.lower(): index for word, index in self.ids.items()}
-
-    def __len__(self) -> int:
-        return len(self.words)
-
-    def encode(self, sentence: str) -> Encoded:
-        """A sentence as ids. Upper and lower case are the same, punctuation at the end of words is left out.
-
-        Raises:
-            ValueError: There is no word in it.
-        """
-        # A control character in a terminal is a command, not a letter.
-        printable = "".join(letter if letter.isprintable() else " " for letter in sentence)
-        words = tuple(word for typed in printable.split() if (word := typed.strip(PUNCTUATION)))
-        if not words:
-            raise ValueError(f"sentence: expected at least one word, found {sentence!r}")
-        known = [self._by_lower_case.get(word.lower()) for word in words]
-        unknown = dict.fromkeys(word for word, index in zip(words, known, strict=True) if index is None)
-        ids = tuple(self.ids[UNKNOWN] if index is None else index for index in known)
-        return Encoded(words, ids, tuple(unknown), ended=printable.rstrip().endswith((".", "!", "?")))
-
-
-PUNCTUATION = ".,;:!?\"'“”‘’…"
 _PLURAL_VERBS = tuple(verb.removesuffix("s") for verb in SLOTS["sees"])
 _SLOT_WORDS = (word for choices in SLOTS.values() for phrase in choices for word in phrase.split())
 VOCABULARY = Vocabulary(

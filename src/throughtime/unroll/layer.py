@@ -100,6 +100,7 @@ class Recurrent(nn.Module):
             The hidden states of the last layer, laid out like the input, and the final states, laid out like `hx`.
 
         Raises:
+            TypeError: `input` is no tensor.
             ValueError: The shape of `input` or `hx` does not fit.
         """
         sequence, batched = self.time_first(input)
@@ -126,10 +127,11 @@ class Recurrent(nn.Module):
 
     def time_first(self, input: Tensor) -> tuple[Tensor, bool]:
         """The input as (time, batch, features), and whether it had a batch axis."""
+        if not isinstance(input, Tensor):
+            raise TypeError(f"input: expected a tensor, found {type(input).__name__}; pad sequences that are packed")
         if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
-            raise ValueError(
-                f"input: expected (time, batch, {self.input_size}) or (time, {self.input_size}), found {tuple(input.shape)}"
-            )
+            expected = f"(time, batch, {self.input_size}) or (time, {self.input_size})"
+            raise ValueError(f"input: expected {expected}, found {tuple(input.shape)}")
         if 0 in input.shape:
             raise ValueError(f"input: expected at least one step and one sample, found shape {tuple(input.shape)}")
         if input.dim() == 2:

@@ -1,0 +1,99 @@
+"""Five layers of equal size as next-word models, trained on the same sentences in the same order."""
+
+from collections.abc import Callable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional
+
+from throughtime import unroll
+from throughtime.compare.threads import one_thread
+from throughtime.tasks.agreement import NO_TARGET, VOCABULARY, Batch, batch
+
+HIDDEN, EMBEDDING = 64, 32
+
+# Training. A distance is drawn evenly from 1 .. LONGEST for every sentence. With many more short distances, or many
+# more steps, the tanh network learns to hold this one bit as well: what is compared is how easily it is learned.
+STEPS, BATCH = 1000, 32  # sentences
+LONGEST = 28  # steps from noun to verb
+LEARNING_RATE = 0.015  # constant for the first half of the steps, then falling to 0 along a line
+LARGEST_GRADIENT = 1.0  # the norm to which gradients are clipped
+SHOWN_AS_UNKNOWN = 0.02  # probability
+
+LAYERS: dict[str, Callable[[], unroll.Recurrent]] = {
+    "RNN": lambda: unroll.RNN(EMBEDDING, HIDDEN),
+    "RNN with ReLU": lambda: unroll.RNN(EMBEDDING, HIDDEN, nonlinearity="relu"),
+    "Gated": lambda: unroll.Gated(EMBEDDING, HIDDEN),
+    "GRU": lambda: unroll.GRU(EMBEDDING, HIDDEN),
+    "LSTM": lambda: unroll.LSTM(EMBEDDING, HIDDEN),
+}
+
+OnStep = Callable[[str, int, int], None]
+
+
+class NextWord(nn.Module):
+    """x_t = embedding of word t, a recurrence, y_t = softmax(W_oh h_t + b_h): the probabilities of the next word.
+
+    `forward` gives the logits, `readout` makes them from the hidden states.
+    """
+
+    def __init__(self, layer: unroll.Recurrent) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(len(VOCABULARY), layer.input_size)
+        self.recurrence = layer
+        self.readout = nn.Linear(layer.hidden_size, len(VOCABULARY))
+
+    def forward(self, words: Int[Tensor, "time batch"]) -> Float[Tensor, "time batch words"]:
+        """The logits of every next word."""
+        return self.readout(self.recurrence(self.embedding(words))[0])
+
+
+def trained(steps: int = STEPS, seed: int = 0, on_step: OnStep | None = None) -> dict[str, NextWord]:
+    """All networks of `LAYERS`, trained on the same batches.
+
+    Args:
+        steps: Training steps of each network.
+        seed: Of the weights and the sentences.
+        on_step: Called with the network's name, the steps done and all its steps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    batches = [
+        batch(torch.randint(1, LONGEST + 1, (BATCH,), generator=generator).tolist(), generator, SHOWN_AS_UNKNOWN)
+        for _ in range(steps)
+    ]
+    with one_thread():
+        return {name: _train(untrained(name, seed), name, batches, on_step or _ignore) for name in LAYERS}
+
+
+def untrained(name: str, seed: int = 0) -> NextWord:
+    """The network of `LAYERS` as it is before training, with torch's initialisation."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return NextWord(LAYERS[name]())
+
+
+def loss_per_step(
+    logits: Float[Tensor, "time batch words"], targets: Int[Tensor, "time batch"]
+) -> Float[Tensor, " time"]:
+    """Cross-entropy in nats of the next word at every step, summed over the batch; padding counts nothing."""
+    losses = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NO_TARGET, reduction="none")
+    return losses.view_as(targets).sum(1)
+
+
+def _train(network: NextWord, name: str, batches: list[Batch], report: OnStep) -> NextWord:
+    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, 2 - 2 * done / len(batches)))
+    for done, sentences in enumerate(batches, start=1):
+        loss = loss_per_step(network(sentences.inputs), sentences.targets).sum() / sentences.mask.sum()
+        optimiser.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
+        optimiser.step()
+        schedule.step()
+        report(name, done, len(batches))
+    return network
+
+
+def _ignore(name: str, done: int, total: int) -> None:
+    """No progress is wanted."""
