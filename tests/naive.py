@@ -1,7 +1,7 @@
 """Hand-unrolled twins of recurrent layers, differentiated by plain autograd: what every result is compared with.
 
-Written from torch's documentation of nn.RNN, nn.GRU and nn.LSTM, not from the package under test. Every step has its own
-copy of every weight, so that the gradient with respect to a copy is one weight term.
+Written from torch's documentation of nn.RNN, nn.GRU and nn.LSTM, not from the package under test. Every step has its
+own copy of every weight, so that the gradient with respect to a copy is one weight term.
 """
 
 from dataclasses import dataclass

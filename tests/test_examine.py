@@ -96,6 +96,21 @@ def test_a_scalar_loss_is_the_loss_of_the_last_step():
     assert any("scalar" in note for note in exam.notes)
 
 
+def test_a_loss_without_the_last_step_is_counted_from_the_step_it_reads():
+    """Next-token losses of the usual kind: output[:-1] against inputs[1:]."""
+    full = examine()["recurrence.l0"]
+    exam = examine(loss=lambda output, targets: per_step(output[:-1], targets[:-1]))
+    found = exam["recurrence.l0"]
+    assert found.loss_step.values.tolist() == [1, 2, 3, 4, 5, 6]
+    np.testing.assert_allclose(found.gradient_map, full.gradient_map.sel(loss_step=slice(1, 6)), atol=1e-5)
+    assert found.lag.values.tolist() == list(range(7))
+    assert any("6 losses for sequences of 7 steps" in note for note in exam.notes)
+    pooled = examine(loss=lambda output, targets: per_step(output[1::2], targets[1::2]))["recurrence.l0"]
+    # Three losses, at steps 2, 4 and 6.
+    assert pooled.lag.values.tolist() == list(range(7))
+    assert np.isfinite(pooled.gradient_map.isel(state=0, loss_step=0)).values.tolist() == [True] * 3 + [False] * 5
+
+
 def test_final_states_count():
     class Last(nn.Module):
         def __init__(self):
@@ -251,7 +266,7 @@ REFUSED = {
     "shape (time, batch)": (lambda: examine(loss=lambda o, t: o.square().sum(2)), r"loss: .* found shape \(7, 3\)"),
     "wrong length": (
         lambda: examine(loss=lambda o, t: o.square().sum((0, 2))),
-        r"found 3 losses for sequences of 7 steps",
+        r"3 losses, as many as there are samples, .* of 7 steps",
     ),
     "empty loss": (lambda: examine(loss=lambda o, t: o.sum((1, 2))[:0]), r"found shape \(0,\)"),
     "detached loss": (lambda: examine(loss=lambda o, t: o.detach().sum((1, 2))), r"does not depend on the model"),
@@ -333,7 +348,7 @@ def test_asking_for_what_is_not_there():
     exam = examine()
     with pytest.raises(KeyError, match="recurrence: expected one of"):
         exam["decoder.l0"]
-    with pytest.raises(KeyError, match="weight: 'recurrence.l0' has"):
+    with pytest.raises(KeyError, match=r"weight: 'recurrence\.l0' has"):
         exam.weight_terms("recurrence.l0", "weight_xx")
     with pytest.raises(ValueError, match="fraction: expected"):
         exam.reach(1.0)

@@ -1,11 +1,11 @@
 """Maps, weight terms and reach of whole models against hand-unrolled twins and plain autograd."""
 
-import naive
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+import naive
 import throughtime as tt
 
 STEPS, BATCH, FEATURES, HIDDEN, CLASSES = 9, 3, 4, 5, 6

@@ -1,4 +1,4 @@
-"""Throughtime shows how far back in time a recurrent network can learn, why it cannot learn further, and what would cure it.
+"""How far back in time a recurrent network can learn, why it cannot learn further, and what would cure it.
 
 To read the package as a story: `notation` has the words, `cells.gru` one cell's equations, `cells.derivation` what
 follows from them, `unroll.trajectory` a cell over time, `adjoint.sweep` the film played backwards,

@@ -162,7 +162,7 @@ class Examination:
         return report.to_html({"": self}, notebook=True)
 
     def __repr__(self) -> str:
-        return f"Examination({', '.join(f'{f.recurrence or name}: {f.verdict}' for name, f in zip(self, self.findings, strict=False))})"
+        return f"Examination({', '.join(f'{finding.recurrence}: {finding.verdict}' for finding in self.findings)})"
 
     def _record(self, recurrence: str) -> Record:
         if recurrence not in self._records:

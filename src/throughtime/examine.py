@@ -96,9 +96,8 @@ def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
         loss_steps = "all" if losses <= FOLLOW_ALL else SPREAD
     if loss_steps == "all":
         return torch.arange(losses)
-    expected = (
-        f'loss_steps: expected "auto", "all", a number from 1 on or steps from 1 to {losses}, found {loss_steps!r}'
-    )
+    choices = f'"auto", "all", a number from 1 on or steps from 1 to {losses}'
+    expected = f"loss_steps: expected {choices}, found {loss_steps!r}"
     if isinstance(loss_steps, str | bool):
         raise ExaminationError(expected)
     if isinstance(loss_steps, int):
@@ -120,12 +119,16 @@ def same_weights(one: Recurrence, other: Recurrence) -> bool:
 def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
     if not recurrences:
         raise ExaminationError("model: none of its recurrences was called in its forward pass")
-    steps = sorted({recurrence.steps for recurrence in recurrences})
-    if losses != 1 and losses not in steps:
+    steps = {recurrence.steps for recurrence in recurrences}
+    if losses > 1 and losses not in steps and losses in {recurrence.batch for recurrence in recurrences}:
         raise ExaminationError(
-            f"loss: found {losses} losses for sequences of {' and '.join(map(str, steps))} steps; expected one loss per "
-            "step, each summed over the batch, or a scalar"
+            f"loss: found {losses} losses, as many as there are samples, for sequences of {_listed(steps)} steps; "
+            "expected one loss per step, each summed over the batch, or a scalar"
         )
+
+
+def _listed(steps: set[int]) -> str:
+    return " and ".join(map(str, sorted(steps)))
 
 
 class _Examining:
@@ -212,8 +215,8 @@ class _Examining:
                 if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * (size + summed):
                     raise ExaminationError(
                         f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its "
-                        f"gradient (norm of the difference {difference:.3g}, of the gradient {size:.3g}); is the weight "
-                        "also used elsewhere?"
+                        f"gradient (norm of the difference {difference:.3g}, of the gradient {size:.3g}); is the "
+                        "weight also used elsewhere?"
                     )
                 errors[index][name] = difference / size if size else difference
         return errors
@@ -221,9 +224,10 @@ class _Examining:
     def _film(self, index: int) -> Film:
         recurrence = self._recurrences[index]
         labels = self._sources + 1 if self._losses > 1 else torch.tensor([recurrence.steps])
-        positions = torch.full_like(labels, recurrence.steps)
         if self._losses == recurrence.steps:
             positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+        else:
+            positions = self._network.last_read(index, self._sources)
         return Film(
             recurrence.cell.states,
             recurrence.steps,
@@ -264,6 +268,12 @@ class _Examining:
             notes.append("The sequence has one step: there is nothing to look back on but the initial state.")
         if self._max_lag is not None:
             notes.append(f"Lags beyond {self._max_lag} were not followed, so the terms were not checked against .grad.")
+        lengths = {recurrence.steps for recurrence in self._recurrences} - {self._losses}
+        if self._losses > 1 and lengths:
+            notes.append(
+                f"There are {self._losses} losses for sequences of {_listed(lengths)} steps: there, the lag of a loss "
+                "is counted from the last step that it reads."
+            )
         if self._losses == 1:
             notes.append(
                 "The loss is a scalar: it counts as the loss of the last step, and lags are counted from there."

@@ -61,8 +61,12 @@ class Network:
         So it is where every segment above keeps to its step and everything above reads in the same direction.
         """
         to_losses = self._to_losses[index]
-        if to_losses.connected and not (to_losses.local or to_losses.single):
-            return False
+        if to_losses.connected and not to_losses.single:
+            read_at, steps = to_losses.read_at, self.recurrences[index].steps
+            if read_at is None:
+                return False
+            if len(read_at) == steps and not ((read_at < 0) | (read_at == torch.arange(steps))).all():
+                return False
         above = [other for other in range(index + 1, len(self.recurrences)) if self._feeds(index, other)]
         return all(
             self.causal(other)
@@ -70,6 +74,18 @@ class Network:
             and all(self._between[key].local for key in self._keys(index, other))
             for other in above
         )
+
+    def last_read(self, index: int, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
+        """For every source, the last step in reading order whose state its loss reads directly.
+
+        The last step of all where the loss is a scalar, or reads the recurrence only through others.
+        """
+        steps, to_losses = self.recurrences[index].steps, self._to_losses[index]
+        if to_losses.single or not to_losses.connected:
+            return torch.full_like(sources, steps)
+        first = [part.first for part in to_losses.from_losses(sources)]
+        found = torch.stack(first).max(dim=0).values
+        return torch.where(found > 0, found, steps)
 
     def entering(self, index: int, sources: Int[Tensor, " source"], above: Sequence[InputAdjoint]) -> list[Entering]:
         """What enters a recurrence directly.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint.entering import AtEveryStep, AtOneStep, Entering
@@ -58,34 +58,51 @@ class Segment:
         return self._end.shape == (1,) and self._recurrence.steps > 1
 
     @cached_property
-    def local(self) -> bool:
-        """Whether position k of the end depends on position k of the states only.
+    def read_at(self) -> Int[Tensor, " loss"] | None:
+        """For every loss the one step, from 0 on, whose states it reads, -1 for none; None where losses mix steps.
 
-        Positions are steps for the losses, and pairs of step and sample for a tensor above. For every bit of the
-        number of a position, the gradient of all positions that have the bit, with random weights, must be exactly
-        zero at all positions that have not, and the other way round: two positions that differ, differ in a bit.
+        A step that is read by one loss only sees, for every bit of the number of a loss, either the losses that have
+        the bit or those that have not; which of the two spells out the number of the loss.
         """
-        hidden, axes = self._recurrence.hidden, min(self._end.dim(), 2)
+        if self._reached != ["h"] or self.single:
+            return None
+        has_bit = _bits(len(self._end), self._end.device)
+        seen = (self._pulled(self._weights() * has_bit)["h"] != 0).flatten(2).any(dim=2)
+        without, having = seen[0::2], seen[1::2]
+        steps = seen.any(dim=0).nonzero().squeeze(1)
+        places = 2 ** torch.arange(len(having), device=having.device)
+        losses = (having * places.unsqueeze(1)).sum(0)[steps]
+        if (without & having).any() or len(losses.unique()) < len(losses):
+            return None
+        return torch.full((len(self._end),), -1, device=losses.device).index_copy_(0, losses, steps)
+
+    @cached_property
+    def local(self) -> bool:
+        """Whether every step and sample of the tensor at the end depends on the same step and sample of the states only.
+
+        For every bit of the number of a position, the gradient of all positions that have the bit, with random
+        weights, must be exactly zero at all positions that have not, and the other way round: two positions that
+        differ, differ in a bit.
+        """
+        hidden = self._recurrence.hidden
         if self._end is hidden:
             return True
-        shape = self._end.shape[:axes]
-        if self._reached != ["h"] or shape != hidden.shape[:axes]:
+        shape = hidden.shape[:2]
+        if self._reached != ["h"] or self._end.shape[:2] != shape:
             return False
-        number = torch.arange(shape.numel(), device=hidden.device).reshape(shape)
-        bits = max(shape.numel() - 1, 1).bit_length()
-        has_bit = torch.stack([(number >> bit) % 2 == value for bit in range(bits) for value in (0, 1)])
-        generator = torch.Generator().manual_seed(0)
-        weights = torch.rand(self._end.shape, generator=generator).to(self._end) + 0.5
-        gradient = self._pulled(weights * _columns(has_bit, self._end.dim() + 1))["h"]
+        has_bit = _bits(shape.numel(), hidden.device).unflatten(1, shape)
+        gradient = self._pulled(self._weights() * _columns(has_bit, self._end.dim() + 1))["h"]
         return bool(((gradient == 0) | _columns(has_bit, gradient.dim())).all())
 
     def from_losses(self, sources: Int[Tensor, " source"]) -> list[Entering]:
         """What enters directly from the losses: dl_t/dy_t * dy_t/dh_t of every source t, and the like."""
-        recurrence, ones = self._recurrence, torch.ones_like(self._end)
-        if self.local and not self.single:
-            direct = torch.autograd.grad(self._end, recurrence.hidden, ones, retain_graph=True)[0][sources]
-            position = recurrence.steps - sources if recurrence.reverse else sources + 1
-            return [AtOneStep(direct, torch.where((direct == 0).flatten(1).all(1), -1, position))]
+        recurrence = self._recurrence
+        if self.read_at is not None:
+            ones = torch.ones_like(self._end)
+            by_step = torch.autograd.grad(self._end, recurrence.hidden, ones, retain_graph=True)[0]
+            step = self.read_at[sources]
+            position = recurrence.steps - step if recurrence.reverse else step + 1
+            return [AtOneStep(by_step[step.clamp(min=0)], torch.where(step < 0, -1, position))]
         one_hot = torch.nn.functional.one_hot(sources, len(self._end)).to(self._end.dtype)
         return self._entering(self._pulled(one_hot), torch.zeros(len(sources), dtype=torch.float64))
 
@@ -101,6 +118,10 @@ class Segment:
         largest = flat.max(dim=1).values
         factor = (adjoint.log_scale - _columns(_finite(largest), adjoint.log_scale.dim())).exp()
         return self._entering(self._pulled(adjoint.values * factor.to(adjoint.values.dtype).unsqueeze(-1)), largest)
+
+    def _weights(self) -> Tensor:
+        """Random weights for the positions of the end, so that their gradients do not cancel."""
+        return torch.rand(self._end.shape, generator=torch.Generator().manual_seed(0)).to(self._end) + 0.5
 
     def _entering(self, pulled: dict[str, Tensor], log_scale: Tensor) -> list[Entering]:
         entering: list[Entering] = []
@@ -135,6 +156,13 @@ def batched_vjp(end: Tensor, starts: Sequence[Tensor], gradients: Float[Tensor, 
         except RuntimeError:
             single = [torch.autograd.grad(end, starts, gradient, retain_graph=True) for gradient in gradients]
             return tuple(map(torch.stack, zip(*single, strict=True)))
+
+
+def _bits(count: int, device: torch.device) -> Bool[Tensor, "sets count"]:
+    """For every bit of the numbers below `count`, which of them have it not, and which have it."""
+    number = torch.arange(count, device=device)
+    bits = max(count - 1, 1).bit_length()
+    return torch.stack([(number >> bit) % 2 == value for bit in range(bits) for value in (0, 1)])
 
 
 def _columns(tensor: Tensor, axes: int) -> Tensor:

@@ -108,7 +108,7 @@ def sweep(
 
 
 def _pulled_hidden(pullback: Pullback, step: int, adjoint: Scaled, rows: int) -> Scaled:
-    """The adjoint of h_{step-1} from that of s_step, with zeros for sources that start there; that of c still at s_step."""
+    """The adjoint of h_{step-1}, zero for sources that start there, from that of s_step; that of c still at s_step."""
     scale = adjoint.log_scale
     new = rows - len(scale)
     scale = torch.cat([scale, scale.new_full((new, scale.shape[1]), -torch.inf)])

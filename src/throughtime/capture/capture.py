@@ -61,7 +61,7 @@ def capture(model: nn.Module, run: Callable[[], Any]) -> Captured:
         run: Calls it.
 
     Raises:
-        ExaminationError: A recurrence cannot be followed, or a value is not finite; the first module and step are named.
+        ExaminationError: A recurrence cannot be followed, or a value is not finite; where it first is, is named.
     """
     recurrences: list[Recurrence] = []
     outputs: dict[str, list[Tensor]] = {}

@@ -2,4 +2,4 @@
 
 
 class ExaminationError(ValueError):
-    """The model, its data or its loss cannot be examined as they are. The message says what was found and what to do."""
+    """The model, its data or its loss cannot be examined as they are; the message says why and what to do."""

@@ -73,7 +73,8 @@ def layers_of(module: nn.Module) -> Layers:
         return Layers(module, module.cell)
     if getattr(module, "proj_size", 0):
         raise ExaminationError(
-            f"model: {type(module).__name__} with proj_size={module.proj_size} is not followed; examine it without projection"
+            f"model: {type(module).__name__} with proj_size={module.proj_size} is not followed yet; "
+            "examine it without projection"
         )
     if isinstance(module, nn.RNN):
         return Layers(module, cells.RNN(module.nonlinearity))

@@ -12,7 +12,7 @@ A gated cell has paths side by side, delta_{i-1} = sum over paths p of delta_p. 
 c_p = <delta_p, delta_{i-1}>, which add up to |delta_{i-1}|^2, and perfect memory (all of |delta_i|^2 through the carry)
 as the state of comparison, the change is split by the logarithmic mean Divisia index (Ang 2004, Energy Policy 32):
 
-    nats_p = (c_p - [p is carry] |delta_i|^2) / (2 L),   L = (a - b) / (ln a - ln b),   a = |delta_{i-1}|^2, b = |delta_i|^2
+    nats_p = (c_p - [p is carry] b) / (2 L),   L = (a - b) / (ln a - ln b),   a = |delta_{i-1}|^2, b = |delta_i|^2
 
 which adds up without a remainder, in no particular order of the paths. What joins at i - 1 from elsewhere (the loss, a
 layer above) is the last cause, "entering".

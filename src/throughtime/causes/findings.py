@@ -8,12 +8,13 @@ import xarray as xr
 
 from throughtime.notation import ACTIVATION_SLOPE, CAUSE, ENTERING, LAG, STATE, WEIGHTS
 
+# In nats. A gradient that falls a hundredfold over the sequence leaves its far end less than the 1 % by which a window
+# may miss the full gradient. One that grows a hundredfold turns a usual step of the optimiser into a jump, and clipping
+# it takes from all shorter lags (Pascanu, Mikolov, Bengio 2013, section 3).
+HUNDREDFOLD = math.log(100)
 # In nats. What is smaller than float32's epsilon, 2^-23, against the gradient of the present step is lost when the two
-# are added: a gradient that falls this far over the sequence has vanished at its far end (IEEE 754).
-VANISHED = math.log(2.0**-23)
-# In nats. A gradient that grows a hundredfold over the sequence turns a usual step of the optimiser into a jump, and
-# its clipping into a loss of all shorter lags (Pascanu, Mikolov, Bengio 2013, section 3).
-EXPLODED = math.log(100)
+# are added (IEEE 754).
+ROUNDED_AWAY = -math.log(2.0**-23)
 # Causes below this part of the largest are left out of the sentence; the numbers have them all.
 NEGLIGIBLE = 0.01
 
@@ -43,12 +44,13 @@ PASCANU = "Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurren
 HOCHREITER = "Hochreiter, Bengio, Frasconi, Schmidhuber 2001, Gradient flow in recurrent nets"
 
 VANILLA_REMEDIES = (
-    "Use a gated layer (tt.Gated, GRU or LSTM): its keep gate lets the gradient pass without a product with the weights.",
+    "Use a gated layer (tt.Gated, GRU or LSTM): its keep gate lets the gradient pass without a product with weights.",
     "Start from an orthogonal weight_hh, so that the weights neither shrink nor stretch the gradient.",
     "With ReLU, start from the identity (Le, Jaitly, Hinton 2015); it removes the slopes, not the weights.",
 )
 GATED_REMEDIES = (
-    "Open the keep gate: start its bias at ln(lag) for the lags that matter (chrono initialisation; Tallec, Ollivier 2018).",
+    "Open the keep gate: start its bias at ln(lag) for the lags that matter (chrono initialisation: Tallec, Ollivier "
+    "2018).",
     "Check that the data asks for longer lags at all: a trained gate closes where forgetting pays.",
 )
 EXPLODING_REMEDIES = (
@@ -70,10 +72,12 @@ def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Findi
     change = rate * measures.attrs["steps"]
     evidence = f"{_changes(measures, change)} {_because(causes)}".strip()
     vanilla = ACTIVATION_SLOPE in causes[CAUSE].values
-    if change >= EXPLODED:
+    if change >= HUNDREDFOLD:
         return (Finding("exploding", name, 2, evidence, EXPLODING_REMEDIES, PASCANU),)
-    if change <= VANISHED or not np.isfinite(rate):
-        return (Finding("vanishing", name, 3, evidence, VANILLA_REMEDIES if vanilla else GATED_REMEDIES, HOCHREITER),)
+    if change <= -HUNDREDFOLD or not np.isfinite(rate):
+        severity = 2 if change > -ROUNDED_AWAY else 3
+        remedies = VANILLA_REMEDIES if vanilla else GATED_REMEDIES
+        return (Finding("vanishing", name, severity, evidence, remedies, HOCHREITER),)
     return (Finding("healthy", name, 0, evidence),)
 
 
@@ -84,9 +88,9 @@ def _changes(measures: xr.Dataset, change: float) -> str:
         return f"The derivative with respect to {carried} is exactly zero at every lag above 0."
     way = "falls" if change < 0 else "grows"
     beyond = ""
-    if change <= VANISHED:
-        beyond = f", which is beyond float32's epsilon ({-VANISHED:.3g})"
-    elif change >= EXPLODED:
+    if change <= -ROUNDED_AWAY:
+        beyond = f", which is beyond float32's epsilon ({ROUNDED_AWAY:.3g})"
+    elif abs(change) >= HUNDREDFOLD:
         beyond = ", more than a hundredfold"
     return f"{over} the derivative with respect to {carried} {way} by {abs(change):.3g} nats{beyond}."
 

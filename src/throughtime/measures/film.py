@@ -46,7 +46,7 @@ class Film:
         return torch.arange(self.steps + 1) + int(self.reverse)
 
     def in_sequence(self, by_step: Tensor) -> Tensor:
-        """An array whose last axis runs over states or steps in reading order, with that axis in the order of labels."""
+        """With the last axis, which runs over states or steps in reading order, in the order of the labels."""
         return by_step.flip(-1) if self.reverse else by_step
 
     def lags(self, frame: Frame) -> Int[Tensor, " active"]:

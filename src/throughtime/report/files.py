@@ -14,9 +14,12 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         OSError: The folder does not exist or cannot be written.
     """
-    target = Path(path)
+    # A link stays a link: what it points to is replaced.
+    target = Path(path).resolve()
     if target.is_dir():
         raise IsADirectoryError(f"{target} is a folder; give the name of a file in it")
+    if target.exists() and not target.is_file():
+        raise OSError(f"{target} is neither a file nor a new name; give the name of a file")
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
     os.close(handle)
     temporary = Path(name)

@@ -76,7 +76,7 @@ def verdicts(examinations: Mapping[str, Examined]) -> Panel:
     parts: list[Any] = [_overview(all_readings)]
     for reading in all_readings:
         parts += ["", _details(reading, span)]
-    notes = [Text(f"note: {note}", "dim") for exam in examinations.values() for note in exam.notes]
+    notes = [Text(f"{name or 'note'}: {note}", "dim") for name, exam in examinations.items() for note in exam.notes]
     return Panel(
         Group(*parts, *([""] if notes else []), *notes),
         title="[bold]Throughtime[/]",
