@@ -78,7 +78,7 @@ class Segment:
 
     @cached_property
     def local(self) -> bool:
-        """Whether every step and sample of the tensor at the end depends on the same step and sample of the states only.
+        """Whether every step and sample of the end depends on the same step and sample of the states only.
 
         For every bit of the number of a position, the gradient of all positions that have the bit, with random
         weights, must be exactly zero at all positions that have not, and the other way round: two positions that
