@@ -282,12 +282,6 @@ REFUSED = {
     "bfloat16": (lambda: examine(tagger().bfloat16()), r"torch\.bfloat16.*\.float\(\)"),
     "loss_steps": (lambda: examine(loss_steps=[0, 3]), r"loss_steps: expected .*from 1 to 7, found \[0, 3\]"),
     "loss_steps word": (lambda: examine(loss_steps="some"), r"loss_steps: .*'some'"),
-    "packed": (
-        lambda: examine(
-            nn.GRU(4, 5), inputs=(nn.utils.rnn.pack_sequence([torch.zeros(3, 4), torch.zeros(2, 4)]),), loss=per_step
-        ),
-        r"PackedSequence",
-    ),
     "projection": (lambda: examine(Tagger(nn.LSTM(4, 5, proj_size=3), 3)), r"proj_size=3"),
     "not repeatable": (
         lambda: examine(Tagger(nn.GRU(4, 5), 5, before=Counting())),

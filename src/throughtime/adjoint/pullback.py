@@ -33,8 +33,8 @@ class Pullback:
         self.two_states = cell.carried != "h"
         self._recurrent_weights = cell_rows(cell, weights.weight_hh)
         derivation = derive(cell)
-        self.update = derivation.evaluate_update(*self._arguments)
-        self.hidden = derivation.evaluate_hidden(*self._arguments) if self.two_states else None
+        self.update = self._where_running(derivation.evaluate_update(*self._arguments))
+        self.hidden = self._where_running(derivation.evaluate_hidden(*self._arguments)) if self.two_states else None
         # Where x.g and u.g enter every equation only as their sum, their adjoints are one.
         self.one_pre_activation = all(
             partial is None or dict(partial.recurrent) == dict(partial.input)
@@ -50,7 +50,8 @@ class Pullback:
     @cached_property
     def paths(self) -> dict[str, Partial]:
         """The update's derivatives by path, along the whole trajectory."""
-        return {path: evaluate(*self._arguments) for path, evaluate in derive(self.cell).evaluate_paths.items()}
+        evaluated = derive(self.cell).evaluate_paths
+        return {path: self._where_running(evaluate(*self._arguments)) for path, evaluate in evaluated.items()}
 
     def previous_hidden(self, step: int, adjoint: Named, rows: int) -> Float[Tensor, "rows batch hidden"]:
         """What reaches h_{step-1} through the step; for a cell with one state that is all of s_{step-1}.
@@ -109,6 +110,13 @@ class Pullback:
             product = value @ self._recurrent_weights[gate]
             total = product if total is None else total.add_(product)
         return total
+
+    def _where_running(self, partial: Partial) -> Partial:
+        """Zero where a sample rests in the padding: nothing passes there."""
+        running = self.trajectory.running
+        if running is None:
+            return partial
+        return partial.mapped(lambda slope: slope * running.unsqueeze(-1))
 
     def _scaled(self, partial: Partial, step: int, adjoint: Tensor) -> tuple[Tensor | None, Named]:
         direct = None if partial.carried is None else adjoint * partial.carried[step - 1]

@@ -128,12 +128,22 @@ class Segment:
         for state, values in pulled.items():
             scale = _columns(log_scale, values.dim() - 1).expand(values.shape[:-1])
             if state == "h":
-                read = self._recurrence.reading_order
+                read = self._recurrence.reading.order
                 entering.append(AtEveryStep(read(values, 1), read(scale, 1)))
             else:
-                reached = (values != 0).flatten(1).any(dim=1)
-                first = torch.where(reached, self._recurrence.steps, -1)
-                entering.append(AtOneStep(values, first, state, scale))
+                entering += self._at_the_end(state, values, scale)
+        return entering
+
+    def _at_the_end(self, state: str, values: Tensor, scale: Tensor) -> list[Entering]:
+        """What enters the final state of every sample, which a forward recurrence leaves where the sample ends."""
+        steps, reading = self._recurrence.steps, self._recurrence.reading
+        batch = values.shape[1]
+        ends = torch.full((batch,), steps) if reading.reverse or reading.lengths is None else reading.lengths
+        entering: list[Entering] = []
+        for end in ends.unique().tolist():
+            part = values * (ends == end).unsqueeze(-1)
+            reached = (part != 0).flatten(1).any(dim=1)
+            entering.append(AtOneStep(part, torch.where(reached, end, -1), state, scale))
         return entering
 
     def _pulled(self, gradients: Tensor) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import PackedSequence
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, Layers, layers_of
 from throughtime.capture.recurrence import Recurrence
+from throughtime.capture.sequences import Layout, Reading
 from throughtime.unroll import Trajectory, Weights
 
 
@@ -23,7 +24,7 @@ class Captured:
     Args:
         output: What the model returned, computed on the cut graph.
         recurrences: All that ran, in the order of execution.
-        module_outputs: By name of a recurrent module, the output sequence of each of its calls.
+        module_outputs: By name of a recurrent module, the output of each of its calls, packed ones as their data.
     """
 
     output: Any
@@ -117,68 +118,59 @@ class _Opened:
     def __init__(self, name: str, layers: Layers, recurrences: list[Recurrence], outputs: list[Tensor]) -> None:
         self._name, self._layers, self._recurrences, self._outputs = name, layers, recurrences, outputs
 
-    def __call__(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Tensor, Any]:
+    def __call__(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Tensor | PackedSequence, Any]:
         module, states = self._layers.module, self._layers.cell.states
-        if isinstance(input, PackedSequence):
-            raise ExaminationError(
-                f"model: {self._name or 'the model'} is called with a PackedSequence, which is not followed yet; "
-                "examine it on a batch of sequences of one length"
-            )
-        batched = input.dim() == 3
-        sequence = input if batched else input.unsqueeze(1)
-        sequence = sequence.transpose(0, 1) if module.batch_first and batched else sequence
-        if 0 in sequence.shape:
-            raise ExaminationError(
-                f"inputs: {self._name or 'the model'} is called with an empty sequence, shape {tuple(input.shape)}; "
-                "expected at least one step and one sample"
-            )
+        sequence, layout = Layout.read(input, module.batch_first)
         given = dict(zip(states, hx if isinstance(hx, tuple) else (hx,), strict=True)) if hx is not None else {}
-        given = given if batched else {state: value.unsqueeze(1) for state, value in given.items()}
+        given = {state: layout.state_in(value) for state, value in given.items()}
         final: dict[str, list[Tensor]] = {state: [] for state in states}
         for layer in range(module.num_layers):
             outputs = []
             for direction in range(self._layers.directions):
                 start = {state: value[len(final["h"])] for state, value in given.items()}
-                recurrence = self._run(sequence, start, layer, direction)
+                reading = Reading(bool(direction), layout.lengths)
+                recurrence = self._run(sequence, start, layer, reading)
                 outputs.append(recurrence.hidden)
-                final["h"].append(recurrence.hidden[0 if direction else -1])
+                final["h"].append(reading.last(recurrence.hidden))
                 for state, value in recurrence.final.items():
                     final[state].append(value)
             sequence = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
             if layer < module.num_layers - 1:
-                sequence = functional.dropout(sequence, module.dropout, module.training)
-        return self._returned(sequence, {state: torch.stack(values) for state, values in final.items()}, batched)
+                sequence = self._dropped(sequence, layout)
+        written = layout.written(sequence)
+        self._outputs.append(written.data.detach())
+        last = [layout.state_out(torch.stack(values)) for values in final.values()]
+        return written, tuple(last) if len(last) > 1 else last[0]
 
-    def _returned(self, sequence: Tensor, last: dict[str, Tensor], batched: bool) -> tuple[Tensor, Any]:
-        self._outputs.append(sequence.detach())
-        if not batched:
-            sequence, last = sequence.squeeze(1), {state: value.squeeze(1) for state, value in last.items()}
-        elif self._layers.module.batch_first:
-            sequence = sequence.transpose(0, 1)
-        return sequence, tuple(last.values()) if len(last) > 1 else last["h"]
+    def _dropped(self, sequence: Tensor, layout: Layout) -> Tensor:
+        """Dropout between layers, drawn for the same numbers in the same order as the module draws it."""
+        module = self._layers.module
+        if layout.packed is None:
+            return functional.dropout(sequence, module.dropout, module.training)
+        data = functional.dropout(layout.written(sequence).data, module.dropout, module.training)
+        return Layout.read(layout.packed._replace(data=data), module.batch_first)[0]
 
-    def _run(self, sequence: Tensor, start: dict[str, Tensor], layer: int, direction: int) -> Recurrence:
-        name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
+    def _run(self, sequence: Tensor, start: dict[str, Tensor], layer: int, reading: Reading) -> Recurrence:
+        name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if reading.reverse else "")))
         calls = sum(1 for other in self._recurrences if other.name.partition("#")[0] == name)
         name = f"{name}#{calls + 1}" if calls else name
-        parameters = self._layers.parameters(layer, direction)
+        parameters = self._layers.parameters(layer, int(reading.reverse))
         weights = Weights(**{key: parameter.detach() for key, parameter in parameters.items()})
         with torch.no_grad():
             zeros = sequence.new_zeros(sequence.shape[1], self._layers.module.hidden_size)
             initial = {state: start.get(state, zeros).detach() for state in self._layers.cell.states}
-            read = sequence.detach().flip(0) if direction else sequence.detach()
-            trajectory = self._layers.run(weights, read, initial)
-            _check_finite(name, trajectory, bool(direction))
-            hidden = trajectory.states["h"][1:]
-            hidden = (hidden.flip(0) if direction else hidden).clone()
-            final = {state: value[-1].clone() for state, value in trajectory.states.items() if state != "h"}
+            trajectory = self._layers.run(weights, sequence.detach(), initial, reading)
+            _check_finite(name, trajectory, reading.reverse)
+            in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}
+            hidden = in_sequence.pop("h").clone()
+            final = {state: reading.last(value).clone() for state, value in in_sequence.items()}
         for leaf in (hidden, *final.values()):
             leaf.requires_grad_()
         recurrence = Recurrence(
             name,
             self._layers.module,
             layer,
-            bool(direction),
+            reading,
             self._layers.cell,
             weights,
             parameters,

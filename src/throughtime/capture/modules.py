@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from throughtime import cells
 from throughtime.capture.errors import ExaminationError
+from throughtime.capture.sequences import Reading
 from throughtime.cells import Cell, Named
 from throughtime.unroll import Recurrent, Trajectory, Weights, retrace, unroll
 
@@ -53,14 +54,27 @@ class Layers:
                 )
         return found
 
-    def run(self, weights: Weights, inputs: Tensor, initial: Named) -> Trajectory:
-        """One layer and direction over a sequence in reading order, by the kernel that the module itself uses."""
+    def run(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Trajectory:
+        """One layer and direction over a sequence, by the kernel that the module itself uses.
+
+        Args:
+            weights: Its weights.
+            sequence: (time, batch, input), in its own order.
+            initial: By state, s_0.
+            reading: In which order it is read.
+        """
+        read = reading.order(sequence)
         if isinstance(self.module, Recurrent):
-            return unroll(self.cell, weights, inputs, initial)
+            return unroll(self.cell, weights, read, initial)
         arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
         start = [initial[state].unsqueeze(0) for state in self.cell.states]
-        hidden = _kernel(self.module)(inputs, start if len(start) > 1 else start[0], *arguments)[0]
-        return retrace(self.cell, weights, inputs, initial, hidden)
+        start_as_torch = start if len(start) > 1 else start[0]
+        moved = _kernel(self.module)(reading.begun_at_once(read), start_as_torch, *arguments)[0]
+        running = reading.running(len(read))
+        hidden = reading.begun_in_place(moved)
+        if running is not None:
+            hidden = torch.where(running.unsqueeze(-1), hidden, initial["h"])
+        return retrace(self.cell, weights, read, initial, hidden, running)
 
 
 def layers_of(module: nn.Module) -> Layers:

@@ -25,7 +25,7 @@ class OwnRun:
 
     Args:
         losses: One loss per step.
-        module_outputs: By name of a recurrent module, the output sequence (time, batch, hidden) of each of its calls.
+        module_outputs: By name of a recurrent module, the output of each of its calls, packed ones as their data.
     """
 
     losses: Tensor
@@ -95,14 +95,7 @@ def _close(mine: Tensor, theirs: Tensor) -> bool:
 
 def _keeping(outputs: list[Tensor]) -> Callable[..., None]:
     def hook(module: Any, arguments: Any, output: Any) -> None:
-        sequence = output[0]
-        if isinstance(sequence, PackedSequence):
-            sequence = sequence.data
-        sequence = sequence.detach()
-        if sequence.dim() == 2:
-            sequence = sequence.unsqueeze(1)
-        elif module.batch_first:
-            sequence = sequence.transpose(0, 1)
-        outputs.append(sequence)
+        sequence: Tensor | PackedSequence = output[0]
+        outputs.append(sequence.data.detach())
 
     return hook

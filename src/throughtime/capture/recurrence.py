@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from throughtime.capture.sequences import Reading
 from throughtime.cells import Cell, Named
 from throughtime.unroll import Trajectory, Weights
 
@@ -20,7 +21,7 @@ class Recurrence:
         name: Qualified name of the module, layer and direction: "encoder.l0", "encoder.l0.reverse".
         module: The module it belongs to.
         layer: Its layer.
-        reverse: Whether it reads the sequence from the end.
+        reading: The order in which it reads the sequence.
         cell: Its equations.
         weights: Its weights, detached.
         parameters: Its weights as the user's parameters, by torch's name without layer and direction.
@@ -34,7 +35,7 @@ class Recurrence:
     name: str
     module: nn.Module
     layer: int
-    reverse: bool
+    reading: Reading
     cell: Cell
     weights: Weights
     parameters: dict[str, nn.Parameter]
@@ -54,6 +55,7 @@ class Recurrence:
         """Samples."""
         return self.hidden.shape[1]
 
-    def reading_order(self, in_sequence: Tensor, axis: int = 0) -> Tensor:
-        """From the order of the sequence to the order of reading, or back."""
-        return in_sequence.flip(axis) if self.reverse else in_sequence
+    @property
+    def reverse(self) -> bool:
+        """Whether it reads the sequence from the end."""
+        return self.reading.reverse

@@ -12,6 +12,8 @@ derivative of F into the four paths of the step Jacobian:
 The derivative of O at fixed s' is the output gate's path.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -41,6 +43,14 @@ class Partial:
     carried: Any
     recurrent: Mapping[str, Any]
     input: Mapping[str, Any]
+
+    def mapped(self, change: Callable[[Any], Any]) -> Partial:
+        """With a function applied to everything that is there."""
+        return Partial(
+            None if self.carried is None else change(self.carried),
+            {gate: change(slope) for gate, slope in self.recurrent.items()},
+            {gate: change(slope) for gate, slope in self.input.items()},
+        )
 
 
 class Derivation:

@@ -40,9 +40,7 @@ def note(agreement: Agreement) -> str:
         f"±{100 * width:.1f} points. Reach: the BPTT window, in steps, that holds 99 % of the gradient of the loss at "
         f"the verb, at distance {agreement.longest}. Hidden size {agreement.hidden_size}, {agreement.steps} training "
         f"steps, distances 1 to {agreement.longest} evenly mixed, seed {agreement.seed}: one run each, and another "
-        "seed is another run. The tanh network does have room for the noun's number: trained apart from this run, for "
-        "1000 steps on far more short distances, it got all of these right. "
-        f"Parameters: {sizes}."
+        f"seed is another run. Parameters: {sizes}."
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -33,12 +33,14 @@ class Trajectory:
         input_pre: W_ih x_i + b_ih.
         recurrent_pre: W_hh h_{i-1} + b_hh.
         states: By name, s_0 .. s_T.
+        running: Where a sample is read at all; elsewhere it rests, and nothing passes. None for everywhere.
     """
 
     inputs: Float[Tensor, "time batch input"]
     input_pre: Float[Tensor, "time batch gates_hidden"]
     recurrent_pre: Float[Tensor, "time batch gates_hidden"]
     states: Named
+    running: Bool[Tensor, "time batch"] | None = None
 
     @property
     def steps(self) -> int:
@@ -79,6 +81,7 @@ def retrace(
     inputs: Float[Tensor, "time batch input"],
     initial: Named,
     hidden: Float[Tensor, "time batch hidden"],
+    running: Bool[Tensor, "time batch"] | None = None,
 ) -> Trajectory:
     """The trajectory of a recurrence whose hidden states are known, because somebody else's kernel has run it.
 
@@ -91,6 +94,7 @@ def retrace(
         inputs: The sequence, in the order in which it was read.
         initial: By state name, s_0 of shape (batch, hidden).
         hidden: h_1 .. h_T.
+        running: Where a sample is read at all; elsewhere it rests at its state. None for everywhere.
     """
     states = {"h": torch.cat([initial["h"].unsqueeze(0), hidden])}
     input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
@@ -98,7 +102,8 @@ def retrace(
     if cell.carried != "h":
         update = cell.update(input_pre, recurrent_pre, None)
         carried = [initial[cell.carried]]
-        for keep, written in zip(update.keep, update.write * update.candidate, strict=True):
-            carried.append(keep * carried[-1] + written)
+        for step, (keep, written) in enumerate(zip(update.keep, update.write * update.candidate, strict=True)):
+            new = keep * carried[-1] + written
+            carried.append(new if running is None else torch.where(running[step].unsqueeze(-1), new, carried[-1]))
         states[cell.carried] = torch.stack(carried)
-    return Trajectory(inputs, input_pre, recurrent_pre, states)
+    return Trajectory(inputs, input_pre, recurrent_pre, states, running)
