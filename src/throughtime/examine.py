@@ -19,7 +19,7 @@ from throughtime.record import Recorder
 # Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
 FOLLOW_ALL = 1024
 SPREAD = 256
-# Bytes that the adjoints between recurrences may take where the caller does not say.
+# Bytes that the adjoints of all sources followed at once may take where the caller does not say.
 MEMORY = 2**30
 # Lags that are summed one by one; of more, the far ones are summed in bands.
 SINGLE_LAGS = 256
@@ -55,7 +55,7 @@ def examine(
         loss_steps: Which losses are followed backwards: "all", a number of evenly spread ones, their steps 1..n, or
             "auto": all of up to 1024, otherwise 256 evenly spread.
         max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.
-        memory: Bytes that the adjoints between recurrences may take; 1 GiB by default.
+        memory: Bytes that the adjoints of the sources followed at once may take; 1 GiB by default.
         seed: Of the bootstrap behind the intervals.
         tokens: One label per step of the first sample, to be shown with it.
         on_progress: Called with (steps done, all steps, name of the recurrence).
@@ -172,7 +172,7 @@ class _Examining:
         return Examination(records, found, tokens, self._notes())
 
     def _play(self, on_progress: Progress) -> None:
-        chunks = self._sources.split(self._sources_at_once())
+        chunks = self._sources.split(max(1, self._memory // self._network.bytes_per_source()))
         total = len(chunks) * sum(
             r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
         )
@@ -250,14 +250,6 @@ class _Examining:
         """The smallest step to which every source is followed."""
         largest = film.steps if self._max_lag is None else self._max_lag
         return (film.positions[rows] - largest).clamp(min=0)
-
-    def _sources_at_once(self) -> int:
-        """So many that the adjoints that pass between recurrences fit the memory."""
-        size = sum(
-            recurrence.steps * recurrence.batch * (recurrence.inputs.shape[-1] + 2 * recurrence.hidden.shape[-1])
-            for recurrence in self._recurrences
-        )
-        return max(1, self._memory // (size * self._recurrences[0].hidden.element_size()))
 
     def _notes(self) -> tuple[str, ...]:
         unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]

@@ -75,6 +75,20 @@ class Network:
             for other in above
         )
 
+    def bytes_per_source(self) -> int:
+        """What the adjoints of one source take at once: those of a step, and those that pass between recurrences."""
+        total = 0
+        for index, recurrence in enumerate(self.recurrences):
+            others = range(len(self.recurrences))
+            numbers = recurrence.trajectory.input_pre[0].numel() + 4 * recurrence.hidden[0].numel()
+            if any(self._feeds(other, index) for other in others if other < index):
+                numbers += recurrence.inputs.numel()
+            local = self._to_losses[index].read_at is not None or not self._to_losses[index].connected
+            if not local or any(self._feeds(index, other) for other in others if other > index):
+                numbers += 2 * recurrence.hidden.numel()
+            total += numbers * recurrence.hidden.element_size()
+        return total
+
     def last_read(self, index: int, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
         """For every source, the last step in reading order whose state its loss reads directly.
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-# Single lags per factor of two in distance, once the lags are banded.
-PER_OCTAVE = 16
+# Once the lags are banded: up to here every lag stands alone, from here on so many to a factor of two in distance.
+NEAR = 32
+PER_OCTAVE = 8
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,15 @@ class LagBands:
     def covering(cls, smallest: int, largest: int, at_most: int) -> LagBands:
         """Bands from the smallest to the largest lag: single lags if there are no more than `at_most` of them.
 
-        Otherwise single lags on a logarithmic grid, about PER_OCTAVE to an octave, and the bands between them.
+        Otherwise single lags near 0 and on a logarithmic grid further out, and the bands between them.
         """
         if largest - smallest < at_most:
             return cls(torch.arange(smallest, largest + 1), largest + 1)
-        grid = {0, smallest}
-        lag = 1.0
-        while lag <= max(largest, -smallest):
-            grid |= {sign * round(lag) for sign in (1, -1)}
-            lag *= 2 ** (1 / PER_OCTAVE)
-        starts = sorted(start for single in grid for start in (single, single + 1) if smallest <= start <= largest)
-        return cls(torch.tensor(sorted(set(starts))), largest + 1)
+        octaves = math.log2(max(largest, -smallest, NEAR) / NEAR)
+        far = {round(NEAR * 2 ** (k / PER_OCTAVE)) for k in range(int(PER_OCTAVE * octaves) + 1)}
+        single = {sign * lag for lag in {*range(NEAR), *far} for sign in (1, -1)} | {smallest}
+        starts = {start for lag in single for start in (lag, lag + 1) if smallest <= start <= largest}
+        return cls(torch.tensor(sorted(starts)), largest + 1)
 
     def __len__(self) -> int:
         return len(self.starts)
