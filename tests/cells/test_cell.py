@@ -86,3 +86,15 @@ def test_a_cell_without_recurrent_weights_has_a_diagonal_jacobian_below_one() ->
     assert update.recurrent == {}
     torch.testing.assert_close(update.carried, 1 - torch.sigmoid(x[:7]), rtol=1e-14, atol=0)
     assert (update.carried < 1).all()
+
+
+def test_an_output_of_the_old_state_is_refused():
+    class Late(Cell):
+        gates = ("o",)
+        states = ("h", "c")
+
+        def step(self, x, u, c):
+            return Update(keep=1, write=1, candidate=x.o, output=lambda new: new * sigmoid(u.o + c))
+
+    with pytest.raises(ValueError, match="depends on the state before the step"):
+        derive(Late())

@@ -54,7 +54,11 @@ class Partial:
 
 
 class Derivation:
-    """The equations of a cell as SymPy expressions, and their derivatives. Use `derive`, which derives a cell once."""
+    """The equations of a cell as SymPy expressions, and their derivatives. Use `derive`, which derives a cell once.
+
+    Raises:
+        ValueError: The hidden state depends on the old carried state other than through the new one.
+    """
 
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
@@ -65,6 +69,11 @@ class Derivation:
         update = cell.step(SimpleNamespace(**self.x), SimpleNamespace(**self.u), self.before)
         self.keep, self.write, self.candidate = map(sympy.sympify, (update.keep, update.write, update.candidate))
         self.output = None if update.output is None else sympy.sympify(update.output(self.after))
+        if self.output is not None and self.output.has(self.before):
+            raise ValueError(
+                f"cell: the output of {cell!r} depends on the state before the step; write it as a function of the new "
+                "carried state, which is the argument of `output`"
+            )
 
     @cached_property
     def update(self) -> Partial:
