@@ -282,6 +282,8 @@ REFUSED = {
     "bfloat16": (lambda: examine(tagger().bfloat16()), r"torch\.bfloat16.*\.float\(\)"),
     "loss_steps": (lambda: examine(loss_steps=[0, 3]), r"loss_steps: expected .*from 1 to 7, found \[0, 3\]"),
     "loss_steps word": (lambda: examine(loss_steps="some"), r"loss_steps: .*'some'"),
+    "max_lag": (lambda: examine(max_lag=-1), r"max_lag: expected at least 0, found -1"),
+    "memory": (lambda: examine(memory=0), r"memory: expected at least 1, found 0"),
     "projection": (lambda: examine(Tagger(nn.LSTM(4, 5, proj_size=3), 3)), r"proj_size=3"),
     "not repeatable": (
         lambda: examine(Tagger(nn.GRU(4, 5), 5, before=Counting())),

@@ -71,6 +71,9 @@ def examine(
     check_model(model)
     if not callable(loss):
         raise TypeError(f"loss: expected a function loss(output, targets), found {type(loss).__name__}")
+    for name, number, least in (("max_lag", max_lag, 0), ("memory", memory, 1)):
+        if number is not None and number < least:
+            raise ExaminationError(f"{name}: expected at least {least}, found {number}")
     check_finite("inputs", inputs)
     check_finite("targets", targets)
     with preserved(model), torch.enable_grad():
@@ -176,7 +179,7 @@ class _Examining:
         total = len(chunks) * sum(
             r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
         )
-        done, start = 0, 0
+        done, start = 0, 0  # of all frames, and of all sources
         for chunk in chunks:
             rows = torch.arange(start, start + len(chunk))
             start += len(chunk)
@@ -187,8 +190,10 @@ class _Examining:
                     shown = frame.of(rows)
                     for measure in self._recorders[play.index].audience:
                         measure.update(shown)
-                    done += 1
-                    on_progress(done, total, name)
+                    on_progress(done + self._recurrences[play.index].steps + 1 - frame.step, total, name)
+                # Where no source is active, no frame is shown.
+                done += self._recurrences[play.index].steps + 1
+                on_progress(done, total, name)
 
     def _records(self) -> dict[str, Record]:
         terms = {index: self._recorders[index].weight_terms() for index, reached in enumerate(self._reached) if reached}
