@@ -1,5 +1,9 @@
 """The one call: examine a model on its data and its loss."""
 
+import math
+import numbers
+import operator
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -7,8 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from throughtime.adjoint import Network
-from throughtime.capture import Captured, ExaminationError, Recurrence, capture, preserved, same_randomness
+from throughtime.capture import (
+    Captured,
+    ExaminationError,
+    Recurrence,
+    capture,
+    preserved,
+    same_attributes,
+    same_randomness,
+)
 from throughtime.capture.checks import call_model, check_finite, check_model, losses_of
+from throughtime.capture.modules import SINGLE_STEP_MODULES
 from throughtime.capture.own_run import GRADIENT_TOLERANCE, OwnRun, check_outputs, own_run
 from throughtime.causes.findings import findings
 from throughtime.examination import Examination, Record
@@ -72,20 +85,25 @@ def examine(
     if not callable(loss):
         raise TypeError(f"loss: expected a function loss(output, targets), found {type(loss).__name__}")
     for name, number, least in (("max_lag", max_lag, 0), ("memory", memory, 1)):
-        if number is not None and number < least:
-            raise ExaminationError(f"{name}: expected at least {least}, found {number}")
+        if number is not None and (not isinstance(number, numbers.Integral) or number < least):
+            raise ExaminationError(f"{name}: expected a whole number of at least {least}, found {number!r}")
     check_finite("inputs", inputs)
-    check_finite("targets", targets)
+    if torch.is_inference_mode_enabled():
+        raise ExaminationError("model: inference mode keeps no derivatives; leave torch.inference_mode() first")
     with preserved(model), torch.enable_grad():
-        with same_randomness():
+        with same_randomness(), same_attributes(model):
             captured = capture(model, lambda: call_model(model, inputs))
             losses = losses_of(loss, captured.output, targets)
         own = own_run(model, lambda: losses_of(loss, call_model(model, inputs), targets))
         check_outputs(own, captured, losses)
         _check_steps(len(losses), captured.recurrences)
+        labels = None if tokens is None else tuple(map(str, tokens))
+        if labels is not None and len(labels) not in {recurrence.steps for recurrence in captured.recurrences}:
+            raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
         sources = chosen(loss_steps, len(losses))
-        return _Examining(captured, losses, own, sources, max_lag, memory or MEMORY, seed).run(
-            None if tokens is None else tuple(tokens), on_progress or (lambda done, total, name: None)
+        loops = [name for name, module in model.named_modules() if isinstance(module, SINGLE_STEP_MODULES)]
+        return _Examining(captured, losses, own, sources, max_lag, memory or MEMORY, seed, loops).run(
+            labels, on_progress or (lambda done, total, name: None)
         )
 
 
@@ -101,27 +119,30 @@ def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
         return torch.arange(losses)
     choices = f'"auto", "all", a number from 1 on or steps from 1 to {losses}'
     expected = f"loss_steps: expected {choices}, found {loss_steps!r}"
-    if isinstance(loss_steps, str | bool):
-        raise ExaminationError(expected)
-    if isinstance(loss_steps, int):
+    if isinstance(loss_steps, numbers.Integral) and not isinstance(loss_steps, bool):
         if loss_steps < 1:
             raise ExaminationError(expected)
         # From the last one downwards, so that a single source is the last step.
-        return torch.linspace(losses, 1, min(loss_steps, losses)).round().long().flip(0) - 1
-    steps = sorted(set(loss_steps))
+        return torch.linspace(losses, 1, min(int(loss_steps), losses)).round().long().flip(0) - 1
+    try:
+        steps = sorted({operator.index(step) for step in loss_steps})  # type: ignore[union-attr, arg-type]
+    except TypeError:
+        raise ExaminationError(expected) from None
     if not steps or steps[0] < 1 or steps[-1] > losses:
         raise ExaminationError(expected)
     return torch.tensor(steps) - 1
 
 
-def same_weights(one: Recurrence, other: Recurrence) -> bool:
-    """Whether two recurrences are two calls of the same layer and direction."""
-    return (one.module, one.layer, one.reverse) == (other.module, other.layer, other.reverse)
-
-
 def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
     if not recurrences:
         raise ExaminationError("model: none of its recurrences was called in its forward pass")
+    single = Counter(id(r.module) for r in recurrences if r.steps == 1 and r.layer == 0 and not r.reverse)
+    looped = [r.name for r in recurrences if single[id(r.module)] > 1]
+    if looped:
+        raise ExaminationError(
+            f"model: {looped[0]!r} is called one step at a time, and a loop over steps is not followed yet; call the "
+            "layer once, on the whole sequence"
+        )
     steps = {recurrence.steps for recurrence in recurrences}
     if losses > 1 and losses not in steps and losses in {recurrence.batch for recurrence in recurrences}:
         raise ExaminationError(
@@ -132,6 +153,12 @@ def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
 
 def _listed(steps: set[int]) -> str:
     return " and ".join(map(str, sorted(steps)))
+
+
+def _norm(tensor: Tensor) -> float:
+    """Also where the squares of the elements leave the range of a float."""
+    largest = float(tensor.abs().max())
+    return largest * float((tensor.double() / largest).norm()) if 0 < largest < math.inf else largest
 
 
 class _Examining:
@@ -146,7 +173,9 @@ class _Examining:
         max_lag: int | None,
         memory: int,
         seed: int,
+        loops: list[str],
     ) -> None:
+        self._loops = loops
         self._losses, self._own, self._sources = len(losses), own, sources
         self._max_lag, self._memory = max_lag, memory
         self._network = Network(captured.recurrences, losses)
@@ -159,6 +188,7 @@ class _Examining:
             )
         ]
         self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
+        self._overflowed: list[str] = []
 
     def run(self, tokens: tuple[str, ...] | None, on_progress: Progress) -> Examination:
         if not any(self._reached):
@@ -185,14 +215,15 @@ class _Examining:
             start += len(chunk)
             last_steps = [self._last_steps(film, rows) for film in self._films]
             for play in self._network.play(chunk, last_steps):
-                name = self._recurrences[play.index].name
+                name, steps = self._recurrences[play.index].name, self._recurrences[play.index].steps
                 for frame in play.frames:
                     shown = frame.of(rows)
                     for measure in self._recorders[play.index].audience:
                         measure.update(shown)
-                    on_progress(done + self._recurrences[play.index].steps + 1 - frame.step, total, name)
-                # Where no source is active, no frame is shown.
-                done += self._recurrences[play.index].steps + 1
+                    if frame.step > 0:
+                        on_progress(done + steps + 1 - frame.step, total, name)
+                # Where no source is active, no frame is shown; the last step counts in any case.
+                done += steps + 1
                 on_progress(done, total, name)
 
     def _records(self) -> dict[str, Record]:
@@ -203,28 +234,44 @@ class _Examining:
         }
 
     def _checked(self, terms: dict[int, dict[str, Terms]]) -> dict[int, dict[str, float]]:
-        """The relative error of all weight terms summed, against `.grad`, for every recurrence and weight."""
-        if self._max_lag is not None:
-            return {index: dict.fromkeys(by_name, float("nan")) for index, by_name in terms.items()}
-        errors: dict[int, dict[str, float]] = {}
+        """The relative error of all weight terms summed, against `.grad`; NaN where that cannot be compared."""
+        if any(film.cut for film in self._films):
+            return {index: dict.fromkeys(by_name, math.nan) for index, by_name in terms.items()}
         followed = [self._recurrences[index] for index in terms]
-        for index, gradients in zip(terms, self._own.gradients(self._sources, followed), strict=True):
-            recurrence = self._recurrences[index]
-            # A module that is called several times has one gradient for all its calls.
-            calls = [i for i in terms if same_weights(self._recurrences[i], recurrence)]
-            errors[index] = {}
-            for name, gradient in gradients.items():
-                difference = float((sum(terms[call][name].total() for call in calls) - gradient).norm())
-                size = float(gradient.norm())
-                summed = sum(float(terms[call][name].norms().norm()) for call in calls)
-                if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * (size + summed):
-                    raise ExaminationError(
-                        f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its "
-                        f"gradient (norm of the difference {difference:.3g}, of the gradient {size:.3g}); is the "
-                        "weight also used elsewhere?"
-                    )
-                errors[index][name] = difference / size if size else difference
-        return errors
+        gradients = dict(zip(terms, self._own.gradients(self._sources, followed), strict=True))
+        return {
+            index: {name: self._error(terms, index, name, gradients[index][name]) for name in by_name}
+            for index, by_name in terms.items()
+        }
+
+    def _error(self, terms: dict[int, dict[str, Terms]], index: int, name: str, gradient: Tensor) -> float:
+        """Of one weight.
+
+        Raises:
+            ExaminationError: The terms are further from the gradient than rounding explains.
+        """
+        parameter = self._recurrences[index].parameters[name]
+        # A weight that several calls or several recurrences share has one gradient for all of them.
+        sharing = [
+            (other, its_name)
+            for other in terms
+            for its_name, its_parameter in self._recurrences[other].parameters.items()
+            if its_parameter is parameter
+        ]
+        if not gradient.isfinite().all():
+            self._overflowed.append(f"{name} of {self._recurrences[index].name!r}")
+            return math.nan
+        summed = torch.stack([terms[other][its_name].total() for other, its_name in sharing]).sum(0)
+        difference, size = _norm(summed - gradient), _norm(gradient)
+        sizes = size + sum(_norm(terms[other][its_name].norms()) for other, its_name in sharing)
+        rounding = sum(self._recorders[other].slope_rounding() for other, _ in sharing)
+        if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * sizes + rounding:
+            raise ExaminationError(
+                f"model: the weight terms of {name} in recurrence {self._recurrences[index].name!r} do not add up to "
+                f"its gradient (norm of the difference {difference:.3g}, of the gradient {size:.3g}); does the loss "
+                "use this weight elsewhere, as a regulariser does?"
+            )
+        return difference / size if size else difference
 
     def _film(self, index: int) -> Film:
         recurrence = self._recurrences[index]
@@ -259,12 +306,21 @@ class _Examining:
     def _notes(self) -> tuple[str, ...]:
         unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
         notes = [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
+        if self._loops:
+            notes.append(f"Cells that are called step by step are not followed yet: {', '.join(self._loops)}.")
         if any(recurrence.batch == 1 for recurrence in self._recurrences):
             notes.append("There is one sample, so the lag profile has no interval.")
         if all(recurrence.steps == 1 for recurrence in self._recurrences):
             notes.append("The sequence has one step: there is nothing to look back on but the initial state.")
-        if self._max_lag is not None:
-            notes.append(f"Lags beyond {self._max_lag} were not followed, so the terms were not checked against .grad.")
+        if self._overflowed:
+            notes.append(
+                f"Autograd's own gradient of {', '.join(self._overflowed)} is not finite, so the terms were not "
+                "compared with it."
+            )
+        if any(film.cut for film in self._films):
+            notes.append(
+                f"Lags beyond {self._max_lag} were not followed: the reach is at least what is said, and unchecked."
+            )
         lengths = {recurrence.steps for recurrence in self._recurrences} - {self._losses}
         if self._losses > 1 and lengths:
             notes.append(

@@ -1,5 +1,7 @@
 """From the measures of one recurrence to its labelled record."""
 
+import math
+
 import numpy as np
 import torch
 import xarray as xr
@@ -47,6 +49,13 @@ class Recorder:
         """The terms by weight name."""
         return self._terms.result()
 
+    def slope_rounding(self) -> float:
+        """How far autograd's gradient may be off because it computes slopes from activations, not pre-activations."""
+        recurrence = self._recurrence
+        epsilon = torch.finfo(recurrence.hidden.dtype).eps
+        stretch = 1 + float(recurrence.weights.weight_hh.double().norm())
+        return epsilon * stretch * self._terms.without_slopes()
+
     def record(self, terms: dict[str, Terms], relative_error: dict[str, float]) -> Record:
         """Everything, labelled.
 
@@ -73,6 +82,8 @@ class Recorder:
     def _measures(self, terms: dict[str, Terms]) -> xr.Dataset:
         profile = self._profile.result(self._seed)
         cut = truncation(terms, self._bands)
+        # Of a gradient that was not followed to its end, no window can be said to hold a given part.
+        error = cut.error * math.nan if self._film.cut else cut.error
         share = torch.zeros(len(profile.lags), dtype=torch.float64)
         # Of the lags below 0, the profile has only those at which anything arrived.
         arrived = cut.lags >= profile.lags[0]
@@ -88,7 +99,7 @@ class Recorder:
                 "lag_profile_interval": ((STATE, LAG, BOUND), _numpy(profile.interval), nats),
                 "decay_rate": ((STATE,), _numpy(profile.decay_rate), rate),
                 "decay_rate_interval": ((STATE, BOUND), _numpy(profile.decay_rate_interval), rate),
-                "truncation_error": ((WINDOW,), _numpy(cut.error)),
+                "truncation_error": ((WINDOW,), _numpy(error)),
                 "gradient_share": ((LAG,), _numpy(share)),
             },
             {

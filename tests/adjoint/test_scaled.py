@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from throughtime.adjoint import Scaled
+from throughtime.capture import ExaminationError
 
 
 def scaled(values, log_scale):
@@ -37,5 +38,5 @@ def test_zero_rows_are_marked():
 
 
 def test_what_is_not_finite_is_refused():
-    with pytest.raises(OverflowError, match="float64"):
+    with pytest.raises(ExaminationError, match="float64"):
         scaled([[[math.inf, 0.0]]], [[0.0]]).normalised()

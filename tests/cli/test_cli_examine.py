@@ -71,6 +71,8 @@ def test_the_seed_decides_what_build_draws(run, model_file) -> None:
         (["--json", "nowhere/report.json"], "nowhere/report.json: there is no folder nowhere"),
         (["--out", "."], ".: a folder; give the name of a file in it"),
         (["--out", "/dev/null"], "/dev/null: neither a file nor a new name; give the name of a file"),
+        (["model.py:build", "--out", "model.py"], "model.py: it would be overwritten, but it is what is examined"),
+        (["--text", "a.txt", "--json", "a.txt"], "a.txt: it would be overwritten, but it is what is examined"),
         (["--out", "same", "--json", "same"], "--json: same is where the report goes; give another place"),
     ],
 )

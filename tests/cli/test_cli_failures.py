@@ -1,6 +1,7 @@
 """Every failure ends in one message on stderr and an exit code that tells its kind."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -55,11 +56,18 @@ def test_a_new_file_and_an_old_one_can_be_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["old.html"]
 
 
-@pytest.mark.parametrize("locked", ["", "report.html"])
+@pytest.mark.parametrize("locked", ["folder", "file"])
 def test_a_place_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locked: str) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
-    # Asked of the system in its place, for the tests may run as a user who may write everywhere.
-    monkeypatch.setattr(os, "access", lambda asked, mode: Path(asked) != tmp_path / locked)
+
+    def refuse(dir: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(dir))
+
+    # In the system's place, for the tests may run as a user who may write everywhere.
+    if locked == "file":
+        monkeypatch.setattr(os, "access", lambda asked, mode: Path(asked) != path)
+    else:
+        monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
     with pytest.raises(PermissionError, match=r"report\.html: may not be written; give another place"):
         check_writable(path)

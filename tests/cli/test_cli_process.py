@@ -33,6 +33,14 @@ def test_json_can_be_piped(folder, model_file) -> None:
     assert "\x1b" not in result.stdout + result.stderr
 
 
+def test_a_terminal_that_knows_only_ascii_loses_no_report(folder, model_file) -> None:
+    command = [*COMMAND, "examine", f"{model_file()}:build"]
+    poor = {**ENVIRONMENT, "PYTHONIOENCODING": "ascii"}
+    result = subprocess.run(command, cwd=folder, env=poor, capture_output=True, text=True, timeout=60, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (folder / "report.html").exists()
+
+
 def test_a_failure_is_one_message(folder) -> None:
     result = call("examine", "nothing.py:build", folder=folder)
     assert (result.returncode, result.stdout, result.stderr) == (2, "", "error: nothing.py: no such file\n")

@@ -125,3 +125,25 @@ def test_a_model_that_cannot_be_examined(run, model_file, returned, message) -> 
     assert result.exit_code == 2
     assert result.stderr.startswith(f"error: {message}")
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "raised", ["asyncio.CancelledError('no')", "GeneratorExit('no')", "SystemExit('no')", "Rude()"]
+)
+def test_whatever_a_build_raises_is_told(run, model_file, raised) -> None:
+    more = f"""
+import asyncio
+
+
+class Rude(Exception):
+    def __str__(self):
+        raise ValueError("not even that")
+
+
+def failing():
+    raise {raised}
+"""
+    result = run("examine", f"{model_file(more)}:failing")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: model.py: failing() failed: ")
+    assert "Traceback" not in result.output

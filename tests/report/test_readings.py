@@ -43,6 +43,7 @@ def test_a_gradient_that_keeps_its_size(linear):
 def test_no_gradient_at_all_is_said(linear):
     exam = linear(0.5)
     exam["l0"]["truncation_error"][:] = math.nan
+    exam["l0"]["gradient_share"][:] = math.nan
     assert only(exam).learns == "gets no gradient at all"
     assert only(exam).stops_short
 

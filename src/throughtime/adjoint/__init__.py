@@ -7,6 +7,7 @@ from throughtime.adjoint.network import Network as Network
 from throughtime.adjoint.network import Playing as Playing
 from throughtime.adjoint.pullback import Pullback as Pullback
 from throughtime.adjoint.scaled import Scaled as Scaled
+from throughtime.adjoint.scaled import or_zero as or_zero
 from throughtime.adjoint.segments import InputAdjoint as InputAdjoint
 from throughtime.adjoint.segments import Segment as Segment
 from throughtime.adjoint.sweep import Frame as Frame

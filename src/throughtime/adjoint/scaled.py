@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from throughtime.capture import ExaminationError
 from throughtime.cells import Named
 
 # Rows are rescaled once their norm has left e^-16 .. e^16: far from float32's limits of e^-87 and e^88 even after one
@@ -52,11 +53,14 @@ class Scaled:
         Scales are powers of two, so that moving them loses no bit.
 
         Raises:
-            OverflowError: A row is no longer finite.
+            ExaminationError: A row is no longer finite.
         """
         norm = torch.stack(list(self.norms.values())).norm(dim=0)
         if not norm.isfinite().all():
-            raise OverflowError("the adjoint left the range of its dtype within a single step; examine in float64")
+            raise ExaminationError(
+                "model: the gradient left the range of its dtype within a single step; examine a copy in float64: "
+                "copy.deepcopy(model).double()"
+            )
         zero = norm == 0
         log_scale = self.log_scale.masked_fill(zero, -torch.inf)
         if ((norm.log().abs() < LARGEST_LN_NORM) | zero).all():
@@ -96,3 +100,8 @@ def _relative(log_scale: Tensor, common: Tensor, like: Tensor) -> Tensor:
     """exp(log_scale - common) as a column, 0 where both are -inf."""
     factor = torch.where(log_scale == -torch.inf, 0.0, (log_scale - common).exp())
     return factor.to(like.dtype).unsqueeze(-1)
+
+
+def or_zero(log_scale: Tensor) -> Tensor:
+    """-inf replaced by 0, to be subtracted without making NaN."""
+    return log_scale.masked_fill(log_scale == -torch.inf, 0.0)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint.entering import AtEveryStep, AtOneStep, Entering
+from throughtime.adjoint.scaled import or_zero
 from throughtime.capture import Recurrence
 
 # Sources whose vector-Jacobian products are taken in one call where the segment mixes steps.
@@ -116,7 +117,7 @@ class Segment:
         # the range of the dtype is lost against it.
         flat = adjoint.log_scale.flatten(1)
         largest = flat.max(dim=1).values
-        factor = (adjoint.log_scale - _columns(_finite(largest), adjoint.log_scale.dim())).exp()
+        factor = (adjoint.log_scale - _columns(or_zero(largest), adjoint.log_scale.dim())).exp()
         return self._entering(self._pulled(adjoint.values * factor.to(adjoint.values.dtype).unsqueeze(-1)), largest)
 
     def _weights(self) -> Tensor:
@@ -178,8 +179,3 @@ def _bits(count: int, device: torch.device) -> Bool[Tensor, "sets count"]:
 def _columns(tensor: Tensor, axes: int) -> Tensor:
     """With as many axes of length 1 at the end as make `axes` in all."""
     return tensor.reshape(*tensor.shape, *[1] * (axes - tensor.dim()))
-
-
-def _finite(log_scale: Tensor) -> Tensor:
-    """-inf replaced by 0, to be subtracted without making NaN."""
-    return log_scale.masked_fill(log_scale == -torch.inf, 0.0)

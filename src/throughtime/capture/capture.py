@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
+from throughtime.capture.checks import not_a_mask
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, Layers, layers_of
 from throughtime.capture.recurrence import Recurrence
@@ -88,11 +89,11 @@ def _opened(model: nn.Module, recurrences: list[Recurrence], outputs: dict[str, 
 
 @contextmanager
 def finite_outputs(model: nn.Module) -> Iterator[None]:
-    """Stop at the first module without a recurrence whose output is not finite."""
+    """Stop at the first module without a recurrence whose output holds NaN or inf; -inf may be a mask."""
 
     def check(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.is_floating_point() and not output.isfinite().all():
+            if isinstance(output, Tensor) and output.is_floating_point() and not_a_mask(output).any():
                 raise ExaminationError(
                     f"model: the output of {name or 'the model'} ({type(module).__name__}) holds NaN or inf, and it is "
                     "the first to do so; look at its weights and at what goes into it"
@@ -121,7 +122,7 @@ class _Opened:
     def __call__(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Tensor | PackedSequence, Any]:
         module, states = self._layers.module, self._layers.cell.states
         sequence, layout = Layout.read(input, module.batch_first)
-        given = dict(zip(states, hx if isinstance(hx, tuple) else (hx,), strict=True)) if hx is not None else {}
+        given = dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
         given = {state: layout.state_in(value) for state, value in given.items()}
         final: dict[str, list[Tensor]] = {state: [] for state in states}
         for layer in range(module.num_layers):

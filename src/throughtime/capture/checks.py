@@ -12,7 +12,7 @@ DTYPES = (torch.float32, torch.float64)
 
 
 def check_model(model: object) -> None:
-    """Weights must be float32 or float64, and finite.
+    """Weights must be float32 or float64 on the CPU, and finite; buffers may hold -inf, as attention masks do.
 
     Raises:
         TypeError: `model` is no module.
@@ -21,6 +21,13 @@ def check_model(model: object) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, found {type(model).__name__}")
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if isinstance(tensor, nn.UninitializedParameter | nn.UninitializedBuffer):
+            raise ExaminationError(f"model: {name} is not initialised yet; call the model once before it is examined")
+        if tensor.device.type != "cpu":
+            raise ExaminationError(
+                f"model: {name} is on {tensor.device}, which is not followed yet; examine a copy on the CPU: "
+                "copy.deepcopy(model).cpu()"
+            )
         if not tensor.is_floating_point():
             continue
         if tensor.dtype not in DTYPES:
@@ -28,23 +35,29 @@ def check_model(model: object) -> None:
                 f"model: {name} is {tensor.dtype}, in which derivatives far back cannot be told from rounding; "
                 "examine a copy in float32: copy.deepcopy(model).float()"
             )
-        if not tensor.isfinite().all():
-            count = int((~tensor.isfinite()).sum())
+        bad = ~tensor.isfinite() if isinstance(tensor, nn.Parameter) else not_a_mask(tensor)
+        if bad.any():
+            count = int(bad.sum())
             raise ExaminationError(
                 f"model: {name} holds {count} NaN or inf among {tensor.numel()} values; load or train a finite one"
             )
 
 
 def check_finite(argument: str, value: Any) -> None:
-    """Every floating-point tensor in a nest of tuples, lists and dicts must be finite.
+    """Every floating-point tensor in a nest of tuples, lists and dicts must be finite, but for -inf: a mask.
 
     Raises:
         ExaminationError: One is not; where it is, is named.
     """
     for place, tensor in _tensors(argument, value):
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            first = (~tensor.isfinite()).nonzero()[0].tolist()
+        if tensor.is_floating_point() and (bad := not_a_mask(tensor)).any():
+            first = bad.nonzero()[0].tolist()
             raise ExaminationError(f"{place}: NaN or inf, first at index {first} of shape {tuple(tensor.shape)}")
+
+
+def not_a_mask(tensor: Tensor) -> Tensor:
+    """Where a tensor is NaN or +inf. -inf is what masks add to scores, and is no mistake by itself."""
+    return tensor.isnan() | (tensor == torch.inf)
 
 
 def call_model(model: nn.Module, inputs: Any) -> Any:
@@ -72,6 +85,8 @@ def losses_of(loss: Callable[[Any, Any], Tensor], output: Any, targets: Any) -> 
             f"{tuple(value.shape)}; sum over every axis but the one of time"
         )
     value = value.reshape(-1)
+    if value.dtype not in DTYPES:
+        raise ExaminationError(f"loss: it is {value.dtype}; examine in float32, without autocast")
     if not value.isfinite().all():
         step = int((~value.isfinite()).nonzero()[0]) + 1
         raise ExaminationError(f"loss: NaN or inf, first at step {step} of {len(value)}; look at its targets")

@@ -83,6 +83,12 @@ def layers_of(module: nn.Module) -> Layers:
     Raises:
         ExaminationError: It is configured in a way that is not followed.
     """
+    own = next(kind for kind in RECURRENT_MODULES if isinstance(module, kind))
+    if type(module).forward is not own.forward:
+        raise ExaminationError(
+            f"model: {type(module).__name__} has a forward function of its own in place of {own.__name__}'s, and what "
+            f"it does cannot be seen; call a plain {own.__name__} from a module around it"
+        )
     if isinstance(module, Recurrent):
         return Layers(module, module.cell)
     if getattr(module, "proj_size", 0):

@@ -14,8 +14,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     """Run a block that may draw random numbers, update buffers or ask for gradients, and undo all of it afterwards."""
     buffers = {name: (buffer, buffer.detach().clone()) for name, buffer in model.named_buffers()}
     parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
-    training = [(module, module.training) for module in model.modules()]
-    with same_randomness():
+    with same_randomness(), same_attributes(model):
         try:
             yield
         finally:
@@ -27,8 +26,18 @@ def preserved(model: nn.Module) -> Iterator[None]:
             for parameter, requires_grad, gradient in parameters:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = gradient
-            for module, flag in training:
-                module.training = flag
+
+
+@contextmanager
+def same_attributes(model: nn.Module) -> Iterator[None]:
+    """Run a block, and give back to every module the attributes it had: a state it keeps, a count, a flag."""
+    before = [(module, dict(vars(module))) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, attributes in before:
+            vars(module).clear()
+            vars(module).update(attributes)
 
 
 @contextmanager

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint import Frame, Pullback
+from throughtime.adjoint import Frame, Pullback, or_zero
 from throughtime.cells import Named, derive
 from throughtime.measures import Film, Measure
 from throughtime.measures.film import log_mean_exp
@@ -109,7 +109,7 @@ class Causes(Measure):
     def _cross(self, frame: Frame, here: Tensor, rows: Tensor, before: Tensor) -> None:
         adjoint, column = frame.adjoint[here], frame.step - 1
         weight = _sample_weights(adjoint.log_scale)
-        largest = _finite(adjoint.log_scale.max(dim=-1).values)
+        largest = or_zero(adjoint.log_scale.max(dim=-1).values)
         along, slopes = self._along_paths(frame.step, adjoint.values)
         total = along.sum(0)
 
@@ -158,9 +158,4 @@ class Causes(Measure):
 
 def _sample_weights(log_scale: Tensor) -> Tensor:
     """exp(2 (log_scale - the largest of the source)), (source, batch)."""
-    return (2 * (log_scale - _finite(log_scale.max(dim=-1, keepdim=True).values))).exp()
-
-
-def _finite(log_scale: Tensor) -> Tensor:
-    """-inf replaced by 0, to be subtracted without making NaN."""
-    return log_scale.masked_fill(log_scale == -torch.inf, 0.0)
+    return (2 * (log_scale - or_zero(log_scale.max(dim=-1, keepdim=True).values))).exp()

@@ -53,6 +53,7 @@ GATED_REMEDIES = (
     "2018).",
     "Check that the data asks for longer lags at all: a trained gate closes where forgetting pays.",
 )
+SILENT_REMEDIES = ("Look at what stands between the recurrence and the loss: a readout of zeros, a dead ReLU, a mask.",)
 EXPLODING_REMEDIES = (
     "Clip the norm of the gradient (torch.nn.utils.clip_grad_norm_).",
     "Shrink weight_hh towards an orthogonal matrix.",
@@ -60,7 +61,7 @@ EXPLODING_REMEDIES = (
 
 
 def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Finding, ...]:
-    """The verdict on one recurrence: vanishing, exploding or healthy, with the evidence.
+    """The verdict on one recurrence, with the evidence: vanishing, exploding, readout-bound or healthy.
 
     Args:
         name: Of the recurrence.
@@ -68,30 +69,34 @@ def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Findi
         causes: Its causes.
     """
     carried = measures.attrs["carried"]
-    rate = float(measures["decay_rate"].sel({STATE: carried}))
-    change = rate * measures.attrs["steps"]
-    evidence = f"{_changes(measures, change)} {_because(causes)}".strip()
-    vanilla = ACTIVATION_SLOPE in causes[CAUSE].values
+    profile = measures["lag_profile"].sel({STATE: carried, LAG: slice(0, max(1, measures.attrs["steps"] - 1))})
+    values, lags = profile.values, profile[LAG].values
+    if not (values > -np.inf).any():
+        nothing = "No gradient arrives: the derivative of the loss is exactly zero at every state."
+        return (Finding("readout-bound", name, 3, nothing, SILENT_REMEDIES),)
+    evidence = f"{_changes(carried, values, lags)} {_because(causes)}".strip()
+    change = values[-1] - values[0]
     if change >= HUNDREDFOLD:
         return (Finding("exploding", name, 2, evidence, EXPLODING_REMEDIES, PASCANU),)
-    if change <= -HUNDREDFOLD or not np.isfinite(rate):
+    if change <= -HUNDREDFOLD:
         severity = 2 if change > -ROUNDED_AWAY else 3
-        remedies = VANILLA_REMEDIES if vanilla else GATED_REMEDIES
+        remedies = VANILLA_REMEDIES if ACTIVATION_SLOPE in causes[CAUSE].values else GATED_REMEDIES
         return (Finding("vanishing", name, severity, evidence, remedies, HOCHREITER),)
     return (Finding("healthy", name, 0, evidence),)
 
 
-def _changes(measures: xr.Dataset, change: float) -> str:
-    steps, carried = measures.attrs["steps"], measures.attrs["carried"]
-    over = f"Over {steps} steps" if steps > 1 else "Over one step"
-    if not np.isfinite(change):
-        return f"The derivative with respect to {carried} is exactly zero at every lag above 0."
-    way = "falls" if change < 0 else "grows"
+def _changes(carried: str, values: np.ndarray, lags: np.ndarray) -> str:
+    if values[-1] == -np.inf:
+        first = lags[len(values) - np.argmax(values[::-1] > -np.inf)]
+        return f"The derivative with respect to {carried} is exactly zero from lag {first} on."
+    change = values[-1] - values[0]
     beyond = ""
     if change <= -ROUNDED_AWAY:
         beyond = f", which is beyond float32's epsilon ({ROUNDED_AWAY:.3g})"
     elif abs(change) >= HUNDREDFOLD:
         beyond = ", more than a hundredfold"
+    way = "falls" if change < 0 else "grows"
+    over = f"From lag {lags[0]} to lag {lags[-1]}"
     return f"{over} the derivative with respect to {carried} {way} by {abs(change):.3g} nats{beyond}."
 
 

@@ -22,7 +22,7 @@ def elementwise(
     """A function of one variable for cell equations.
 
     Args:
-        name: Its name, unique among the element-wise functions.
+        name: Its name.
         value: The function on tensors of any shape.
         slope: Its derivative on tensors, as a function of the same argument.
         latex: How its name is typeset, e.g. r"\\tanh"; the slope is typeset with a prime.
@@ -34,14 +34,16 @@ def elementwise(
     def print_latex(of: str) -> Callable[..., str]:
         return lambda self, printer: rf"{of}\left({printer._print(self.args[0])}\right)"
 
-    slope_symbol = type(f"{name}_slope", (sympy.Function,), {"_latex": print_latex(f"{latex}'")})
+    # Two functions may bear one name; what runs them must be told apart.
+    symbol = f"{name}_{len(ON_TENSORS)}"
+    slope_symbol = type(f"{symbol}_slope", (sympy.Function,), {"_latex": print_latex(f"{latex}'")})
     value_symbol = type(
-        name,
+        symbol,
         (sympy.Function,),
         {"_latex": print_latex(latex), "fdiff": lambda self, argindex=1: slope_symbol(self.args[0])},
     )
-    ON_TENSORS[name] = value
-    ON_TENSORS[f"{name}_slope"] = slope
+    ON_TENSORS[symbol] = value
+    ON_TENSORS[f"{symbol}_slope"] = slope
 
     def function(argument: Any) -> Any:
         return value(argument) if isinstance(argument, Tensor) else value_symbol(argument)

@@ -65,11 +65,12 @@ def examine(
             examinations = _main_job(console, text, STEPS if steps is None else steps, seed)
         else:
             examinations = {"": _own_model(console, Target.parsed(target), seed)}
-        console.print(report.verdicts(examinations))
         report.write_html(examinations, out)
-        _say(console, f"The report, with its pictures: {out}")
         if numbers is not None:
             _write_json(examinations, numbers, stdout)
+        console.print(report.verdicts(examinations))
+        _say(console, f"The report, with its pictures: {out}")
+        if numbers is not None:
             _say(console, f"The numbers: {'standard output' if aside else numbers}")
 
 
@@ -81,8 +82,11 @@ def _check_options(target: str | None, text: Path | None, out: Path, numbers: Pa
             )
     if numbers is not None and numbers.resolve() == out.resolve():
         raise ValueError(f"--json: {numbers} is where the report goes; give another place")
+    sources = {path.resolve() for path in (text, target and Path(target.rpartition(":")[0])) if path}
     for path in (out, numbers):
         if path is not None and path != STDOUT:
+            if path.resolve() in sources:
+                raise ValueError(f"{path}: it would be overwritten, but it is what is examined; give another place")
             check_writable(path)
 
 

@@ -1,6 +1,9 @@
 """Every failure as one message on stderr: 2 for bad input, 1 for a bug, 130 after Ctrl-C. No traceback."""
 
+import io
 import os
+import sys
+import tempfile
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +21,13 @@ TRACEBACK = "THROUGHTIME_TRACEBACK"
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Tells on stderr what went wrong inside, and ends the program."""
+    """Tells on stderr what went wrong inside, and ends the program.
+
+    What the terminal's encoding lacks is shown as "?" rather than ending the program.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         yield
     except KeyboardInterrupt:
@@ -34,7 +43,11 @@ def told() -> Iterator[None]:
 
 def one_line(error: BaseException) -> str:
     """The kind of an exception and what it says."""
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        said = str(error)
+    except Exception:  # of the user's own making, and broken itself
+        said = ""
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def check_writable(path: Path) -> None:
@@ -50,8 +63,14 @@ def check_writable(path: Path) -> None:
         raise OSError(f"{path}: neither a file nor a new name; give the name of a file")
     if not folder.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {folder}; make it first: mkdir -p {folder}")
-    if not os.access(folder, os.W_OK | os.X_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise PermissionError(f"{path}: may not be written; give another place with --out or --json")
+    refused = PermissionError(f"{path}: may not be written; give another place with --out or --json")
+    if path.exists() and not os.access(path, os.W_OK):
+        raise refused
+    try:
+        # Only trying tells whether a file can be made there.
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        raise refused from None
 
 
 def _ended(what: str, message: str, code: int) -> typer.Exit:

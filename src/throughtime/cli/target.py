@@ -87,7 +87,9 @@ class Target:
             yield
         except (ExaminationError, TargetError):
             raise
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise TargetError(f"{self.module}: {doing} failed: {one_line(error)}{self._place(error)}") from error
 
     def _imported(self) -> ModuleType:

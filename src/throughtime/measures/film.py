@@ -49,6 +49,11 @@ class Film:
         """With the last axis, which runs over states or steps in reading order, in the order of the labels."""
         return by_step.flip(-1) if self.reverse else by_step
 
+    @property
+    def cut(self) -> bool:
+        """Whether lags that there are, are not followed."""
+        return self.max_lag is not None and self.max_lag < int(self.positions.max())
+
     def lags(self, frame: Frame) -> Int[Tensor, " active"]:
         """The lag of every active source at a frame; negative where it reaches a state later than its own."""
         return self.positions[frame.sources] - frame.step

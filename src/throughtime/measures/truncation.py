@@ -1,5 +1,6 @@
 """What a window of truncated BPTT leaves of the gradient, and which lags the gradient comes from."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -36,7 +37,10 @@ def truncation(terms: Mapping[str, Terms], bands: LagBands) -> Truncation:
     """
     distance = torch.maximum(bands.starts, 1 - bands.starts - bands.widths)
     windows, place = torch.unique(distance, return_inverse=True)
-    gram = torch.stack([term.gram() for term in terms.values()]).sum(0)
+    # Only ratios are asked for, so that the scale may be any: the largest of all keeps them in range.
+    reference = max(float(term.ln_scale.max()) for term in terms.values())
+    reference = 0.0 if reference == -math.inf else reference
+    gram = torch.stack([term.gram(reference) for term in terms.values()]).sum(0)
     full, projection = gram.sum(), gram.sum(1)
     # What lies at distance K or further is what a window of K leaves out; its square is a corner of the Gram matrix.
     by_distance = torch.zeros(len(windows), len(windows), dtype=torch.float64)

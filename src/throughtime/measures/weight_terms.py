@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.adjoint import Frame, Pullback, Scaled
+from throughtime.adjoint import Frame, Pullback, Scaled, or_zero
 from throughtime.cells import Named
 from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
@@ -32,18 +32,19 @@ class Terms:
     by_band: Float[Tensor, "band *weight"]
     ln_scale: Float[Tensor, " band"]
 
-    def gram(self) -> Float[Tensor, "band band"]:
-        """The scalar products of all pairs of bands, float64."""
-        flat = self.by_band.flatten(1)
-        return (flat @ flat.T).double() * (self.ln_scale.unsqueeze(0) + self.ln_scale.unsqueeze(1)).exp()
+    def gram(self, reference: float) -> Float[Tensor, "band band"]:
+        """The scalar products of all pairs of bands, times exp(-2 reference), float64."""
+        flat = self.by_band.flatten(1).double()
+        scale = (self.ln_scale - reference).exp().unsqueeze(1)
+        return (flat @ flat.T) * scale * scale.T
 
     def norms(self) -> Float[Tensor, " band"]:
         """The Frobenius norm of every band, float64."""
-        return torch.linalg.vector_norm(self.by_band.flatten(1), dim=-1).double() * self.ln_scale.exp()
+        return torch.linalg.vector_norm(self.by_band.flatten(1).double(), dim=-1) * self.ln_scale.exp()
 
     def total(self) -> Float[Tensor, "*weight"]:
-        """The sum of all terms: what a backward pass leaves in .grad."""
-        return torch.tensordot(self.ln_scale.exp().to(self.by_band.dtype), self.by_band, dims=1)
+        """The sum of all terms, float64: what a backward pass leaves in .grad."""
+        return torch.tensordot(self.ln_scale.exp(), self.by_band.double(), dims=1)
 
 
 class WeightTerms(Measure):
@@ -59,20 +60,35 @@ class WeightTerms(Measure):
         states, inputs = pullback.trajectory.states["h"][:-1], pullback.trajectory.inputs
         self._biases = pullback.weights.bias_hh is not None
         self._one_side = pullback.one_pre_activation
+        rows = len(pullback.weights.weight_hh)
         if self._one_side:
-            self._hidden = self._input = _Side(film, bands, {"weight_hh": states, "weight_ih": inputs})
+            self._hidden = self._input = _Side(film, bands, {"weight_hh": states, "weight_ih": inputs}, rows)
         else:
-            self._hidden = _Side(film, bands, {"weight_hh": states})
-            self._input = _Side(film, bands, {"weight_ih": inputs})
+            self._hidden = _Side(film, bands, {"weight_hh": states}, rows)
+            self._input = _Side(film, bands, {"weight_ih": inputs}, rows)
+        # What multiplies an adjoint in the immediate derivatives: states, input and 1.
+        self._multiplied = (states.double().square().sum(-1) + inputs.double().square().sum(-1) + 1).log() / 2
+        self._ln_unslowed = torch.tensor(-torch.inf, dtype=torch.float64)
 
     def update(self, frame: Frame) -> None:
         """Take in the pre-activation adjoints of one frame; the initial state has no terms."""
         if frame.step == 0:
             return
+        largest = torch.stack(list(frame.ln_square.values())).amax(0) / 2
+        ln_terms = (largest + self._multiplied[frame.step - 1]).logsumexp((0, 1))
+        self._ln_unslowed = torch.logaddexp(self._ln_unslowed, ln_terms)
         lags = self._film.lags(frame)
         self._hidden.update(frame, frame.recurrent_pre, lags)
         if not self._one_side:
             self._input.update(frame, frame.input_pre, lags)
+
+    def without_slopes(self) -> float:
+        """What the terms' norms would add up to at most if every slope were 1.
+
+        It is what the rounding of slopes works on: autograd computes 1 - tanh(a)^2 with an error of an epsilon, however
+        small the slope.
+        """
+        return float(self._ln_unslowed.exp())
 
     def result(self) -> dict[str, Terms]:
         """By weight name, in torch's order."""
@@ -84,7 +100,7 @@ class WeightTerms(Measure):
 class _Side:
     """The terms of all weights that share one pre-activation adjoint: the bias, and what multiplies `values`."""
 
-    def __init__(self, film: Film, bands: LagBands, values: Named) -> None:
+    def __init__(self, film: Film, bands: LagBands, values: Named, pre_activations: int) -> None:
         self._bands, self._values = bands, values
         self._grams = {name: value.double() @ value.double().transpose(1, 2) for name, value in values.items()}
         shape = (film.sources, film.steps)
@@ -92,8 +108,9 @@ class _Side:
         ones = next(iter(values.values())).new_ones(film.steps, film.batch, 1)
         self._columns = torch.cat([*values.values(), ones], dim=-1)
         self._ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
-        self._sums: Tensor | None = None
-        self._rows: Tensor | None = None
+        rows = pre_activations
+        self._sums = ones.new_zeros(len(bands), rows, self._columns.shape[-1])
+        self._rows = ones.new_zeros(len(bands), STEPS_AT_ONCE, film.batch, rows)
         self._steps: list[int] = []
 
     def update(self, frame: Frame, adjoint: Scaled, lags: Tensor) -> None:
@@ -105,7 +122,6 @@ class _Side:
     def result(self, film: Film) -> dict[str, Terms]:
         """By name of the weight, and "bias"."""
         self._sum_up()
-        assert self._sums is not None, "no frame was played"
         widths = [value.shape[-1] for value in self._values.values()] + [1]
         parts = dict(zip(self._ln_norms, self._sums.split(widths, dim=-1), strict=True))
         parts["bias"] = parts["bias"].squeeze(-1)
@@ -114,7 +130,7 @@ class _Side:
         }
 
     def _norms(self, frame: Frame, pre: Tensor, scale: Tensor) -> None:
-        largest = _finite(scale.max(dim=-1, keepdim=True).values)
+        largest = or_zero(scale.max(dim=-1, keepdim=True).values)
         weight = (scale - largest).exp()
         # Samples cancel one another in the sum over the batch, so it is taken in float64.
         gram = torch.matmul(pre, pre.transpose(1, 2)).double() * weight.unsqueeze(1) * weight.unsqueeze(2)
@@ -128,11 +144,8 @@ class _Side:
 
     def _gather(self, step: int, pre: Tensor, scale: Tensor, band: Tensor) -> None:
         """Add the rows of one step to those that wait, summed over the sources of every band, on the band's scale."""
-        if self._sums is None or self._rows is None:
-            self._sums = pre.new_zeros(len(self._bands), pre.shape[-1], self._columns.shape[-1])
-            self._rows = pre.new_zeros(len(self._bands), STEPS_AT_ONCE, *pre.shape[1:])
         self._make_room(torch.full_like(self._ln_scale, -torch.inf).scatter_reduce(0, band, scale.amax(-1), "amax"))
-        factor = (scale - _finite(self._ln_scale)[band].unsqueeze(-1)).exp().to(pre.dtype)
+        factor = (scale - or_zero(self._ln_scale)[band].unsqueeze(-1)).exp().to(pre.dtype)
         self._rows[:, len(self._steps)].index_add_(0, band, pre * factor.unsqueeze(-1))
         self._steps.append(step)
 
@@ -141,23 +154,15 @@ class _Side:
         new = self._ln_scale == -torch.inf
         outgrown = ~new & (highest > self._ln_scale + LARGEST_LN_GROWTH)
         if outgrown.any():
-            assert self._sums is not None
             self._sum_up()
             self._sums[outgrown] *= (self._ln_scale - highest)[outgrown].exp().to(self._sums.dtype)[:, None, None]
         self._ln_scale = torch.where(new | outgrown, highest, self._ln_scale)
 
     def _sum_up(self) -> None:
-        if not self._steps or self._sums is None or self._rows is None:
-            return
-        count = len(self._steps)
-        touched = int((self._ln_scale > -torch.inf).nonzero().max()) + 1
-        values = self._columns[torch.tensor(self._steps) - 1].flatten(0, 1)
+        in_use = (self._ln_scale > -torch.inf).nonzero()
+        count, touched = len(self._steps), int(in_use.max()) + 1 if len(in_use) else 0
+        values = self._columns[torch.tensor(self._steps, dtype=torch.long) - 1].flatten(0, 1)
         rows = self._rows[:touched, :count].flatten(1, 2)
         self._sums[:touched].baddbmm_(rows.transpose(1, 2), values.expand(touched, -1, -1))
         self._rows[:touched, :count] = 0
         self._steps = []
-
-
-def _finite(log_scale: Tensor) -> Tensor:
-    """-inf replaced by 0, to be subtracted without making NaN."""
-    return log_scale.masked_fill(log_scale == -torch.inf, 0.0)

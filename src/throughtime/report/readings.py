@@ -100,7 +100,7 @@ class Reading:
     @property
     def has_gradient(self) -> bool:
         """Whether any gradient arrived at the weights, so that a reach means something."""
-        return bool(np.isfinite(self.measures["truncation_error"]).any())
+        return bool(np.isfinite(self.measures["gradient_share"]).any())
 
     def window(self, fraction: float) -> int:
         """The reach in steps, no more than there are."""

@@ -100,6 +100,7 @@ def why_it_fades(story: Story) -> str:
     """The two factors of the tanh network's step Jacobians, before training and after it."""
     before, after = story.untrained, story.rnn
     grown = after.weight_norm["h"] > before.weight_norm["h"] and _mean_slope(after) < _mean_slope(before)
+    grown = grown and after.terms[-1].ln_product < before.terms[-1].ln_product < 0
     moral = " Small weights shrink the gradient at first; once grown, they saturate tanh, and its slopes shrink it."
     return f"Before training {_two_factors(before)}. After training {_two_factors(after)}.{moral if grown else ''}"
 
