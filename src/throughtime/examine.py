@@ -22,12 +22,12 @@ from throughtime.capture import (
 )
 from throughtime.capture.checks import call_model, check_finite, check_model, losses_of
 from throughtime.capture.modules import SINGLE_STEP_MODULES
-from throughtime.capture.own_run import GRADIENT_TOLERANCE, OwnRun, check_outputs, own_run
+from throughtime.capture.own_run import OwnRun, check_outputs, own_run
 from throughtime.causes.findings import findings
 from throughtime.examination import Examination, Record
 from throughtime.measures import Film, LagBands
-from throughtime.measures.weight_terms import Terms
 from throughtime.record import Recorder
+from throughtime.self_check import Summed, not_finite, relative_errors
 
 # Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
 FOLLOW_ALL = 1024
@@ -155,12 +155,6 @@ def _listed(steps: set[int]) -> str:
     return " and ".join(map(str, sorted(steps)))
 
 
-def _norm(tensor: Tensor) -> float:
-    """Also where the squares of the elements leave the range of a float."""
-    largest = float(tensor.abs().max())
-    return largest * float((tensor.double() / largest).norm()) if 0 < largest < math.inf else largest
-
-
 class _Examining:
     """One examination under way."""
 
@@ -227,51 +221,20 @@ class _Examining:
                 on_progress(done, total, name)
 
     def _records(self) -> dict[str, Record]:
-        terms = {index: self._recorders[index].weight_terms() for index, reached in enumerate(self._reached) if reached}
-        errors = self._checked(terms)
-        return {
-            self._recurrences[index].name: self._recorders[index].record(terms[index], errors[index]) for index in terms
-        }
-
-    def _checked(self, terms: dict[int, dict[str, Terms]]) -> dict[int, dict[str, float]]:
-        """The relative error of all weight terms summed, against `.grad`; NaN where that cannot be compared."""
-        if any(film.cut for film in self._films):
-            return {index: dict.fromkeys(by_name, math.nan) for index, by_name in terms.items()}
-        followed = [self._recurrences[index] for index in terms]
-        gradients = dict(zip(terms, self._own.gradients(self._sources, followed), strict=True))
-        return {
-            index: {name: self._error(terms, index, name, gradients[index][name]) for name in by_name}
-            for index, by_name in terms.items()
-        }
-
-    def _error(self, terms: dict[int, dict[str, Terms]], index: int, name: str, gradient: Tensor) -> float:
-        """Of one weight.
-
-        Raises:
-            ExaminationError: The terms are further from the gradient than rounding explains.
-        """
-        parameter = self._recurrences[index].parameters[name]
-        # A weight that several calls or several recurrences share has one gradient for all of them.
-        sharing = [
-            (other, its_name)
-            for other in terms
-            for its_name, its_parameter in self._recurrences[other].parameters.items()
-            if its_parameter is parameter
+        indices = [index for index, reached in enumerate(self._reached) if reached]
+        summed = [
+            Summed(self._recurrences[i], self._recorders[i].weight_terms(), self._recorders[i].slope_rounding())
+            for i in indices
         ]
-        if not gradient.isfinite().all():
-            self._overflowed.append(f"{name} of {self._recurrences[index].name!r}")
-            return math.nan
-        summed = torch.stack([terms[other][its_name].total() for other, its_name in sharing]).sum(0)
-        difference, size = _norm(summed - gradient), _norm(gradient)
-        sizes = size + sum(_norm(terms[other][its_name].norms()) for other, its_name in sharing)
-        rounding = sum(self._recorders[other].slope_rounding() for other, _ in sharing)
-        if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * sizes + rounding:
-            raise ExaminationError(
-                f"model: the weight terms of {name} in recurrence {self._recurrences[index].name!r} do not add up to "
-                f"its gradient (norm of the difference {difference:.3g}, of the gradient {size:.3g}); does the loss "
-                "use this weight elsewhere, as a regulariser does?"
-            )
-        return difference / size if size else difference
+        if any(film.cut for film in self._films):
+            errors = [dict.fromkeys(one.terms, math.nan) for one in summed]
+        else:
+            errors = relative_errors(self._own, self._sources, summed)
+            self._overflowed = not_finite(summed, errors)
+        return {
+            one.recurrence.name: self._recorders[index].record(one.terms, error)
+            for index, one, error in zip(indices, summed, errors, strict=True)
+        }
 
     def _film(self, index: int) -> Film:
         recurrence = self._recurrences[index]

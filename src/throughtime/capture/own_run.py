@@ -15,8 +15,6 @@ from throughtime.capture.recurrence import Recurrence
 # How far a captured output may be from the user's own, relative to its largest value: rounding of another order of the
 # same operations, over hundreds of steps.
 OUTPUT_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-10}
-# How far the summed weight terms may be from .grad, relative to the size of what was summed.
-GRADIENT_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
 @dataclass(frozen=True)

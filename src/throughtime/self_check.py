@@ -1,0 +1,90 @@
+"""The check that travels with every examination: all weight terms summed, against `.grad`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from throughtime.capture import ExaminationError, Recurrence
+from throughtime.capture.own_run import OwnRun
+from throughtime.measures.weight_terms import Terms
+
+# How far the summed weight terms may be from .grad, relative to the size of what was summed.
+GRADIENT_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
+
+
+@dataclass(frozen=True)
+class Summed:
+    """What is compared of one recurrence.
+
+    Args:
+        recurrence: The recurrence.
+        terms: Its weight terms, by weight name.
+        rounding: How far autograd's gradient may be off because it computes slopes from activations.
+    """
+
+    recurrence: Recurrence
+    terms: dict[str, Terms]
+    rounding: float
+
+
+def relative_errors(own: OwnRun, sources: Tensor, summed: Sequence[Summed]) -> list[dict[str, float]]:
+    """For every recurrence and weight, the norm of the difference relative to that of `.grad`.
+
+    NaN where autograd's own gradient is not finite, so that nothing can be compared.
+
+    Args:
+        own: The user's own run.
+        sources: The losses that were followed.
+        summed: All recurrences.
+
+    Raises:
+        ExaminationError: Terms are further from a gradient than rounding explains; recurrence and weight are named.
+    """
+    gradients = own.gradients(sources, [one.recurrence for one in summed])
+    return [
+        {name: _error(summed, one.recurrence, name, gradient[name]) for name in one.terms}
+        for one, gradient in zip(summed, gradients, strict=True)
+    ]
+
+
+def not_finite(summed: Sequence[Summed], errors: Sequence[Mapping[str, float]]) -> list[str]:
+    """The weights whose own gradient was not finite."""
+    return [
+        f"{name} of {one.recurrence.name!r}"
+        for one, by_name in zip(summed, errors, strict=True)
+        for name, error in by_name.items()
+        if math.isnan(error)
+    ]
+
+
+def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient: Tensor) -> float:
+    if not gradient.isfinite().all():
+        return math.nan
+    # A weight that several calls or several recurrences share has one gradient for all of them.
+    parameter = recurrence.parameters[name]
+    sharing = [
+        (one, one.terms[its_name])
+        for one in summed
+        for its_name, its_parameter in one.recurrence.parameters.items()
+        if its_parameter is parameter
+    ]
+    total = torch.stack([terms.total() for _, terms in sharing]).sum(0)
+    difference, size = _norm(total - gradient), _norm(gradient)
+    sizes = size + sum(_norm(terms.norms()) for _, terms in sharing)
+    rounding = sum(one.rounding for one, _ in sharing)
+    if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * sizes + rounding:
+        raise ExaminationError(
+            f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its gradient (norm "
+            f"of the difference {difference:.3g}, of the gradient {size:.3g}); does the loss use this weight "
+            "elsewhere, as a regulariser does?"
+        )
+    return difference / size if size else difference
+
+
+def _norm(tensor: Tensor) -> float:
+    """Also where the squares of the elements leave the range of a float."""
+    largest = float(tensor.abs().max())
+    return largest * float((tensor.double() / largest).norm()) if 0 < largest < math.inf else largest
