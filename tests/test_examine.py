@@ -111,6 +111,24 @@ def test_a_loss_without_the_last_step_is_counted_from_the_step_it_reads():
     assert np.isfinite(pooled.gradient_map.isel(state=0, loss_step=0)).values.tolist() == [True] * 4 + [False] * 4
 
 
+def test_a_layer_above_may_read_later_steps_than_the_loss_reads_directly():
+    class Ahead(nn.Module):
+        """Loss k reads the lower layer at step k and the upper one at step k + 2."""
+
+        def __init__(self):
+            super().__init__()
+            self.lower, self.upper = nn.GRU(4, 5), nn.GRU(5, 5)
+
+        def forward(self, inputs):
+            lower = self.lower(inputs)[0]
+            return lower[:-2] + self.upper(lower)[0][2:]
+
+    exam = tt.examine(Ahead().double(), data()[0].double(), loss=lambda output, _: output.square().sum((1, 2)))
+    assert exam["lower.l0"].lag.values[0] == -2
+    assert float(exam["lower.l0"].gradient_share.sum()) == pytest.approx(1, abs=1e-9)
+    assert exam.weight_terms("lower.l0", "weight_hh").attrs["relative_error"] < 1e-12
+
+
 def test_final_states_count():
     class Last(nn.Module):
         def __init__(self):

@@ -102,9 +102,9 @@ def examine(
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
         sources = chosen(loss_steps, len(losses))
         loops = [name for name, module in model.named_modules() if isinstance(module, SINGLE_STEP_MODULES)]
-        return _Examining(captured, losses, own, sources, max_lag, memory or MEMORY, seed, loops).run(
-            labels, on_progress or (lambda done, total, name: None)
-        )
+        return _Examining(
+            captured, losses, own, sources, max_lag, MEMORY if memory is None else memory, seed, loops
+        ).run(labels, on_progress or (lambda done, total, name: None))
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:

@@ -84,7 +84,8 @@ class Recorder:
         cut = truncation(terms, self._bands)
         # Of a gradient that was not followed to its end, no window can be said to hold a given part.
         error = cut.error * math.nan if self._film.cut else cut.error
-        share = torch.zeros(len(profile.lags), dtype=torch.float64)
+        # The initial state has no weight term, so its lag has no part, unless there is nothing to have a part of.
+        share = torch.full((len(profile.lags),), math.nan if cut.share.isnan().all() else 0.0, dtype=torch.float64)
         # Of the lags below 0, the profile has only those at which anything arrived.
         arrived = cut.lags >= profile.lags[0]
         share[cut.lags[arrived] - profile.lags[0]] = cut.share[arrived]

@@ -55,7 +55,7 @@ def test_a_page_names_no_address(two):
     for script in scripts:
         page = page.replace(script, "")
     assert not re.search(r"(src|href)=\"(?!data:)", page)
-    assert page.count("http") == page.count('xmlns="http://www.w3.org/1998/Math/MathML"') or "https" not in page
+    assert page.count("http") == page.count('xmlns="http://www.w3.org/1998/Math/MathML"')
 
 
 def test_a_notebook_gets_a_frame_of_its_own(linear):

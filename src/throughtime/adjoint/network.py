@@ -61,13 +61,16 @@ class Network:
         So it is where every segment above keeps to its step and everything above reads in the same direction.
         """
         to_losses = self._to_losses[index]
+        above = [other for other in range(index + 1, len(self.recurrences)) if self._feeds(index, other)]
         if to_losses.connected and not to_losses.single:
             read_at, steps = to_losses.read_at, self.recurrences[index].steps
             if read_at is None:
                 return False
-            if len(read_at) == steps and not ((read_at < 0) | (read_at == torch.arange(steps))).all():
+            if len(read_at) != steps:
+                # Lags are counted from what is read directly; what is above may read later steps.
+                return not above
+            if not ((read_at < 0) | (read_at == torch.arange(steps))).all():
                 return False
-        above = [other for other in range(index + 1, len(self.recurrences)) if self._feeds(index, other)]
         return all(
             self.causal(other)
             and self.recurrences[other].reverse == self.recurrences[index].reverse

@@ -34,7 +34,11 @@ class Frame:
 
     def of(self, sources: Int[Tensor, " source"]) -> Frame:
         """The same frame, its sources numbered as places in a longer list of which only these were swept."""
-        return replace(self, sources=sources[self.sources])
+        renumbered = replace(self, sources=sources[self.sources])
+        # What has been computed once holds for both.
+        computed = {name: value for name, value in vars(self).items() if name not in vars(renumbered)}
+        vars(renumbered).update(computed)
+        return renumbered
 
     @cached_property
     def ln_square(self) -> Named:

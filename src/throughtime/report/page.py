@@ -105,15 +105,20 @@ def embedded(document: str) -> Markup:
     return Markup(document)
 
 
-@cache
-def _templates() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("throughtime.report"),
+def environment_of(package: str) -> jinja2.Environment:
+    """The templates of a package: everything a user wrote is escaped, and a name that is missing is an error."""
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader(package),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    environment = environment_of("throughtime.report")
     environment.filters |= {"number": number, "equations": _equations}
     environment.globals |= {
         "plotly_js": lambda: Markup(get_plotlyjs()),

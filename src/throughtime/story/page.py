@@ -9,7 +9,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from throughtime.report import written_whole
-from throughtime.report.page import embedded
+from throughtime.report.page import embedded, environment_of
 from throughtime.report.typeset import mathml
 from throughtime.story import pictures, writing
 from throughtime.story.claim import note, shown, verdict
@@ -62,13 +62,7 @@ def to_html(story: Story) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("throughtime.story"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("throughtime.story")
     environment.filters |= {
         "number": writing.number,
         "size": writing.size,
