@@ -1,6 +1,7 @@
 """From the measures of one recurrence to its labelled record."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,11 +9,21 @@ import xarray as xr
 from torch import Tensor
 
 from throughtime.adjoint import Pullback
-from throughtime.capture import Recurrence
+from throughtime.capture import Opened, Recurrence
 from throughtime.causes.decomposition import Causes
+from throughtime.causes.steps import StepCauses
 from throughtime.cells import equations
 from throughtime.examination import Record
-from throughtime.measures import Film, GradientMap, LagBands, LagProfile, WeightTerms, truncation
+from throughtime.measures import (
+    Film,
+    GradientMap,
+    LagBands,
+    LagProfile,
+    Measure,
+    StepTerms,
+    WeightTerms,
+    truncation,
+)
 from throughtime.measures.weight_terms import Terms
 from throughtime.notation import (
     ACTIVATION_SLOPE,
@@ -34,16 +45,23 @@ class Recorder:
     Args:
         recurrence: The recurrence.
         film: Its axes.
-        pullback: Its step pullbacks.
+        pullback: Its step pullbacks, where its equations are known.
         bands: The bands of lags in which the weight terms are summed.
         seed: Of the bootstrap.
     """
 
-    def __init__(self, recurrence: Recurrence, film: Film, pullback: Pullback, bands: LagBands, seed: int) -> None:
+    def __init__(
+        self, recurrence: Recurrence, film: Film, pullback: Pullback | None, bands: LagBands, seed: int
+    ) -> None:
         self._recurrence, self._film, self._bands, self._seed = recurrence, film, bands, seed
         self._map, self._profile = GradientMap(film), LagProfile(film)
-        self._terms, self._causes = WeightTerms(film, pullback, bands), Causes(film, pullback)
-        self.audience = (self._map, self._profile, self._terms, self._causes)
+        self._terms: WeightTerms | StepTerms
+        self._causes: Causes | StepCauses
+        if pullback is not None:
+            self._terms, self._causes = WeightTerms(film, pullback, bands), Causes(film, pullback)
+        else:
+            self._terms, self._causes = StepTerms(film, recurrence.parameters, bands), StepCauses(film)
+        self.audience: tuple[Measure[Any], ...] = (self._map, self._profile, self._terms, self._causes)
 
     def weight_terms(self) -> dict[str, Terms]:
         """The terms by weight name."""
@@ -52,7 +70,9 @@ class Recorder:
     def slope_rounding(self) -> float:
         """How far autograd's gradient may be off because it computes slopes from activations, not pre-activations."""
         recurrence = self._recurrence
-        epsilon = torch.finfo(recurrence.hidden.dtype).eps
+        if not isinstance(recurrence, Opened) or isinstance(self._terms, StepTerms):
+            return 0.0
+        epsilon = torch.finfo(recurrence.dtype).eps
         stretch = 1 + float(recurrence.weights.weight_hh.double().norm())
         return epsilon * stretch * self._terms.without_slopes()
 
@@ -118,15 +138,15 @@ class Recorder:
         recurrence = self._recurrence
         return {
             "name": recurrence.name,
-            "cell": type(recurrence.cell).__name__,
-            "equations": "\n".join(equations(recurrence.cell)),
-            "input_size": recurrence.trajectory.inputs.shape[-1],
-            "hidden_size": recurrence.hidden.shape[-1],
+            "cell": recurrence.cell_name,
+            "equations": "\n".join(equations(recurrence.cell)) if isinstance(recurrence, Opened) else "",
+            "hidden_size": recurrence.width,
             "steps": recurrence.steps,
             "batch": recurrence.batch,
-            "carried": recurrence.cell.carried,
+            "carried": recurrence.states[-1],
             "direction": "reverse" if recurrence.reverse else "forward",
-            "dtype": str(recurrence.hidden.dtype).removeprefix("torch."),
+            "detached": list(recurrence.detached),
+            "dtype": str(recurrence.dtype).removeprefix("torch."),
         }
 
     def _labelled_terms(self, terms: Terms, relative_error: float) -> xr.Dataset:
@@ -156,7 +176,7 @@ class Recorder:
                 "gain": ((PATH, "factor", LOSS_STEP, STATE_STEP), _numpy(found.gain), nats),
             },
             {CAUSE: list(found.names), PATH: list(found.paths), "factor": factors, **axes, LAG: _numpy(lags)},
-            {"state": self._recurrence.cell.carried},
+            {"state": self._recurrence.states[-1]},
         )
 
     def _by_lag(self, nats: Tensor, followed: Tensor) -> tuple[Tensor, Tensor]:

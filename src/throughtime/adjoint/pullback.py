@@ -43,9 +43,9 @@ class Pullback:
 
     @property
     def _arguments(self) -> tuple[Named, Named, Tensor, Tensor]:
-        carried = self.trajectory.states[self.cell.carried]
-        split = self.cell.split
-        return split(self.trajectory.input_pre), split(self.trajectory.recurrent_pre), carried[:-1], carried[1:]
+        split, carried, trajectory = self.cell.split, self.cell.carried, self.trajectory
+        before, after = trajectory.before(carried), trajectory.states[carried][1:]
+        return split(trajectory.input_pre), split(trajectory.recurrent_pre), before, after
 
     @cached_property
     def paths(self) -> dict[str, Partial]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,8 @@ from throughtime.adjoint.pullback import Pullback
 from throughtime.adjoint.scaled import Scaled
 from throughtime.cells import Named
 
+FrameKind = TypeVar("FrameKind", bound="Frame")
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -24,26 +27,39 @@ class Frame:
         step: i, in reading order, from T down to 0.
         sources: Which sources are active, as indices.
         adjoint: dl_t/ds_i of the active sources, by state.
-        pullback: The recurrence it belongs to.
     """
 
     step: int
     sources: Int[Tensor, " active"]
     adjoint: Scaled
-    pullback: Pullback
 
-    def of(self, sources: Int[Tensor, " source"]) -> Frame:
-        """The same frame, its sources numbered as places in a longer list of which only these were swept."""
-        renumbered = replace(self, sources=sources[self.sources])
+    def of(self: FrameKind, sources: Int[Tensor, " source"]) -> FrameKind:
+        """The same frame, its sources numbered as places in a longer list of which only these were played."""
+        return self.changed(sources=sources[self.sources])
+
+    def changed(self: FrameKind, **changes: Any) -> FrameKind:
+        """The same adjoints under other names: of another step, of other sources."""
+        changed = replace(self, **changes)
         # What has been computed once holds for both.
-        computed = {name: value for name, value in vars(self).items() if name not in vars(renumbered)}
-        vars(renumbered).update(computed)
-        return renumbered
+        computed = {name: value for name, value in vars(self).items() if name not in vars(changed)}
+        vars(changed).update(computed)
+        return changed
 
     @cached_property
     def ln_square(self) -> Named:
         """By state, ln |dl_t/ds_i|^2 of every active source and sample, (active, batch), float64."""
         return {state: self.adjoint.ln_square(state) for state in self.adjoint.values}
+
+
+@dataclass(frozen=True)
+class SweptFrame(Frame):
+    """A frame of a recurrence whose equations are known.
+
+    Args:
+        pullback: Its step pullbacks.
+    """
+
+    pullback: Pullback
 
     @cached_property
     def recurrent_pre(self) -> Scaled:
@@ -66,7 +82,7 @@ def sweep(
     entering: Sequence[Entering],
     sources: int,
     last_step: Int[Tensor, " source"],
-) -> Iterator[Frame]:
+) -> Iterator[SweptFrame]:
     """Play the film backwards.
 
     A source is followed from the first state at which anything of it enters; states before that cost nothing.
@@ -106,7 +122,7 @@ def sweep(
         if not followed.all():
             active, adjoint = active[followed], adjoint[followed]
         if len(active):
-            yield Frame(step, active, adjoint, pullback)
+            yield SweptFrame(step, active, adjoint, pullback)
         elif started == sources:
             return
 

@@ -5,5 +5,6 @@ from throughtime.measures.film import Measure as Measure
 from throughtime.measures.gradient_map import GradientMap as GradientMap
 from throughtime.measures.lag_bands import LagBands as LagBands
 from throughtime.measures.lag_profile import LagProfile as LagProfile
+from throughtime.measures.step_terms import StepTerms as StepTerms
 from throughtime.measures.truncation import truncation as truncation
 from throughtime.measures.weight_terms import WeightTerms as WeightTerms

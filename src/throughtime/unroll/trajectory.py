@@ -1,5 +1,6 @@
 """A cell unrolled over time: its weights, the trajectory it runs through, and the loop that produces it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -34,6 +35,7 @@ class Trajectory:
         recurrent_pre: W_hh h_{i-1} + b_hh.
         states: By name, s_0 .. s_T.
         running: Where a sample is read at all; elsewhere it rests, and nothing passes. None for everywhere.
+        entered: By name, the states that steps 1 .. T started from, where something between the steps changed them.
     """
 
     inputs: Float[Tensor, "time batch input"]
@@ -41,11 +43,33 @@ class Trajectory:
     recurrent_pre: Float[Tensor, "time batch gates_hidden"]
     states: Named
     running: Bool[Tensor, "time batch"] | None = None
+    entered: Named | None = None
 
     @property
     def steps(self) -> int:
         """T, the number of steps."""
         return self.inputs.shape[0]
+
+    def before(self, state: str) -> Float[Tensor, "time batch hidden"]:
+        """What steps 1 .. T started from: s_0 .. s_{T-1}, unless something between the steps changed it."""
+        return self.states[state][:-1] if self.entered is None else self.entered[state]
+
+
+def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """Trajectories of the same cell, one after the other, as one; each starts from what its predecessor led to."""
+    if len(trajectories) == 1:
+        return trajectories[0]
+    first = trajectories[0]
+    return Trajectory(
+        torch.cat([part.inputs for part in trajectories]),
+        torch.cat([part.input_pre for part in trajectories]),
+        torch.cat([part.recurrent_pre for part in trajectories]),
+        {
+            state: torch.cat([start[:1], *(part.states[state][1:] for part in trajectories)])
+            for state, start in first.states.items()
+        },
+        entered={state: torch.cat([part.before(state) for part in trajectories]) for state in first.states},
+    )
 
 
 def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input"], initial: Named) -> Trajectory:
