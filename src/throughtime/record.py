@@ -53,7 +53,10 @@ class Recorder:
         """How far autograd's gradient may be off because it computes slopes from activations, not pre-activations."""
         recurrence = self._recurrence
         epsilon = torch.finfo(recurrence.hidden.dtype).eps
-        stretch = 1 + float(recurrence.weights.weight_hh.double().norm())
+        weights = recurrence.weights
+        stretch = 1 + float(weights.weight_hh.double().norm())
+        if weights.weight_hr is not None:
+            stretch *= 1 + float(weights.weight_hr.double().norm())
         return epsilon * stretch * self._terms.without_slopes()
 
     def record(self, terms: dict[str, Terms], relative_error: dict[str, float]) -> Record:
@@ -119,9 +122,9 @@ class Recorder:
         return {
             "name": recurrence.name,
             "cell": type(recurrence.cell).__name__,
-            "equations": "\n".join(equations(recurrence.cell)),
+            "equations": "\n".join(equations(recurrence.cell, recurrence.weights.weight_hr is not None)),
             "input_size": recurrence.trajectory.inputs.shape[-1],
-            "hidden_size": recurrence.hidden.shape[-1],
+            "hidden_size": recurrence.trajectory.states[recurrence.cell.carried].shape[-1],
             "steps": recurrence.steps,
             "batch": recurrence.batch,
             "carried": recurrence.cell.carried,

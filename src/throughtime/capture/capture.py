@@ -158,8 +158,8 @@ class _Opened:
         parameters = self._layers.parameters(layer, int(reading.reverse))
         weights = Weights(**{key: parameter.detach() for key, parameter in parameters.items()})
         with torch.no_grad():
-            zeros = sequence.new_zeros(sequence.shape[1], self._layers.module.hidden_size)
-            initial = {state: start.get(state, zeros).detach() for state in self._layers.cell.states}
+            zeros = {state: sequence.new_zeros(sequence.shape[1], size) for state, size in self._layers.sizes.items()}
+            initial = {state: start.get(state, zero).detach() for state, zero in zeros.items()}
             trajectory = self._layers.run(weights, sequence.detach(), initial, reading)
             _check_finite(name, trajectory, reading.reverse)
             in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}
