@@ -304,7 +304,6 @@ REFUSED = {
     "loss_steps word": (lambda: examine(loss_steps="some"), r"loss_steps: .*'some'"),
     "max_lag": (lambda: examine(max_lag=-1), r"max_lag: expected a whole number of at least 0, found -1"),
     "memory": (lambda: examine(memory=0), r"memory: expected a whole number of at least 1, found 0"),
-    "projection": (lambda: examine(Tagger(nn.LSTM(4, 5, proj_size=3), 3)), r"proj_size=3"),
     "not repeatable": (
         lambda: examine(Tagger(nn.GRU(4, 5), 5, before=Counting())),
         r"recurrence 'recurrence' gave other outputs",

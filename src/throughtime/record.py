@@ -73,7 +73,10 @@ class Recorder:
         if not isinstance(recurrence, Opened) or isinstance(self._terms, StepTerms):
             return 0.0
         epsilon = torch.finfo(recurrence.dtype).eps
-        stretch = 1 + float(recurrence.weights.weight_hh.double().norm())
+        weights = recurrence.weights
+        stretch = 1 + float(weights.weight_hh.double().norm())
+        if weights.weight_hr is not None:
+            stretch *= 1 + float(weights.weight_hr.double().norm())
         return epsilon * stretch * self._terms.without_slopes()
 
     def record(self, terms: dict[str, Terms], relative_error: dict[str, float]) -> Record:
@@ -134,12 +137,20 @@ class Recorder:
         )
 
     @property
+    def _equations(self) -> str:
+        """In LaTeX, one a line; none where they are not known."""
+        recurrence = self._recurrence
+        if not isinstance(recurrence, Opened):
+            return ""
+        return "\n".join(equations(recurrence.cell, recurrence.weights.weight_hr is not None))
+
+    @property
     def _attributes(self) -> dict[str, object]:
         recurrence = self._recurrence
         return {
             "name": recurrence.name,
             "cell": recurrence.cell_name,
-            "equations": "\n".join(equations(recurrence.cell)) if isinstance(recurrence, Opened) else "",
+            "equations": self._equations,
             "hidden_size": recurrence.width,
             "steps": recurrence.steps,
             "batch": recurrence.batch,

@@ -105,7 +105,9 @@ class Network:
         total = sum(film.bytes_per_source for film in self._loops.values())
         for place, part in enumerate(self._parts):
             run = part.run
-            numbers = run.trajectory.input_pre[0].numel() + 4 * run.hidden[0].numel()
+            numbers = run.trajectory.input_pre[0].numel() + 4 * max(
+                state[0].numel() for state in run.trajectory.states.values()
+            )
             if self._input_needed(place):
                 numbers += run.inputs.numel()
             to_losses = self._to_losses.get(place)

@@ -73,7 +73,12 @@ class SweptFrame(Frame):
             return self.recurrent_pre
         return self._scaled(self.pullback.input_pre(self.step, self.adjoint.values))
 
-    def _scaled(self, pre: Float[Tensor, "active batch gates_hidden"]) -> Scaled:
+    @cached_property
+    def projection(self) -> Scaled:
+        """The adjoint of what W_hr makes, h_i itself, (active, batch, projected) as "pre"; for step 1 and later."""
+        return self._scaled(self.adjoint.values["h"])
+
+    def _scaled(self, pre: Float[Tensor, "active batch features"]) -> Scaled:
         return Scaled({"pre": pre}, self.adjoint.log_scale).normalised()
 
 
@@ -96,15 +101,15 @@ def sweep(
     Yields:
         One frame per state step, from T to 0, while any source is active. A frame is valid until the next is drawn.
     """
-    initial = pullback.trajectory.states["h"][0]
+    initial = {state: pullback.trajectory.states[state][0] for state in pullback.cell.states}
     first = torch.stack([part.first for part in entering]).max(dim=0).values
     # Those that start first stand first, so that the active ones are always neighbours.
     order = torch.argsort(first, descending=True, stable=True)
     starts = first[order].tolist()
     started, active = 0, order[:0]
     adjoint = Scaled(
-        {state: initial.new_zeros(0, *initial.shape) for state in pullback.cell.states},
-        torch.zeros(0, initial.shape[0], dtype=torch.float64, device=initial.device),
+        {state: value.new_zeros(0, *value.shape) for state, value in initial.items()},
+        torch.zeros(0, initial["h"].shape[0], dtype=torch.float64, device=initial["h"].device),
     )
     for step in range(pullback.trajectory.steps, -1, -1):
         starting = started

@@ -153,8 +153,8 @@ class _Opening:
         parameters = layers.parameters(layer, direction)
         weights = Weights(**{key: parameter.detach() for key, parameter in parameters.items()})
         with torch.no_grad():
-            zeros = sequence.new_zeros(sequence.shape[1], layers.module.hidden_size)
-            initial = {state: start.states.get(state, zeros).detach() for state in layers.cell.states}
+            zeros = {state: sequence.new_zeros(sequence.shape[1], size) for state, size in layers.sizes.items()}
+            initial = {state: start.states.get(state, zero).detach() for state, zero in zeros.items()}
             trajectory = layers.run(weights, sequence.detach(), initial, reading)
             _check_finite(name, trajectory, reading.reverse)
             in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}

@@ -36,6 +36,17 @@ class Layers:
         """1 or 2."""
         return 1 + int(self.module.bidirectional)
 
+    @property
+    def projected_size(self) -> int:
+        """Features of h_t where they are a projection, P; 0 without."""
+        return getattr(self.module, "proj_size", 0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Features of every state."""
+        sizes = dict.fromkeys(self.cell.states, self.module.hidden_size)
+        return sizes | {"h": self.projected_size or sizes["h"]}
+
     def parameters(self, layer: int, direction: int) -> dict[str, nn.Parameter]:
         """The parameters of one recurrence, by torch's name without layer and direction.
 
@@ -44,6 +55,7 @@ class Layers:
         """
         suffix = Recurrent.suffix(layer, direction)
         names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.module.bias else ())
+        names += ("weight_hr",) if self.projected_size else ()
         found = {name: getattr(self.module, name + suffix) for name in names}
         for name, parameter in found.items():
             if not isinstance(parameter, nn.Parameter):
@@ -100,11 +112,6 @@ def layers_of(module: nn.Module) -> Layers:
         return Layers(module, module.cell)
     if isinstance(module, SINGLE_STEP_MODULES):
         return SingleStep(module, _cell_of(module))
-    if getattr(module, "proj_size", 0):
-        raise ExaminationError(
-            f"model: {type(module).__name__} with proj_size={module.proj_size} is not followed yet; "
-            "examine it without projection"
-        )
     if isinstance(module, nn.RNN):
         return Layers(module, cells.RNN(module.nonlinearity))
     return Layers(module, cells.GRU() if isinstance(module, nn.GRU) else cells.LSTM())

@@ -110,7 +110,7 @@ class Recurrence(ABC):
     @property
     @abstractmethod
     def width(self) -> int:
-        """Numbers in its first state, per sample."""
+        """Units: the numbers in its carried state, in a loop those in its first, per sample."""
 
 
 class Opened(Recurrence):
@@ -151,7 +151,7 @@ class Opened(Recurrence):
     @property
     def width(self) -> int:
         """H."""
-        return self.runs[0].hidden.shape[-1]
+        return self.runs[0].trajectory.states[self.cell.carried].shape[-1]
 
 
 class Loop(Recurrence):

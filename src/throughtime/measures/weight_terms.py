@@ -66,8 +66,15 @@ class WeightTerms(Measure[SweptFrame]):
         else:
             self._hidden = _Side(film, bands, {"weight_hh": states}, rows)
             self._input = _Side(film, bands, {"weight_ih": inputs}, rows)
-        # What multiplies an adjoint in the immediate derivatives: states, input and 1.
-        self._multiplied = (states.double().square().sum(-1) + inputs.double().square().sum(-1) + 1).log() / 2
+        values = [states, inputs]
+        weight_hr, output = pullback.weights.weight_hr, pullback.trajectory.output
+        self._projection: _Side | None = None
+        if weight_hr is not None and output is not None:
+            self._projection = _Side(film, bands, {"weight_hr": output}, len(weight_hr))
+            values.append(output)
+        # What multiplies an adjoint in the immediate derivatives: all these and 1.
+        squares = torch.stack([value.double().square().sum(-1) for value in values])
+        self._multiplied = (squares.sum(0) + 1).log() / 2
         self._ln_unslowed = torch.tensor(-torch.inf, dtype=torch.float64)
 
     def update(self, frame: SweptFrame) -> None:
@@ -81,6 +88,8 @@ class WeightTerms(Measure[SweptFrame]):
         self._hidden.update(frame, frame.recurrent_pre, lags)
         if not self._one_side:
             self._input.update(frame, frame.input_pre, lags)
+        if self._projection is not None:
+            self._projection.update(frame, frame.projection, lags)
 
     def without_slopes(self) -> float:
         """What the terms' norms would add up to at most if every slope were 1.
@@ -94,7 +103,11 @@ class WeightTerms(Measure[SweptFrame]):
         """By weight name, in torch's order."""
         hidden, inputs = self._hidden.result(self._film), self._input.result(self._film)
         terms = {"weight_ih": inputs["weight_ih"], "weight_hh": hidden["weight_hh"]}
-        return terms | ({"bias_ih": inputs["bias"], "bias_hh": hidden["bias"]} if self._biases else {})
+        if self._biases:
+            terms |= {"bias_ih": inputs["bias"], "bias_hh": hidden["bias"]}
+        if self._projection is not None:
+            terms["weight_hr"] = self._projection.result(self._film)["weight_hr"]
+        return terms
 
 
 class _Side:
