@@ -220,7 +220,7 @@ class _Examining:
     def _play(self, on_progress: Progress) -> None:
         chunks = self._sources.split(max(1, self._memory // self._network.bytes_per_source()))
         total = len(chunks) * sum(
-            r.steps for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
+            r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
         )
         done, start = 0, 0  # of all frames, and of all sources
         for chunk in chunks:
@@ -229,12 +229,12 @@ class _Examining:
             last_steps = [self._last_steps(film, rows) for film in self._films]
             for play in self._network.play(chunk, last_steps):
                 name = self._recurrences[play.index].name
-                for shown, frame in enumerate(play.frames):
+                for shown, frame in enumerate(play.frames, start=1):
                     for measure in self._recorders[play.index].audience:
                         measure.update(frame.of(rows))
-                    on_progress(min(done + shown, done + play.steps), total, name)
+                    on_progress(done + shown, total, name)
                 # Where no source is active, no frame is shown; the last step counts in any case.
-                done += play.steps
+                done += play.states
                 on_progress(done, total, name)
 
     def _records(self) -> dict[str, Record]:

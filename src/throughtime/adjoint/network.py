@@ -25,12 +25,12 @@ class Playing:
 
     Args:
         index: Which recurrence.
-        steps: How many of its steps this part has.
+        states: How many of its states this part has.
         frames: Their film, to be drawn to the end.
     """
 
     index: int
-    steps: int
+    states: int
     frames: Iterator[Frame]
 
 
@@ -154,13 +154,13 @@ class Network:
             collector = ToInputs(part.run, len(sources), self._input_needed(place))
             last = (last_steps[part.index] - part.offset).clamp(min=0)
             frames = sweep(part.pullback, entering[place], len(sources), last)
-            yield Playing(part.index, part.run.steps, self._shown(part, frames, collector))
+            yield Playing(part.index, part.run.steps + (part.offset == 0), self._shown(part, frames, collector))
             self._pass_on(place, collector, entering, above)
             entering[place] = []
         for index, film in self._loops.items():
             if self.reached(index):
                 frames_of_loop = film.frames(sources, above, last_steps[index])
-                yield Playing(index, self.recurrences[index].steps, frames_of_loop)
+                yield Playing(index, self.recurrences[index].steps + 1, frames_of_loop)
 
     def outside(self, index: int, sources: Int[Tensor, " source"]) -> dict[str, Tensor]:
         """By weight of a loop, the gradient that comes from where the rest of the model works with it."""

@@ -105,10 +105,11 @@ def check_outputs(own: OwnRun, captured: Captured, losses: Tensor) -> None:
     """
     for name, outputs in captured.module_outputs.items():
         for mine, theirs in zip(outputs, own.module_outputs[name], strict=True):
+            difference = (mine - theirs).detach().abs().max()
             if not _close(mine, theirs.detach()):
                 raise ExaminationError(
                     f"model: recurrence {name or 'model'!r} gave other outputs when opened, by "
-                    f"{float((mine - theirs.detach()).abs().max()):.2g}; a forward pass must depend on nothing but its inputs, "
+                    f"{float(difference):.2g}; a forward pass must depend on nothing but its inputs, "
                     "the weights and torch's random state"
                 )
     if not _close(losses.detach(), own.losses.detach()):

@@ -133,7 +133,7 @@ class Watch:
             return
         callee = self._callee(key, module, type(module).__name__, True)
         arguments, keywords = frame.f_locals["args"], frame.f_locals["kwargs"]
-        received = {}
+        received: dict[str, Tensor] = {}
         for name, value in _bound(module, arguments, keywords).items():
             received.update(tensors_in(value, name))
         self._began(frame, callee, {**received, **_kept(module)})
@@ -152,7 +152,7 @@ class Watch:
             return
         is_module = key[0] == "module"
         callee = self._callee(key, module, type(module).__name__ if is_module else code.co_name, is_module)
-        received = {}
+        received: dict[str, Tensor] = {}
         for name in (*_parameters(code), *code.co_freevars):
             if name in local and name != "self":
                 received.update(tensors_in(local[name], name))

@@ -45,8 +45,8 @@ class LoopWatch:
 
     Every torch function works with copies of the weights. Inside a call that is followed there is one copy for the
     call; around a loop without a function of its own, one for every use, and the step that it belongs to is the one
-    whose states were computed from it. So the gradients of the copies are the immediate derivatives. A state that the loop
-    starts from and that needs no gradient is stood in for by one that does.
+    whose states were computed from it. So the gradients of the copies are the immediate derivatives. A state that the
+    loop starts from and that needs no gradient is stood in for by one that does.
 
     Args:
         model: The model.

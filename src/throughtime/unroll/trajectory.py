@@ -67,6 +67,7 @@ def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
     if len(trajectories) == 1:
         return trajectories[0]
     first = trajectories[0]
+    outputs = [part.output for part in trajectories if part.output is not None]
     return Trajectory(
         torch.cat([part.inputs for part in trajectories]),
         torch.cat([part.input_pre for part in trajectories]),
@@ -76,9 +77,7 @@ def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
             for state, start in first.states.items()
         },
         entered={state: torch.cat([part.before(state) for part in trajectories]) for state in first.states},
-        output=None
-        if first.output is None
-        else torch.cat([part.output for part in trajectories if part.output is not None]),
+        output=torch.cat(outputs) if outputs else None,
     )
 
 
@@ -148,4 +147,4 @@ def retrace(
         if weights.weight_hr is not None:
             output, _ = update.apply(states[cell.carried][:-1])
             output = output if running is None else output * running.unsqueeze(-1)
-    return Trajectory(inputs, input_pre, recurrent_pre, states, running, output)
+    return Trajectory(inputs, input_pre, recurrent_pre, states, running, output=output)
