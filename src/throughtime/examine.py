@@ -293,12 +293,18 @@ class _Examining:
     def _last_steps(self, film: Film, rows: Tensor) -> Tensor:
         """The smallest step to which every source is followed."""
         largest = film.steps if self._max_lag is None else self._max_lag
-        return (film.positions[rows] - largest).clamp(min=0)
+        return (film.positions[rows] - largest).clamp(min=film.begins)
 
     def _notes(self) -> tuple[str, ...]:
         unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
         notes = []
         if any(recurrence.name == INPUTS for recurrence in self._recurrences):
+            found = [recurrence.name for recurrence in self._recurrences if recurrence.name != INPUTS]
+            if not found:
+                notes.append(
+                    "No recurrence was found in this model; if there is one, name with recurrence= the module or "
+                    "function that is called step by step."
+                )
             notes.append(
                 "What is named inputs are the derivatives of the losses with respect to the model's input, step by "
                 "step: what the output depends on, not what a state passes on."

@@ -78,7 +78,9 @@ def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient
     total = total + next(one for one in summed if one.recurrence is recurrence).outside.get(name, 0.0)
     difference, size = _norm(total - gradient), _norm(gradient)
     sizes = size + sum(_norm(terms.norms()) for _, terms in sharing)
-    rounding = sum(one.rounding for one, _ in sharing)
+    # A gradient that is zero for a reason, as behind a softmax, is what rounding leaves of much larger numbers.
+    everything = max(_norm(terms.norms()) for one, _ in sharing for terms in one.terms.values())
+    rounding = sum(one.rounding for one, _ in sharing) + len(summed) * torch.finfo(gradient.dtype).eps * everything
     if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * sizes + rounding:
         raise ExaminationError(
             f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its gradient (norm "

@@ -110,21 +110,24 @@ class LoopFilm:
             last_step: The smallest step to which each source is followed.
         """
         total, scale = self._total(sources, above)
-        rank = torch.zeros(len(sources), dtype=torch.bool)
+        started = torch.zeros(len(sources), dtype=torch.bool)
         for step in range(self.loop.steps, -1, -1):
             values = {}
             for state, visited in self.loop.visited.items():
                 found = total.get(id(visited[step]))
                 values[state] = self._nothing(state, len(sources)) if found is None else self.loop.rows(state, found)
-            rank = rank | torch.stack([(value != 0).flatten(1).any(1) for value in values.values()]).any(0)
-            active = (rank & (last_step <= step)).nonzero().squeeze(-1)
+            terms = {} if step == 0 else self._immediate(step, total)
+            # A loss may reach the weights of a step past its states, through what else the step puts out.
+            for value in (*values.values(), *terms.values()):
+                started = started | (value != 0).reshape(len(value), -1).any(1)
+            active = (started & (last_step <= step)).nonzero().squeeze(-1)
             if not len(active):
                 continue
             adjoint = Scaled(
                 {state: value[active].contiguous() for state, value in values.items()},
                 scale[active].unsqueeze(1).expand(-1, self.loop.batch).clone(),
             ).normalised()
-            immediate = {} if step == 0 else self._immediate(step, total, active)
+            immediate = {name: value[active] for name, value in terms.items()}
             yield LoopFrame(step, active, adjoint, immediate, scale[active], self)
 
     def through_step(self, step: int, adjoint: Scaled) -> Scaled:
@@ -202,10 +205,10 @@ class LoopFilm:
             for state, values in self.loop.visited.items()
         }
 
-    def _immediate(self, step: int, total: dict[int, Tensor], active: Tensor) -> Named:
+    def _immediate(self, step: int, total: dict[int, Tensor]) -> Named:
         found: Named = {}
         for name, steps in self.loop.copies.items():
-            parts = [total[id(copy)][active] for copy in steps[step - 1] if id(copy) in total]
+            parts = [total[id(copy)] for copy in steps[step - 1] if id(copy) in total]
             if parts:
                 found[name] = torch.stack(parts).sum(0) if len(parts) > 1 else parts[0]
         return found

@@ -13,7 +13,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+import torch
 from torch import Tensor
 
 from throughtime.capture.errors import ExaminationError
@@ -181,17 +183,7 @@ def _by_callee(calls: Iterable[Call]) -> dict[Callee, list[Call]]:
 
 def _linked(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
     """A candidate from calls that receive what an earlier one returned."""
-    returned: dict[tuple[int, ...], tuple[Call, str]] = {}
-    pairs: Counter[tuple[str, str]] = Counter()
-    for call in calls:
-        for place, tensor in call.received.items():
-            earlier = returned.get(_memory(tensor))
-            if earlier is not None:
-                pairs[place, earlier[1]] += 1
-        unchanged = {_memory(tensor) for tensor in call.received.values()}
-        for place, tensor in call.returned.items():
-            if tensor.requires_grad and _memory(tensor) not in unchanged:
-                returned.setdefault(_memory(tensor), (call, place))
+    pairs = _passed_on(calls) or _copied(calls)
     best: dict[str, str] = {}
     for (place, back), _ in pairs.most_common():
         best.setdefault(place, back)
@@ -200,6 +192,9 @@ def _linked(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
         best = {place: back for place, back in best.items() if place not in inputs}
     if not best:
         return None
+    # A state that a module keeps for itself, and is given besides, is one.
+    given = {back for place, back in best.items() if _outer_name(place) != "self"}
+    best = {place: back for place, back in best.items() if _outer_name(place) != "self" or back not in given}
     order = [place for call in calls for place in call.received if place in best]
     places = sorted(best, key=order.index)
     names = _names([_inner_name(place) for place in places])
@@ -207,6 +202,38 @@ def _linked(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
     return Candidate(
         callee, callee.name, calls, tuple(sorted(states, key=lambda state: _RANK.get(state.name, state.name)))
     )
+
+
+def _passed_on(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
+    """How often what was returned at one place was received at another: the very tensor, or a view of its memory."""
+    returned: dict[tuple[int, ...], str] = {}
+    pairs: Counter[tuple[str, str]] = Counter()
+    for call in calls:
+        pairs.update(
+            (place, returned[_memory(tensor)]) for place, tensor in call.received.items() if _memory(tensor) in returned
+        )
+        unchanged = {_memory(tensor) for tensor in call.received.values()}
+        for place, tensor in call.returned.items():
+            if tensor.requires_grad and _memory(tensor) not in unchanged:
+                returned.setdefault(_memory(tensor), place)
+    return pairs
+
+
+def _copied(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
+    """How often what was returned at one place was received at another as a copy: through a stack of all layers."""
+    pairs: Counter[tuple[str, str]] = Counter()
+    for before, call in pairwise(calls):
+        for place, received in call.received.items():
+            for back, tensor in before.returned.items():
+                if (
+                    received.requires_grad
+                    and received.shape == tensor.shape
+                    and _memory(tensor) not in map(_memory, before.received.values())
+                    and torch.equal(received, tensor)
+                    and distance(received, tensor) is not None
+                ):
+                    pairs[place, back] += 1
+    return pairs
 
 
 def _explained(one: Candidate, all_linked: Sequence[Candidate], known: Sequence[Call]) -> bool:

@@ -207,7 +207,7 @@ class Watch:
 def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[str, Tensor]]:
     """Every floating-point or complex tensor in a nest of containers and plain objects, with its place."""
     if isinstance(value, Tensor):
-        if (value.is_floating_point() or value.is_complex()) and value.numel():
+        if (value.is_floating_point() or value.is_complex()) and value.numel() and value.layout == torch.strided:
             yield place, value
     elif depth == 0 or value is None or isinstance(value, str | bytes | int | float | nn.Module | type):
         return
@@ -223,8 +223,8 @@ def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[st
     elif is_dataclass(value):
         for one in fields(value):
             yield from tensors_in(getattr(value, one.name, None), f"{place}.{one.name}", depth - 1)
-    elif hasattr(value, "__dict__") and not type(value).__module__.startswith(("torch", "numpy")):
-        for name, item in vars(value).items():
+    elif not type(value).__module__.startswith(("torch.", "numpy.")):
+        for name, item in getattr(value, "__dict__", {}).items():
             yield from tensors_in(item, f"{place}.{name}", depth - 1)
 
 

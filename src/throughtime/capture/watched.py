@@ -64,7 +64,9 @@ class LoopWatch:
         # By call, and by weight, the copy that it works with; the weights of all other uses likewise.
         self._copies: defaultdict[Call, dict[int, tuple[Tensor, Tensor]]] = defaultdict(dict)
         self._uses: Uses = []
+        # What stands in for states to start from, and by call and place, what stood in there.
         self._starts: dict[int, tuple[Tensor, Tensor]] = {}
+        self._began_from: dict[tuple[Call, str], Tensor] = {}
 
     def __enter__(self) -> LoopWatch:
         if self._by_key:
@@ -98,10 +100,13 @@ class LoopWatch:
         candidate = self._by_key[call.callee.key]
         if not candidate.inline:
             self._open.append(call)
+            self._starts.clear()
             for state in candidate.states:
                 start = call.received.get(state.entering)
                 if start is not None:
                     self._start(start)
+                    if id(start) in self._starts:
+                        self._began_from[call, state.entering] = self._starts[id(start)][1]
 
     def _ended(self, call: Call) -> None:
         if self._open and self._open[-1] is call:
@@ -137,6 +142,8 @@ class LoopWatch:
         for state, values in states.items():
             if values[0] is not None and id(values[0]) in self._starts:
                 values[0] = self._starts[id(values[0])][1]
+            entering = next(one.entering for one in candidate.states if one.name == state)
+            values[0] = self._began_from.get((chain[0], entering), values[0])
             _check(name, state, values)
         return states
 
