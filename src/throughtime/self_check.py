@@ -14,6 +14,9 @@ from throughtime.measures.weight_terms import Terms
 # How far the summed weight terms may be from .grad, relative to the size of what was summed.
 GRADIENT_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 
+# How many times the rounding of a term may stand in a sum of them all.
+ROUNDINGS = 16
+
 
 @dataclass(frozen=True)
 class Summed:
@@ -78,9 +81,10 @@ def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient
     total = total + next(one for one in summed if one.recurrence is recurrence).outside.get(name, 0.0)
     difference, size = _norm(total - gradient), _norm(gradient)
     sizes = size + sum(_norm(terms.norms()) for _, terms in sharing)
-    # A gradient that is zero for a reason, as behind a softmax, is what rounding leaves of much larger numbers.
-    everything = max(_norm(terms.norms()) for one, _ in sharing for terms in one.terms.values())
-    rounding = sum(one.rounding for one, _ in sharing) + len(summed) * torch.finfo(gradient.dtype).eps * everything
+    # What cancels leaves the rounding of the terms, and a gradient that is zero for a reason, as behind a softmax, that
+    # of the other weights.
+    terms = sum(float(term.ln_norm.exp().sum()) for one, _ in sharing for term in one.terms.values())
+    rounding = sum(one.rounding for one, _ in sharing) + ROUNDINGS * torch.finfo(gradient.dtype).eps * terms
     if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * sizes + rounding:
         raise ExaminationError(
             f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its gradient (norm "

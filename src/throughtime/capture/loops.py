@@ -78,8 +78,16 @@ def candidates(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
         calls: All calls of the run.
         known: Those among them of modules whose equations are known, which are followed in any case.
     """
-    by_callee = _by_callee(call for call in calls if call not in set(known))
-    linked = [found for callee, its in by_callee.items() if (found := _linked(callee, its)) is not None]
+    given = set(known)
+    by_callee = _by_callee(call for call in calls if call not in given)
+    passed = [one for callee, its in by_callee.items() if (one := _linked(callee, its, _passed_on(its))) is not None]
+    copied = [
+        one
+        for callee, its in by_callee.items()
+        if all(callee is not other.callee and not _nested(its, other.calls) for other in passed)
+        and (one := _linked(callee, its, _copied(its))) is not None
+    ]
+    linked = [*passed, *copied]
     kept = [one for one in linked if not _explained(one, linked, known)]
     if kept:
         return kept
@@ -98,14 +106,9 @@ def named(calls: Sequence[Call], names: Sequence[str]) -> list[Candidate]:
     found = []
     for name in names:
         its = [(callee, some) for callee, some in by_callee.items() if callee.name == name]
-        made = [
-            one
-            for callee, some in its
-            for one in (_linked(callee, some) or _inline(callee, some, ()),)
-            if one is not None
-        ]
+        made = [one for callee, some in its if (one := _any(callee, some)) is not None]
         if not made:
-            others = sorted({callee.name for callee, some in by_callee.items() if _linked(callee, some) is not None})
+            others = sorted({callee.name for callee, some in by_callee.items() if _any(callee, some) is not None})
             again = sorted({callee.name for callee, some in by_callee.items() if len(some) > 1} - set(others))
             raise ExaminationError(
                 f"recurrence: {name!r} is not called step by step with what it returned before. "
@@ -181,9 +184,8 @@ def _by_callee(calls: Iterable[Call]) -> dict[Callee, list[Call]]:
     return {callee: its for callee, its in found.items() if len(its) > 1}
 
 
-def _linked(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
+def _linked(callee: Callee, calls: Sequence[Call], pairs: Counter[tuple[str, str]]) -> Candidate | None:
     """A candidate from calls that receive what an earlier one returned."""
-    pairs = _passed_on(calls) or _copied(calls)
     best: dict[str, str] = {}
     for (place, back), _ in pairs.most_common():
         best.setdefault(place, back)
@@ -204,14 +206,26 @@ def _linked(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
     )
 
 
+def _any(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
+    """A candidate by whatever way its states pass on."""
+    return _linked(callee, calls, _passed_on(calls) or _copied(calls)) or _inline(callee, calls, ())
+
+
+def _nested(some: Sequence[Call], others: Sequence[Call]) -> bool:
+    """Whether any of the calls was made from inside any of the others, or the other way round."""
+    return any(one.is_within(other) or other.is_within(one) for one in some[:2] for other in others)
+
+
 def _passed_on(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
     """How often what was returned at one place was received at another: the very tensor, or a view of its memory."""
     returned: dict[tuple[int, ...], str] = {}
     pairs: Counter[tuple[str, str]] = Counter()
     for call in calls:
-        pairs.update(
-            (place, returned[_memory(tensor)]) for place, tensor in call.received.items() if _memory(tensor) in returned
-        )
+        for place, tensor in call.received.items():
+            back = returned.get(_memory(tensor))
+            # What grows from call to call, a list of outputs say, is no state.
+            if back is not None and back in call.returned and call.returned[back].shape == tensor.shape:
+                pairs[place, back] += 1
         unchanged = {_memory(tensor) for tensor in call.received.values()}
         for place, tensor in call.returned.items():
             if tensor.requires_grad and _memory(tensor) not in unchanged:

@@ -13,7 +13,13 @@ from torch import nn
 def preserved(model: nn.Module) -> Iterator[None]:
     """Run a block that may draw random numbers, update buffers or ask for gradients, and undo all of it afterwards."""
     buffers = {name: (buffer, buffer.detach().clone()) for name, buffer in model.named_buffers()}
-    parameters = [(parameter, parameter.requires_grad, parameter.grad) for parameter in model.parameters()]
+    parameters = [
+        (parameter, parameter.requires_grad, parameter.grad, parameter._backward_hooks)
+        for parameter in model.parameters()
+    ]
+    for parameter, *_ in parameters:
+        # A hook changes a gradient on its way to .grad; what is examined is the gradient.
+        parameter._backward_hooks = None
     with same_randomness(), same_attributes(model):
         try:
             yield
@@ -23,9 +29,10 @@ def preserved(model: nn.Module) -> Iterator[None]:
                 model.get_submodule(owner)._buffers[attribute] = buffer
                 with torch.no_grad():
                     buffer.copy_(value)
-            for parameter, requires_grad, gradient in parameters:
+            for parameter, requires_grad, gradient, hooks in parameters:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = gradient
+                parameter._backward_hooks = hooks
 
 
 @contextmanager

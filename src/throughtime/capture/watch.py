@@ -254,21 +254,17 @@ def _variables(frame: FrameType) -> dict[str, Tensor]:
 
 def _bound(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
     """A module's arguments by the names that its forward function gives them."""
-    signature = _signature(type(module).forward)
     try:
-        if signature is None:
-            raise TypeError
+        signature = _signature(type(module).forward)
         return dict(signature.bind(module, *arguments, **keywords).arguments, self=None)
-    except TypeError:
+    except (AttributeError, TypeError, ValueError):
+        # Compiled modules have no signature that could be read.
         return {f"args[{index}]": value for index, value in enumerate(arguments)} | keywords
 
 
 @cache
-def _signature(function: Any) -> inspect.Signature | None:
-    try:
-        return inspect.signature(function)
-    except (TypeError, ValueError):
-        return None
+def _signature(function: Any) -> inspect.Signature:
+    return inspect.signature(function)
 
 
 def _parameters(code: CodeType) -> tuple[str, ...]:
