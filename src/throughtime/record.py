@@ -12,7 +12,7 @@ from throughtime.capture import Recurrence
 from throughtime.causes.decomposition import Causes
 from throughtime.cells import equations
 from throughtime.examination import Record
-from throughtime.measures import Film, GradientMap, LagBands, LagProfile, WeightTerms, truncation
+from throughtime.measures import Film, GradientMap, LagBands, LagProfile, WeightTerms, time_constants, truncation
 from throughtime.measures.weight_terms import Terms
 from throughtime.notation import (
     ACTIVATION_SLOPE,
@@ -23,6 +23,7 @@ from throughtime.notation import (
     PATH,
     STATE,
     STATE_STEP,
+    UNIT,
     WEIGHTS,
     WINDOW,
 )
@@ -63,7 +64,7 @@ class Recorder:
             terms: What `weight_terms` returned.
             relative_error: By weight name, all terms summed against `.grad`.
         """
-        measures = self._measures(terms)
+        measures = self._measures(terms).assign(self._state_only())
         lags = measures[LAG].values
         labelled = {
             name: self._labelled_terms(term, relative_error[name]).sel({LAG: slice(lags[0], lags[-1])})
@@ -112,6 +113,15 @@ class Recorder:
             },
             self._attributes,
         )
+
+    def _state_only(self) -> dict[str, xr.DataArray]:
+        """What depends on the states alone, whatever the loss."""
+        kept = time_constants(self._recurrence.cell, self._recurrence.trajectory)
+        if kept is None:
+            return {}
+        return {
+            "time_constant": xr.DataArray(_numpy(kept), {UNIT: np.arange(len(kept))}, (UNIT,), attrs={"units": "steps"})
+        }
 
     @property
     def _attributes(self) -> dict[str, object]:
