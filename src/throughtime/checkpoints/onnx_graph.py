@@ -93,17 +93,23 @@ class _Values:
     def _computed(self, node: Any) -> Mapping[str, np.ndarray]:
         """What a node makes of constants, run by ONNX's own reference."""
         from onnx import helper
+        from onnx.defs import onnx_opset_version
         from onnx.reference import ReferenceEvaluator
 
         inputs = {name: self.constant(name) for name in node.input if name}
         if node.op_type in _ORDERS or any(value is None for value in inputs.values()) or _subgraphs(node):
             return {}
-        try:
-            read, made = ([helper.make_empty_tensor_value_info(name) for name in of] for of in (inputs, node.output))
-            evaluator = ReferenceEvaluator(helper.make_graph([node], "", read, made), opsets=dict(self.opsets))
-            return dict(zip(node.output, evaluator.run(None, inputs), strict=True))
-        except Exception:  # an operator that the reference lacks
-            return {}
+        read, made = ([helper.make_empty_tensor_value_info(name) for name in of] for of in (inputs, node.output))
+        alone = helper.make_graph([node], "", read, made)
+        # The reference lacks some old versions of operators, whose newer ones do the same.
+        for opsets in (self.opsets, {**self.opsets, "": onnx_opset_version()}):
+            try:
+                return dict(
+                    zip(node.output, ReferenceEvaluator(alone, opsets=dict(opsets)).run(None, inputs), strict=True)
+                )
+            except Exception:
+                continue
+        return {}
 
 
 def _nodes(graph: Any, values: _Values) -> Iterator[tuple[Any, _Values]]:

@@ -1,6 +1,5 @@
 """The named tensors of a file, read without running anything in it."""
 
-import pickle
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -67,11 +66,12 @@ def read_tensors(path: Path) -> Stored:
     try:
         with torch.serialization.safe_globals([(_Unread, name) for name in unread]):
             stored = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ExaminationError(pickled_whole(path, unread or (_named_in(error),))) from None
     except OSError:
         raise
     except Exception as error:  # a damaged file may fail anywhere
+        named = unread or _named_in(error)
+        if named:
+            raise ExaminationError(pickled_whole(path, named)) from None
         raise ExaminationError(
             f"{path}: not a file that torch.save has written ({type(error).__name__}: {error}); expected a state_dict "
             "in .pt, .pth, .ckpt or .bin, a .safetensors or an .onnx file"
@@ -121,10 +121,9 @@ def pickled_whole(path: Path, unread: tuple[str, ...]) -> str:
     )
 
 
-def _named_in(error: Exception) -> str:
-    """The class that torch's message names."""
-    words = str(error).partition("GLOBAL ")[2].split()
-    return words[0] if words else "what is not plain data"
+def _named_in(error: Exception) -> tuple[str, ...]:
+    """The class that torch's message names, if it does: in the format before torch 1.6, nothing else tells."""
+    return tuple(str(error).partition("GLOBAL ")[2].split()[:1])
 
 
 def _tensors(value: Any, place: Place = ()) -> Iterator[tuple[tuple[Place, str], Tensor]]:
