@@ -20,8 +20,8 @@ def read_data(data: str | os.PathLike[str] | np.ndarray | Tensor) -> tuple[np.nd
     """Numbers from a file or as they are, and what a message calls them.
 
     A .csv or .txt file holds one step per line, its columns separated by commas, semicolons, tabs or spaces; a first
-    line that is not made of numbers is a heading, and a single line is a sequence of single numbers. Whole numbers come
-    back as such.
+    line that is not made of numbers is a heading, and a single line is a sequence of single numbers. Where all numbers
+    of a text file are whole, they come back as integers; an array keeps its dtype.
 
     Raises:
         ExaminationError: They are no finite numbers of one to three axes; what was found is said.
@@ -85,6 +85,8 @@ def _read_text(path: Path) -> np.ndarray:
                 f"{path}: line {number} has {len(row)} columns, the lines before it {len(rows[heading])}"
             )
     values = np.array(rows[heading:], dtype=float)
+    if (values == np.floor(values)).all():  # a text file has no dtype: whole numbers may be those of tokens
+        values = values.astype(np.int64)
     # One number a step, down the file or along its only line.
     return values.ravel() if 1 in values.shape else values
 
@@ -108,5 +110,4 @@ def _checked(values: np.ndarray, name: str) -> np.ndarray:
         raise ExaminationError(f"{name}: NaN or inf, first at index {first} of shape {values.shape}")
     if len(values) < 2:
         raise ExaminationError(f"{name}: found one step in shape {values.shape}; there is nothing to look back on")
-    whole = np.issubdtype(values.dtype, np.floating) and (values == np.floor(values)).all()
-    return values.astype(np.int64) if whole or values.dtype == bool else values
+    return values.astype(float) if values.dtype == bool else values

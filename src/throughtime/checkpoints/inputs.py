@@ -126,6 +126,6 @@ def _does_not_fit(checkpoint: Checkpoint, layers: Sequence[Layer], values: np.nd
     rows = " or ".join(f"0 to {count - 1} (rows of {table})" for table, count in tables.items())
     tokens = f", or whole numbers from {rows} in shape (steps) or (steps, samples)" if rows else ""
     found = f"{values.shape[-1]} features in " if values.ndim > 1 else ""
-    whole = np.issubdtype(values.dtype, np.integer) and bool(tables)
-    numbers = f", whole numbers from {values.min()} to {values.max()}" if whole else ""
+    integers = np.issubdtype(values.dtype, np.integer)
+    numbers = f", whole numbers from {values.min()} to {values.max()}" if integers and tables else ""
     return f"{name}: found {found}shape {values.shape}{numbers}; expected {sizes} features, {SHAPES}{tokens}"
