@@ -27,7 +27,8 @@ def step(kind: str, weights: dict[str, Tensor], x: Tensor, h: Tensor, c: Tensor)
         return h, h
     i, f, g, o = (a + u).chunk(4, -1)
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
-    return torch.sigmoid(o) * torch.tanh(c), c
+    h = torch.sigmoid(o) * torch.tanh(c)
+    return (h @ weights["weight_hr"].T if "weight_hr" in weights else h), c
 
 
 @dataclass
@@ -40,7 +41,7 @@ class Run:
 
 
 def run(kind: str, module: nn.Module, suffix: str, sequence: list[Tensor], h: Tensor, c: Tensor) -> Run:
-    names = [n for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh") if hasattr(module, n + suffix)]
+    names = [n for n in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr") if hasattr(module, n + suffix)]
     states = Run([h], [c], [])
     for x in sequence:
         copies = {n: getattr(module, n + suffix).detach().clone().requires_grad_() for n in names}
@@ -56,45 +57,60 @@ def kind_of(module: nn.Module) -> str:
     return module.nonlinearity if name == "rnn" else name
 
 
-def layer(module: nn.Module, sequence: list[Tensor], batch: int) -> tuple[list[Tensor], dict[str, Run]]:
-    """All layers and directions of a module over (batch, features) steps; runs by "l0", "l0.reverse", ..."""
-    runs: dict[str, Run] = {}
+def sizes(module: nn.Module) -> tuple[int, int]:
+    """Features of h and of c."""
+    return getattr(module, "proj_size", 0) or module.hidden_size, module.hidden_size
+
+
+@dataclass
+class Layers:
+    """All layers and directions: the outputs by step, the runs by "l0", "l0.reverse", ..., the last (h, c) of each."""
+
+    outputs: list[Tensor]
+    runs: dict[str, Run]
+    last: list[tuple[Tensor, Tensor]]
+
+
+def layers(module: nn.Module, sequence: list[Tensor], start=None, masks=()) -> Layers:
+    """A module over (batch, features) steps.
+
+    Args:
+        module: The module.
+        sequence: The steps.
+        start: h_0 and c_0 by layer and direction; zeros by default.
+        masks: By layer, what dropout multiplies its outputs with, by step.
+    """
+    found = Layers(sequence, {}, [])
     for index in range(module.num_layers):
         outputs = []
         for reverse in range(1 + module.bidirectional):
-            zeros = [torch.zeros(batch, module.hidden_size, dtype=sequence[0].dtype).requires_grad_() for _ in "hc"]
-            read = sequence[::-1] if reverse else sequence
-            states = run(kind_of(module), module, f"_l{index}" + "_reverse" * reverse, read, *zeros)
-            runs[f"l{index}" + ".reverse" * reverse] = states
+            zeros = [torch.zeros(len(sequence[0]), n, dtype=sequence[0].dtype).requires_grad_() for n in sizes(module)]
+            initial = zeros if start is None else start[len(found.last)]
+            read = found.outputs[::-1] if reverse else found.outputs
+            states = run(kind_of(module), module, f"_l{index}" + "_reverse" * reverse, read, *initial)
+            found.runs[f"l{index}" + ".reverse" * reverse] = states
+            found.last.append((states.hidden[-1], states.carried[-1]))
             outputs.append(states.hidden[:0:-1] if reverse else states.hidden[1:])
-        sequence = [torch.cat(parts, -1) for parts in zip(*outputs, strict=True)]
-    return sequence, runs
+        found.outputs = [torch.cat(parts, -1) for parts in zip(*outputs, strict=True)]
+        if index < len(masks):
+            found.outputs = [output * mask for output, mask in zip(found.outputs, masks[index], strict=True)]
+    return found
 
 
-def ln_norm(gradient: Tensor | None) -> float:
-    """ln sqrt(mean over the batch of the squared norm)."""
-    if gradient is None:
-        return -torch.inf
-    return float(gradient.square().sum(-1).mean().log() / 2)
+def gradients(losses: list[Tensor], tensors: list[Tensor]) -> list[Tensor]:
+    """For every tensor, (loss, *shape of the tensor)."""
+    rows = [torch.autograd.grad(loss, tensors, retain_graph=True, materialize_grads=True) for loss in losses]
+    return [torch.stack(column) for column in zip(*rows, strict=True)]
 
 
 def gradient_map(losses: list[Tensor], states: list[Tensor]) -> Tensor:
-    """(loss_step, state in reading order)."""
-    rows = []
-    for loss in losses:
-        gradients = torch.autograd.grad(loss, states, retain_graph=True, allow_unused=True)
-        rows.append([ln_norm(gradient) for gradient in gradients])
-    return torch.tensor(rows, dtype=torch.float64)
+    """ln sqrt(mean over the batch of the squared norm), (loss_step, state in reading order)."""
+    return torch.stack(gradients(losses, states), 1).double().square().sum(-1).mean(-1).log() / 2
 
 
 def weight_terms(losses: list[Tensor], states: Run, name: str) -> Tensor:
     """(loss_step, step in reading order, *shape of the weight)."""
-    copies = [copy[name] for copy in states.copies]
-    rows = []
-    for loss in losses:
-        gradients = torch.autograd.grad(loss, copies, retain_graph=True, allow_unused=True)
-        rows.append(torch.stack([torch.zeros_like(copies[0]) if g is None else g for g in gradients]))
-    return torch.stack(rows)
+    return torch.stack(gradients(losses, [copy[name] for copy in states.copies]), 1)
 
 
 class Unrolled(nn.Module):
@@ -109,27 +125,16 @@ class Unrolled(nn.Module):
         batched = inputs.dim() == 3
         sequence = inputs if batched else inputs.unsqueeze(1)
         sequence = sequence.transpose(0, 1) if batched and module.batch_first else sequence
-        steps, runs, last = list(sequence.unbind(0)), {}, []
-        kind = kind_of(module)
-        for index in range(module.num_layers):
-            outputs = []
-            for reverse in range(1 + module.bidirectional):
-                if hx is None:
-                    shape = sequence.shape[1], module.hidden_size
-                    start = [torch.zeros(shape, dtype=sequence.dtype).requires_grad_() for _ in "hc"]
-                else:
-                    given = hx if isinstance(hx, tuple) else (hx, hx)
-                    start = [(s if batched else s.unsqueeze(1))[len(last)] for s in given]
-                states = run(kind, module, f"_l{index}" + "_reverse" * reverse, steps[:: -1 if reverse else 1], *start)
-                runs[f"l{index}" + ".reverse" * reverse] = states
-                outputs.append(states.hidden[:0:-1] if reverse else states.hidden[1:])
-                last.append((states.hidden[-1], states.carried[-1]))
-            steps = [torch.cat(parts, -1) for parts in zip(*outputs, strict=True)]
-        self.calls.append(runs)
-        h, c = (torch.stack(states) for states in zip(*last, strict=True))
-        output = torch.stack(steps)
+        start = None
+        if hx is not None:
+            given = hx if isinstance(hx, tuple) else (hx, hx)
+            start = list(zip(*(state if batched else state.unsqueeze(1) for state in given), strict=True))
+        found = layers(module, list(sequence.unbind(0)), start)
+        self.calls.append(found.runs)
+        h, c = (torch.stack(states) for states in zip(*found.last, strict=True))
+        output = torch.stack(found.outputs)
         if not batched:
             output, h, c = output.squeeze(1), h.squeeze(1), c.squeeze(1)
         elif module.batch_first:
             output = output.transpose(0, 1)
-        return output, ((h, c) if kind == "lstm" else h)
+        return output, ((h, c) if kind_of(module) == "lstm" else h)

@@ -185,27 +185,13 @@ class Own(nn.LSTM):
         return super().forward(input * 2, hx)
 
 
-class Stepping(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.recurrence = nn.LSTM(3, 4)
-
-    def forward(self, inputs):
-        state, outputs = None, []
-        for x in inputs.unbind(0):
-            output, state = self.recurrence(x.unsqueeze(0), state)
-            outputs.append(output)
-        return (torch.cat(outputs),)
-
-
 @pytest.mark.parametrize(
     ("model", "message"),
     [
         (Own(3, 4), "forward function of its own"),
-        (Stepping(), "one step at a time"),
         (nn.Sequential(nn.LazyLinear(3), nn.GRU(3, 4)), "not initialised yet"),
     ],
-    ids=["subclass", "loop", "lazy"],
+    ids=["subclass", "lazy"],
 )
 def test_models_that_are_refused(model, message):
     with pytest.raises(tt.ExaminationError, match=message):
@@ -223,20 +209,3 @@ def test_settings_that_are_refused():
     with pytest.raises(tt.ExaminationError, match="max_lag: expected a whole number"):
         tt.examine(layer, inputs, loss=per_step, max_lag=2.5)
     assert tt.examine(layer, inputs, loss=per_step, loss_steps=np.int64(2)).recurrences == ["l0"]
-
-
-def test_cells_that_are_called_step_by_step_are_named():
-    class Mixed(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.recurrence, self.cell = nn.GRU(3, 4), nn.GRUCell(4, 4)
-
-        def forward(self, inputs):
-            states = list(self.recurrence(inputs)[0].unbind(0))
-            h = states[0]
-            for index, x in enumerate(states):
-                h = states[index] = self.cell(x, h)
-            return (torch.stack(states),)
-
-    exam = tt.examine(Mixed(), torch.randn(5, 2, 3), loss=per_step)
-    assert any("cell" in note and "not followed" in note for note in exam.notes)

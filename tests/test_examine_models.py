@@ -44,9 +44,9 @@ class Attending(nn.Module):
 class Seq2Seq(nn.Module):
     """The decoder starts from the encoder's last states and attends to its outputs."""
 
-    def __init__(self):
+    def __init__(self, **keywords):
         super().__init__()
-        self.encoder, self.decoder = nn.LSTM(6, 5, num_layers=2), nn.LSTM(6, 5, num_layers=2)
+        self.encoder, self.decoder = (nn.LSTM(6, 5, num_layers=2, **keywords) for _ in range(2))
 
     def forward(self, inputs):
         states, last = self.encoder(inputs)
@@ -119,6 +119,7 @@ MODELS = {
     "residual": (Residual, per_step),
     "attention": (Attending, per_step),
     "seq2seq": (Seq2Seq, per_step),
+    "seq2seq, projected": (lambda: Seq2Seq(proj_size=3), per_step),
     "convolutions": (Convolved, per_step),
     "towers": (Towers, per_step),
     "last cell": (LastCell, total),

@@ -73,7 +73,7 @@ class Examination:
 
         Args:
             recurrence: Its name.
-            weight: "weight_ih", "weight_hh", "bias_ih" or "bias_hh".
+            weight: "weight_ih", "weight_hh", "bias_ih" or "bias_hh"; "weight_hr" where there is a projection.
 
         Returns:
             `norm` (loss_step, state_step): Frobenius norm of weight term (t, i), summed over the batch; `ln_norm`: its

@@ -3,8 +3,8 @@
 import math
 import numbers
 import operator
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -16,13 +16,13 @@ from throughtime.capture import (
     ExaminationError,
     Recurrence,
     capture,
+    plan,
     preserved,
     same_attributes,
     same_randomness,
 )
 from throughtime.capture.checks import call_model, check_finite, check_model, losses_of
-from throughtime.capture.modules import SINGLE_STEP_MODULES
-from throughtime.capture.own_run import OwnRun, check_outputs, own_run
+from throughtime.capture.own_run import OwnRun, check_outputs, reconnected_run, survey
 from throughtime.causes.findings import findings
 from throughtime.examination import Examination, Record
 from throughtime.measures import Film, LagBands
@@ -50,6 +50,7 @@ def examine(
     max_lag: int | None = None,
     memory: int | None = None,
     seed: int = 0,
+    recurrence: str | Sequence[str] | None = None,
     tokens: Iterable[str] | None = None,
     on_progress: Progress | None = None,
 ) -> Examination:
@@ -59,7 +60,8 @@ def examine(
     buffers, training flags and the random state are as before.
 
     Args:
-        model: Any module that contains nn.RNN, nn.GRU, nn.LSTM or throughtime's layers, in float32 or float64.
+        model: Any module in float32 or float64 that contains nn.RNN, nn.GRU, nn.LSTM, their cells or throughtime's
+            layers, or that calls a module or function step by step and gives it back what it returned.
         inputs: What the model is called with; a tuple or list is spread over its positional arguments, a dict over
             its named ones.
         targets: Handed to `loss`.
@@ -70,6 +72,8 @@ def examine(
         max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.
         memory: Bytes that the adjoints of the sources followed at once may take; 1 GiB by default.
         seed: Of the bootstrap behind the intervals.
+        recurrence: Names of the modules, methods or functions to follow, where not all that are found are wanted or the
+            wrong ones are.
         tokens: One label per step of the first sample, to be shown with it.
         on_progress: Called with (steps done, all steps, name of the recurrence).
 
@@ -90,21 +94,47 @@ def examine(
     check_finite("inputs", inputs)
     if torch.is_inference_mode_enabled():
         raise ExaminationError("model: inference mode keeps no derivatives; leave torch.inference_mode() first")
-    with preserved(model), torch.enable_grad():
+    with preserved(model), torch.enable_grad(), _eager():
+        for parameter in model.parameters():
+            if parameter.is_floating_point():
+                parameter.requires_grad_()
+
+        def call() -> Any:
+            return call_model(model, inputs)
+
+        def losses_from(output: Any) -> Tensor:
+            return losses_of(loss, output, targets)
+
         with same_randomness(), same_attributes(model):
-            captured = capture(model, lambda: call_model(model, inputs))
-            losses = losses_of(loss, captured.output, targets)
-        own = own_run(model, lambda: losses_of(loss, call_model(model, inputs), targets))
+            own = survey(model, call, losses_from)
+        followed = plan(model, own.calls, own.detached, recurrence)
+        with same_randomness(), same_attributes(model):
+            captured = capture(model, call, followed)
+            losses = losses_from(captured.output)
+        if own.problem is not None:
+            raise own.problem
+        whole = own
+        if followed.reconnected:
+            whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected)
         check_outputs(own, captured, losses)
         _check_steps(len(losses), captured.recurrences)
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {recurrence.steps for recurrence in captured.recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
         sources = chosen(loss_steps, len(losses))
-        loops = [name for name, module in model.named_modules() if isinstance(module, SINGLE_STEP_MODULES)]
-        return _Examining(
-            captured, losses, own, sources, max_lag, MEMORY if memory is None else memory, seed, loops
-        ).run(labels, on_progress or (lambda done, total, name: None))
+        return _Examining(captured, losses, whole, sources, max_lag, MEMORY if memory is None else memory, seed).run(
+            labels, on_progress or (lambda done, total, name: None)
+        )
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Compiled modules and functions run as they were written: what is compiled cannot be opened."""
+    torch.compiler.set_stance("force_eager")
+    try:
+        yield
+    finally:
+        torch.compiler.set_stance("default")
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
@@ -136,13 +166,6 @@ def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
 def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
     if not recurrences:
         raise ExaminationError("model: none of its recurrences was called in its forward pass")
-    single = Counter(id(r.module) for r in recurrences if r.steps == 1 and r.layer == 0 and not r.reverse)
-    looped = [r.name for r in recurrences if single[id(r.module)] > 1]
-    if looped:
-        raise ExaminationError(
-            f"model: {looped[0]!r} is called one step at a time, and a loop over steps is not followed yet; call the "
-            "layer once, on the whole sequence"
-        )
     steps = {recurrence.steps for recurrence in recurrences}
     if losses > 1 and losses not in steps and losses in {recurrence.batch for recurrence in recurrences}:
         raise ExaminationError(
@@ -167,19 +190,15 @@ class _Examining:
         max_lag: int | None,
         memory: int,
         seed: int,
-        loops: list[str],
     ) -> None:
-        self._loops = loops
         self._losses, self._own, self._sources = len(losses), own, sources
         self._max_lag, self._memory = max_lag, memory
         self._network = Network(captured.recurrences, losses)
         self._recurrences = captured.recurrences
         self._films = [self._film(index) for index in range(len(captured.recurrences))]
         self._recorders = [
-            Recorder(recurrence, film, pullback, self._bands(recurrence, film), seed)
-            for recurrence, film, pullback in zip(
-                captured.recurrences, self._films, self._network.pullbacks, strict=True
-            )
+            Recorder(recurrence, film, self._network.pullbacks.get(index), self._bands(recurrence, film), seed)
+            for index, (recurrence, film) in enumerate(zip(captured.recurrences, self._films, strict=True))
         ]
         self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
         self._overflowed: list[str] = []
@@ -209,21 +228,24 @@ class _Examining:
             start += len(chunk)
             last_steps = [self._last_steps(film, rows) for film in self._films]
             for play in self._network.play(chunk, last_steps):
-                name, steps = self._recurrences[play.index].name, self._recurrences[play.index].steps
-                for frame in play.frames:
-                    shown = frame.of(rows)
+                name = self._recurrences[play.index].name
+                for shown, frame in enumerate(play.frames, start=1):
                     for measure in self._recorders[play.index].audience:
-                        measure.update(shown)
-                    if frame.step > 0:
-                        on_progress(done + steps + 1 - frame.step, total, name)
+                        measure.update(frame.of(rows))
+                    on_progress(done + shown, total, name)
                 # Where no source is active, no frame is shown; the last step counts in any case.
-                done += steps + 1
+                done += play.states
                 on_progress(done, total, name)
 
     def _records(self) -> dict[str, Record]:
         indices = [index for index, reached in enumerate(self._reached) if reached]
         summed = [
-            Summed(self._recurrences[i], self._recorders[i].weight_terms(), self._recorders[i].slope_rounding())
+            Summed(
+                self._recurrences[i],
+                self._recorders[i].weight_terms(),
+                self._recorders[i].slope_rounding(),
+                self._network.outside(i, self._sources),
+            )
             for i in indices
         ]
         if any(film.cut for film in self._films):
@@ -244,7 +266,7 @@ class _Examining:
         else:
             positions = self._network.last_read(index, self._sources)
         return Film(
-            recurrence.cell.states,
+            recurrence.states,
             recurrence.steps,
             recurrence.batch,
             labels,
@@ -258,8 +280,8 @@ class _Examining:
         smallest, largest = film.lag_range
         # The largest lag of all is that of the initial state, which has no weight term.
         largest = min(largest, int(film.positions.max()) - 1)
-        weights = sum(weight.numel() * 8 for weight in recurrence.weights.named().values())
-        return LagBands.covering(smallest, largest, max(1, min(SINGLE_LAGS, self._memory // weights)))
+        weights = sum(weight.numel() * 8 for weight in recurrence.parameters.values())
+        return LagBands.covering(smallest, largest, max(1, min(SINGLE_LAGS, self._memory // max(weights, 1))))
 
     def _last_steps(self, film: Film, rows: Tensor) -> Tensor:
         """The smallest step to which every source is followed."""
@@ -269,8 +291,6 @@ class _Examining:
     def _notes(self) -> tuple[str, ...]:
         unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
         notes = [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
-        if self._loops:
-            notes.append(f"Cells that are called step by step are not followed yet: {', '.join(self._loops)}.")
         if any(recurrence.batch == 1 for recurrence in self._recurrences):
             notes.append("There is one sample, so the lag profile has no interval.")
         if all(recurrence.steps == 1 for recurrence in self._recurrences):

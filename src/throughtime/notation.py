@@ -32,4 +32,5 @@ UPDATE_PATHS = (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
 # The causes of a change of ln-norm that are no path of a gated cell.
 ACTIVATION_SLOPE = "activation slope"  # saturation
 WEIGHTS = "weights"
+STEP = "step"  # all of a step whose equations are not known
 ENTERING = "entering"  # what joins the adjoint at a state directly, from the loss or from a layer above

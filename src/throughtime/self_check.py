@@ -23,11 +23,13 @@ class Summed:
         recurrence: The recurrence.
         terms: Its weight terms, by weight name.
         rounding: How far autograd's gradient may be off because it computes slopes from activations.
+        outside: By weight name, what of its gradient comes from where the rest of the model works with it.
     """
 
     recurrence: Recurrence
     terms: dict[str, Terms]
     rounding: float
+    outside: Mapping[str, Tensor]
 
 
 def relative_errors(own: OwnRun, sources: Tensor, summed: Sequence[Summed]) -> list[dict[str, float]]:
@@ -72,6 +74,8 @@ def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient
         if its_parameter is parameter
     ]
     total = torch.stack([terms.total() for _, terms in sharing]).sum(0)
+    # What the rest of the model does with it is the same for all of them.
+    total = total + next(one for one in summed if one.recurrence is recurrence).outside.get(name, 0.0)
     difference, size = _norm(total - gradient), _norm(gradient)
     sizes = size + sum(_norm(terms.norms()) for _, terms in sharing)
     rounding = sum(one.rounding for one, _ in sharing)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from throughtime.adjoint import AtEveryStep, AtOneStep, Pullback, pullback, sweep
-from throughtime.cells import ALL_CELLS, RNN
+from throughtime.cells import ALL_CELLS, LSTM, RNN
 from throughtime.unroll import Recurrent, Trajectory, Weights, unroll
 
 
@@ -17,6 +17,15 @@ def film(cell, steps, batch, hidden, dtype=torch.float64, seed=0):
     inputs = torch.randn(steps, batch, 3, dtype=dtype)
     initial = {state: torch.randn(batch, hidden, dtype=dtype) for state in cell.states}
     return Pullback(cell, layer.weights(0, 0), unroll(cell, layer.weights(0, 0), inputs, initial)), layer
+
+
+def projected(steps, dtype=torch.float64, scale=1.0):
+    """An LSTM of 4 units projected to 2 features."""
+    torch.manual_seed(0)
+    shapes = (16, 3), (16, 2), (16,), (16,), (2, 4)
+    weights = Weights(*(scale * torch.rand(shape, dtype=dtype) - scale / 2 for shape in shapes))
+    initial = {"h": torch.randn(2, 2, dtype=dtype), "c": torch.randn(2, 4, dtype=dtype)}
+    return Pullback(LSTM(), weights, unroll(LSTM(), weights, torch.randn(steps, 2, 3, dtype=dtype), initial))
 
 
 def played(pull, entering, sources, state):
@@ -34,12 +43,20 @@ def played(pull, entering, sources, state):
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 @torch.no_grad()
 def test_forming_the_step_jacobian_changes_nothing(cell, monkeypatch):
-    pull, _ = film(cell, 12, 2, 4)
-    entering = [AtOneStep(torch.randn(12, 2, 4, dtype=torch.float64), torch.arange(1, 13))]
+    formed_or_not(film(cell, 12, 2, 4)[0], monkeypatch)
+
+
+@torch.no_grad()
+def test_forming_the_step_jacobian_of_a_projected_cell_changes_nothing(monkeypatch):
+    formed_or_not(projected(12), monkeypatch)
+
+
+def formed_or_not(pull, monkeypatch):
+    direct = torch.randn(12, *pull.trajectory.states["h"].shape[1:], dtype=torch.float64)
     results = []
     for threshold in (1, 1000):
         monkeypatch.setattr(pullback, "SOURCES_TO_FORM", threshold)
-        results.append(played(pull, entering, 12, cell.carried)[0])
+        results.append(played(pull, [AtOneStep(direct, torch.arange(1, 13))], 12, pull.cell.carried)[0])
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 
 
@@ -108,6 +125,27 @@ def test_where_autograd_says_zero():
             expected, adjoint = expected + adjoint.norm().log(), adjoint / adjoint.norm()
     assert expected < -1000
     assert float(ln_norms[0, 0, 0]) == pytest.approx(float(expected), rel=1e-5)
+
+
+@torch.no_grad()
+def test_a_projected_cell_below_the_range_of_a_float():
+    """In float32 against the same derivatives in float64, rescaled by hand after every step."""
+    pull = projected(500, torch.float32, scale=0.5)
+    _, ln_norms = played(pull, [AtOneStep(torch.ones(1, 2, 2), torch.tensor([500]))], 1, "c")
+    weights = Weights(**{name: weight.double() for name, weight in pull.weights.named().items()})
+    inputs, start = pull.trajectory.inputs.double(), {n: s[0].double() for n, s in pull.trajectory.states.items()}
+    states = unroll(LSTM(), weights, inputs, start).states
+    h, c, expected = torch.ones(2, 2, dtype=torch.float64), torch.zeros(2, 4, dtype=torch.float64), torch.zeros(2, 1)
+    for step in reversed(range(500)):
+        before = {name: state[step].requires_grad_() for name, state in states.items()}
+        with torch.enable_grad():
+            after = unroll(LSTM(), weights, inputs[step : step + 1], before).states
+            h, c = torch.autograd.grad([after["h"][1], after["c"][1]], list(before.values()), [h, c])
+        size = (h.square().sum(-1, keepdim=True) + c.square().sum(-1, keepdim=True)).sqrt()
+        h, c, expected = h / size, c / size, expected + size.log()
+    expected = (expected + c.norm(dim=-1, keepdim=True).log()).squeeze(1)
+    assert (expected < -200).all()
+    torch.testing.assert_close(ln_norms[0, 0], expected, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("weight", [math.e, 1 / math.e])

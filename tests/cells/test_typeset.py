@@ -42,3 +42,6 @@ def test_the_formulas_of_the_story() -> None:
     assert lstm["carry"] == r"\operatorname{diag}\left(\sigma\left(a_{f}\right)\right)"
     assert lstm["keep gate"] == r"\operatorname{diag}\left(c_{t-1} \odot \sigma'\left(a_{f}\right)\right) W_{hf}"
     assert equations(LSTM())[1].startswith(r"h_t = \sigma\left(W_{ho} h_{t-1}")
+    projected = equations(LSTM(), projected=True)
+    assert projected[0] == equations(LSTM())[0]
+    assert projected[1] == equations(LSTM())[1].replace("h_t = ", r"h_t = W_{hr} \left(") + r"\right)"

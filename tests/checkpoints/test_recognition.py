@@ -23,7 +23,7 @@ def found(tensors):
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
 @pytest.mark.parametrize("options", [{}, {"num_layers": 3, "bidirectional": True}, {"bias": False}])
-def test_every_kind_is_rebuilt_with_the_same_outputs(kind, options) -> None:
+def test_every_kind_is_rebuilt_with_the_same_outputs(output, kind, options) -> None:
     torch.manual_seed(0)
     module = kind(4, 6, **options)
     layers = found({f"a.b.{name}": tensor for name, tensor in module.state_dict().items()}).layers
@@ -32,18 +32,18 @@ def test_every_kind_is_rebuilt_with_the_same_outputs(kind, options) -> None:
     assert {layer.kind for layer in layers} == {kind.__name__}
     sequence = inputs = torch.randn(5, 2, 4)
     for layer in layers:
-        sequence = layer.rebuilt("tanh", torch.float32)(sequence)[0]
+        sequence = output(layer, sequence)
     torch.testing.assert_close(sequence, module(inputs)[0])
 
 
 @pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
-def test_a_projection_is_recognised() -> None:
+def test_a_projection_is_recognised(output) -> None:
     lstm = nn.LSTM(4, 6, num_layers=2, proj_size=3, bidirectional=True)
     layers = found(lstm.state_dict()).layers
     assert [(layer.input_size, layer.hidden_size, layer.width) for layer in layers] == [(4, 6, 3), (6, 6, 3)]
     sequence = inputs = torch.randn(5, 2, 4)
     for layer in layers:
-        sequence = layer.rebuilt("tanh", torch.float32)(sequence)[0]
+        sequence = output(layer, sequence)
     torch.testing.assert_close(sequence, lstm(inputs)[0])
 
 

@@ -12,6 +12,7 @@ from throughtime.adjoint import Pullback
 from throughtime.measures import step_jacobian, step_jacobians
 from throughtime.unroll import Weights, unroll
 
+PROJECTED = {"weight_hh": torch.randn(12, 2).double(), "weight_hr": torch.randn(2, 3).double()}
 KINDS = {"tanh": cells.RNN(), "gru": cells.GRU(), "lstm": cells.LSTM(), "gated": cells.Gated()}
 
 
@@ -21,14 +22,15 @@ def run(cell, hidden=3, steps=6, batch=2, **given):
     shapes = {"weight_ih": (rows, 2), "weight_hh": (rows, hidden), "bias_ih": (rows,), "bias_hh": (rows,)}
     weights = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()} | given
     inputs = torch.randn(steps, batch, 2, dtype=torch.float64)
-    initial = {state: torch.zeros(batch, hidden, dtype=torch.float64) for state in cell.states}
+    widths = dict.fromkeys(cell.states, hidden) | {"h": weights["weight_hh"].shape[1]}
+    initial = {state: torch.zeros(batch, width, dtype=torch.float64) for state, width in widths.items()}
     return weights, unroll(cell, Weights(**weights), inputs, initial)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_step_against_naive_autograd(kind) -> None:
+@pytest.mark.parametrize(("kind", "given"), [*((kind, {}) for kind in KINDS), ("lstm", PROJECTED)])
+def test_every_step_against_naive_autograd(kind, given) -> None:
     cell = KINDS[kind]
-    weights, trajectory = run(cell)
+    weights, trajectory = run(cell, **given)
     pullback = Pullback(cell, Weights(**weights), trajectory)
     found = step_jacobians(cell, Weights(**weights), trajectory)
     assert found.steps.tolist() == [1, 2, 3, 4, 5, 6]
@@ -37,7 +39,7 @@ def test_every_step_against_naive_autograd(kind) -> None:
             before = torch.cat([trajectory.states[state][step - 1, sample] for state in cell.states])
 
             def stepped(state, x=trajectory.inputs[step - 1, sample]):
-                h, c = state.split(3) if len(cell.states) == 2 else (state, state)
+                h, c = state.split([len(state) - 3, 3]) if len(cell.states) == 2 else (state, state)
                 new = naive_step(kind, weights, x, h, c)
                 return torch.cat(new[: len(cell.states)])
 

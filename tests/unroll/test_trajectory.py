@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from throughtime.cells import ALL_CELLS, LSTM, RNN, Cell, Update
-from throughtime.unroll import Trajectory, Weights, unroll
+from throughtime.unroll import Trajectory, Weights, retrace, unroll
 
 
 class Linear(Cell):
@@ -48,6 +48,21 @@ def test_every_step_follows_from_the_one_before(cell: Cell) -> None:
 
 def test_weights_by_name() -> None:
     assert list(Weights(torch.zeros(2, 1), torch.zeros(2, 2)).named()) == ["weight_ih", "weight_hh"]
+
+
+def test_a_projection_of_the_output_is_torchs() -> None:
+    """Run step by step, and traced along the states that torch's own kernel left."""
+    torch.manual_seed(0)
+    layer = torch.nn.LSTM(3, 5, proj_size=2, dtype=torch.float64)
+    weights = Weights(**{name.removesuffix("_l0"): weight for name, weight in layer.state_dict().items()})
+    inputs, h, c = (torch.randn(*shape, 2, n, dtype=torch.float64) for shape, n in (((6,), 3), ((), 2), ((), 5)))
+    output, (_, last) = layer(inputs, (h.unsqueeze(0), c.unsqueeze(0)))
+    initial = {"h": h, "c": c}
+    for trajectory in (unroll(LSTM(), weights, inputs, initial), retrace(LSTM(), weights, inputs, initial, output)):
+        assert trajectory.output is not None
+        torch.testing.assert_close(trajectory.states["h"][1:], output)
+        torch.testing.assert_close(trajectory.states["c"][-1:], last)
+        torch.testing.assert_close(trajectory.output @ weights.weight_hr.T, output)
 
 
 def test_scalar_linear_recurrence_decays_as_a_power() -> None:

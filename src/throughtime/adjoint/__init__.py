@@ -3,6 +3,7 @@
 from throughtime.adjoint.entering import AtEveryStep as AtEveryStep
 from throughtime.adjoint.entering import AtOneStep as AtOneStep
 from throughtime.adjoint.entering import Entering as Entering
+from throughtime.adjoint.loops import LoopFrame as LoopFrame
 from throughtime.adjoint.network import Network as Network
 from throughtime.adjoint.network import Playing as Playing
 from throughtime.adjoint.pullback import Pullback as Pullback
@@ -11,5 +12,6 @@ from throughtime.adjoint.scaled import or_zero as or_zero
 from throughtime.adjoint.segments import InputAdjoint as InputAdjoint
 from throughtime.adjoint.segments import Segment as Segment
 from throughtime.adjoint.sweep import Frame as Frame
+from throughtime.adjoint.sweep import SweptFrame as SweptFrame
 from throughtime.adjoint.sweep import sweep as sweep
 from throughtime.adjoint.to_inputs import ToInputs as ToInputs

@@ -1,95 +1,119 @@
 """All recurrences of a model: the film played through every one of them, from the last that ran to the first."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint.entering import Entering
+from throughtime.adjoint.entering import AtOneStep, Entering
+from throughtime.adjoint.loops import LoopFilm
 from throughtime.adjoint.pullback import Pullback
-from throughtime.adjoint.segments import InputAdjoint, Segment
-from throughtime.adjoint.sweep import Frame, sweep
+from throughtime.adjoint.segments import InputAdjoint, segments
+from throughtime.adjoint.sweep import Frame, SweptFrame, sweep
 from throughtime.adjoint.to_inputs import ToInputs
-from throughtime.capture import Recurrence
+from throughtime.capture import Loop, Opened, Recurrence, Run
 
 
 @dataclass(frozen=True)
 class Playing:
-    """One recurrence about to be played for some sources.
+    """A part of one recurrence about to be played for some sources.
 
     Args:
         index: Which recurrence.
-        frames: Its film, to be drawn to the end.
+        states: How many of its states this part has.
+        frames: Their film, to be drawn to the end.
     """
 
     index: int
+    states: int
     frames: Iterator[Frame]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A run and its place in its recurrence.
+
+    Args:
+        run: The run.
+        index: Of the recurrence.
+        offset: Steps of the recurrence before this run.
+        pullback: Its step pullbacks.
+    """
+
+    run: Run
+    index: int
+    offset: int
+    pullback: Pullback
 
 
 class Network:
     """The recurrences of a captured run, the losses, and the segments of ordinary autograd between them.
 
     Args:
-        recurrences: In the order of execution.
+        recurrences: In the order in which they began.
         losses: One loss per step, on the cut graph.
     """
 
     def __init__(self, recurrences: Sequence[Recurrence], losses: Float[Tensor, " source"]) -> None:
         self.recurrences = list(recurrences)
+        self._losses = losses
+        self.pullbacks: dict[int, Pullback] = {}
+        parts = []
         with torch.no_grad():
-            self.pullbacks = [Pullback(r.cell, r.weights, r.trajectory) for r in self.recurrences]
-        self._to_losses = [Segment(recurrence, losses) for recurrence in self.recurrences]
-        self._between: dict[tuple[int, int], Segment] = {}
-        for above, recurrence in enumerate(self.recurrences):
-            for end in (recurrence.inputs, *recurrence.initial.values()):
-                for below in range(above):
-                    segment = Segment(self.recurrences[below], end)
-                    if segment.connected:
-                        self._between[below, id(end)] = segment
+            for index, recurrence in enumerate(self.recurrences):
+                if isinstance(recurrence, Opened):
+                    whole = Pullback(recurrence.cell, recurrence.weights, recurrence.trajectory)
+                    self.pullbacks[index] = whole
+                    for run, offset in zip(recurrence.runs, recurrence.offsets, strict=True):
+                        one = whole if len(recurrence.runs) == 1 else Pullback(run.cell, run.weights, run.trajectory)
+                        parts.append(_Part(run, index, offset, one))
+        # In the order of execution, in which later runs may depend on earlier ones only.
+        self._parts = sorted(parts, key=lambda part: part.run.number)
+        runs = [part.run for part in self._parts]
+        self._to_losses = segments(runs, losses)
+        # By run above and end of it, the segments from the runs below.
+        self._below = [{id(end): segments(runs[:above], end) for end in run.ends} for above, run in enumerate(runs)]
+        self._place = {id(run): place for place, run in enumerate(runs)}
+        ends = [end for run in runs for end in run.ends if end.requires_grad]
+        self._loops = {
+            index: LoopFilm(recurrence, losses, ends)
+            for index, recurrence in enumerate(self.recurrences)
+            if isinstance(recurrence, Loop)
+        }
 
     def reached(self, index: int) -> bool:
         """Whether the losses depend on a recurrence at all, directly or through others."""
-        return self._to_losses[index].connected or any(
-            self.reached(above) for above in range(index + 1, len(self.recurrences)) if self._feeds(index, above)
-        )
+        if index in self._loops:
+            return bool(self._losses_reach[index])
+        return any(self._reached[place] for place, part in enumerate(self._parts) if part.index == index)
 
     def causal(self, index: int) -> bool:
         """Whether it is certain that no loss reaches a state later than its own step.
 
         So it is where every segment above keeps to its step and everything above reads in the same direction.
         """
-        to_losses = self._to_losses[index]
-        above = [other for other in range(index + 1, len(self.recurrences)) if self._feeds(index, other)]
-        if to_losses.connected and not to_losses.single:
-            read_at, steps = to_losses.read_at, self.recurrences[index].steps
-            if read_at is None:
-                return False
-            if len(read_at) != steps:
-                # Lags are counted from what is read directly; what is above may read later steps.
-                return not above
-            if not ((read_at < 0) | (read_at == torch.arange(steps))).all():
-                return False
-        return all(
-            self.causal(other)
-            and self.recurrences[other].reverse == self.recurrences[index].reverse
-            and all(self._between[key].local for key in self._keys(index, other))
-            for other in above
-        )
+        places = [place for place, part in enumerate(self._parts) if part.index == index]
+        return len(places) == 1 and self._causal(places[0])
 
     def bytes_per_source(self) -> int:
         """What the adjoints of one source take at once: those of a step, and those that pass between recurrences."""
-        total = 0
-        for index, recurrence in enumerate(self.recurrences):
-            others = range(len(self.recurrences))
-            numbers = recurrence.trajectory.input_pre[0].numel() + 4 * recurrence.hidden[0].numel()
-            if any(self._feeds(other, index) for other in others if other < index):
-                numbers += recurrence.inputs.numel()
-            local = self._to_losses[index].read_at is not None or not self._to_losses[index].connected
-            if not local or any(self._feeds(index, other) for other in others if other > index):
-                numbers += 2 * recurrence.hidden.numel()
-            total += numbers * recurrence.hidden.element_size()
+        total = sum(film.bytes_per_source for film in self._loops.values())
+        for place, part in enumerate(self._parts):
+            run = part.run
+            numbers = run.trajectory.input_pre[0].numel() + 4 * max(
+                state[0].numel() for state in run.trajectory.states.values()
+            )
+            if self._input_needed(place):
+                numbers += run.inputs.numel()
+            to_losses = self._to_losses.get(place)
+            if (to_losses is not None and to_losses.read_at is None) or self._above(place):
+                numbers += 2 * run.hidden.numel()
+            total += numbers * run.hidden.element_size()
         return total
 
     def last_read(self, index: int, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
@@ -97,61 +121,128 @@ class Network:
 
         The last step of all where the loss is a scalar, or reads the recurrence only through others.
         """
-        steps, to_losses = self.recurrences[index].steps, self._to_losses[index]
-        if to_losses.single or not to_losses.connected:
+        steps = self.recurrences[index].steps
+        if len(self._losses) == 1:
             return torch.full_like(sources, steps)
-        first = [part.first for part in to_losses.from_losses(sources)]
-        found = torch.stack(first).max(dim=0).values
+        if index in self._loops:
+            found = self._loops[index].last_reached(sources)
+            return torch.where(found > 0, found, steps)
+        found = torch.full_like(sources, -1)
+        for place, part in enumerate(self._parts):
+            if part.index == index and place in self._to_losses and not self._to_losses[place].single:
+                first = (
+                    torch.stack([one.first for one in self._to_losses[place].from_losses(sources)]).max(dim=0).values
+                )
+                found = torch.where(first > 0, torch.maximum(found, first + part.offset), found)
         return torch.where(found > 0, found, steps)
 
-    def entering(self, index: int, sources: Int[Tensor, " source"], above: Sequence[InputAdjoint]) -> list[Entering]:
-        """What enters a recurrence directly.
-
-        Args:
-            index: Which recurrence.
-            sources: Indices into the losses.
-            above: The adjoints of what later recurrences read.
-        """
-        entering = []
-        if self._to_losses[index].connected:
-            entering += self._to_losses[index].from_losses(sources)
-        for adjoint in above:
-            segment = self._between.get((index, id(adjoint.end)))
-            if segment is not None:
-                entering += segment.from_above(adjoint)
-        return entering
-
     def play(self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]) -> Iterator[Playing]:
-        """Every recurrence that the losses depend on, from the last to the first.
+        """Every recurrence that the losses depend on, from the last run to the first.
 
         Args:
             sources: Indices into the losses.
             last_steps: For every recurrence, the smallest step to which each source is followed.
         """
+        entering: list[list[Entering]] = [[] for _ in self._parts]
         above: list[InputAdjoint] = []
-        for index in reversed(range(len(self.recurrences))):
-            if not self.reached(index):
+        for place in reversed(range(len(self._parts))):
+            if not self._reached[place]:
                 continue
-            recurrence = self.recurrences[index]
-            below = any(self._feeds(other, index) for other in range(index))
-            collector = ToInputs(recurrence, len(sources)) if below else None
-            entering = self.entering(index, sources, above)
-            frames = sweep(self.pullbacks[index], entering, len(sources), last_steps[index])
-            yield Playing(index, _collected(frames, collector))
-            if collector is not None:
-                above += collector.result()
+            part = self._parts[place]
+            if place in self._to_losses:
+                entering[place] += self._to_losses[place].from_losses(sources)
+            collector = ToInputs(part.run, len(sources), self._input_needed(place))
+            last = (last_steps[part.index] - part.offset).clamp(min=0)
+            frames = sweep(part.pullback, entering[place], len(sources), last)
+            yield Playing(part.index, part.run.steps + (part.offset == 0), self._shown(part, frames, collector))
+            self._pass_on(place, collector, entering, above)
+            entering[place] = []
+        for index, film in self._loops.items():
+            if self.reached(index):
+                frames_of_loop = film.frames(sources, above, last_steps[index])
+                yield Playing(index, self.recurrences[index].steps + 1, frames_of_loop)
 
-    def _keys(self, below: int, above: int) -> list[tuple[int, int]]:
-        recurrence = self.recurrences[above]
-        keys = [(below, id(end)) for end in (recurrence.inputs, *recurrence.initial.values())]
-        return [key for key in keys if key in self._between]
+    def outside(self, index: int, sources: Int[Tensor, " source"]) -> dict[str, Tensor]:
+        """By weight of a loop, the gradient that comes from where the rest of the model works with it."""
+        return self._loops[index].outside(sources) if index in self._loops else {}
 
-    def _feeds(self, below: int, above: int) -> bool:
-        return bool(self._keys(below, above))
-
-
-def _collected(frames: Iterator[Frame], collector: ToInputs | None) -> Iterator[Frame]:
-    for frame in frames:
-        if collector is not None:
+    def _shown(self, part: _Part, frames: Iterator[SweptFrame], collector: ToInputs) -> Iterator[Frame]:
+        whole = self.pullbacks[part.index]
+        for frame in frames:
             collector.update(frame)
-        yield frame
+            if whole is part.pullback:
+                yield frame
+            elif part.offset == 0 or frame.step > 0:
+                # The state from which a later run starts is shown as the one in which its predecessor ended.
+                yield frame.changed(step=frame.step + part.offset, pullback=whole)
+
+    def _pass_on(
+        self, place: int, collector: ToInputs, entering: list[list[Entering]], above: list[InputAdjoint]
+    ) -> None:
+        run, adjoints = self._parts[place].run, []
+        if self._input_needed(place):
+            adjoints.append(collector.inputs())
+        starts = collector.starts()
+        if run.unbroken:
+            before = self._place[id(run.continues)]
+            steps = torch.full((len(next(iter(starts.values())).values),), self._parts[before].run.steps)
+            entering[before] += [
+                AtOneStep(start.values, steps, state, start.log_scale) for state, start in starts.items()
+            ]
+        else:
+            adjoints += starts.values()
+        for adjoint in adjoints:
+            for below, segment in self._below[place].get(id(adjoint.end), {}).items():
+                entering[below] += segment.from_above(adjoint)
+        if self._loops:
+            above += [adjoint for adjoint in adjoints if adjoint.end.requires_grad]
+
+    @cached_property
+    def _reached(self) -> list[bool]:
+        found = [place in self._to_losses for place in range(len(self._parts))]
+        for place in reversed(range(len(self._parts))):
+            if found[place]:
+                for below in self._feeding(place):
+                    found[below] = True
+        return found
+
+    @cached_property
+    def _losses_reach(self) -> dict[int, bool]:
+        ends = {
+            id(end)
+            for part, reached in zip(self._parts, self._reached, strict=True)
+            if reached
+            for end in part.run.ends
+        }
+        return {index: film.reached_from(ends) for index, film in self._loops.items()}
+
+    def _feeding(self, place: int) -> set[int]:
+        """The runs that a run starts from, directly."""
+        run = self._parts[place].run
+        found = {below for by_end in self._below[place].values() for below in by_end}
+        return found | ({self._place[id(run.continues)]} if run.unbroken else set())
+
+    def _above(self, place: int) -> list[int]:
+        return [above for above in range(place + 1, len(self._parts)) if place in self._feeding(above)]
+
+    def _input_needed(self, place: int) -> bool:
+        """Whether the input of a run depends on a run or a loop below it."""
+        end = self._parts[place].run.inputs
+        return bool(self._below[place].get(id(end))) or any(film.feeds(end) for film in self._loops.values())
+
+    def _causal(self, place: int) -> bool:
+        run, to_losses, above = self._parts[place].run, self._to_losses.get(place), self._above(place)
+        if to_losses is not None and not to_losses.single:
+            if to_losses.read_at is None:
+                return False
+            if len(to_losses.read_at) != run.steps:
+                # Lags are counted from what is read directly; what is above may read later steps.
+                return not above
+            if not ((to_losses.read_at < 0) | (to_losses.read_at == torch.arange(run.steps))).all():
+                return False
+        return all(
+            self._causal(other)
+            and self._parts[other].run.reverse == run.reverse
+            and all(by_end[place].local for by_end in self._below[other].values() if place in by_end)
+            for other in above
+        )

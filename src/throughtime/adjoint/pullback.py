@@ -19,8 +19,8 @@ SOURCES_TO_FORM = 24
 class Pullback:
     """The step pullbacks of one recurrence along its trajectory.
 
-    Steps are numbered 1..T in reading order. An adjoint is a tensor (source, batch, hidden) per state; for a cell that
-    carries c, the adjoint of c_i is total: it contains c_i's effect on h_i.
+    Steps are numbered 1..T in reading order. An adjoint is a tensor (source, batch, hidden) per state, of h (source,
+    batch, projected); for a cell that carries c, the adjoint of c_i is total: it contains c_i's effect on h_i.
 
     Args:
         cell: The equations.
@@ -43,9 +43,9 @@ class Pullback:
 
     @property
     def _arguments(self) -> tuple[Named, Named, Tensor, Tensor]:
-        carried = self.trajectory.states[self.cell.carried]
-        split = self.cell.split
-        return split(self.trajectory.input_pre), split(self.trajectory.recurrent_pre), carried[:-1], carried[1:]
+        split, carried, trajectory = self.cell.split, self.cell.carried, self.trajectory
+        before, after = trajectory.before(carried), trajectory.states[carried][1:]
+        return split(trajectory.input_pre), split(trajectory.recurrent_pre), before, after
 
     @cached_property
     def paths(self) -> dict[str, Partial]:
@@ -53,7 +53,7 @@ class Pullback:
         evaluated = derive(self.cell).evaluate_paths
         return {path: self._where_running(evaluate(*self._arguments)) for path, evaluate in evaluated.items()}
 
-    def previous_hidden(self, step: int, adjoint: Named, rows: int) -> Float[Tensor, "rows batch hidden"]:
+    def previous_hidden(self, step: int, adjoint: Named, rows: int) -> Float[Tensor, "rows batch projected"]:
         """What reaches h_{step-1} through the step; for a cell with one state that is all of s_{step-1}.
 
         Args:
@@ -62,27 +62,33 @@ class Pullback:
             rows: How many rows to make: as many as there are sources, and zeros for those that are yet to start.
         """
         carried = adjoint[self.cell.carried]
-        pulled = carried.new_empty(rows, *carried.shape[1:])
+        pulled = carried.new_empty(rows, carried.shape[1], self.weights.weight_hh.shape[1])
         pulled[len(carried) :] = 0
         reached = pulled[: len(carried)]
         self._through(self.update, step, carried, reached)
         if self.hidden is None:
             return pulled
+        output = self.output(adjoint["h"])
         for gate, slope in self.hidden.recurrent.items():
-            part = adjoint["h"] * slope[step - 1]
+            part = output * slope[step - 1]
             reached.flatten(0, 1).addmm_(part.flatten(0, 1), self._recurrent_weights[gate])
         return pulled
 
     def previous_carried(
-        self, step: int, carried: Float[Tensor, "source batch hidden"], hidden: Float[Tensor, "source batch hidden"]
+        self, step: int, carried: Float[Tensor, "source batch hidden"], hidden: Float[Tensor, "source batch projected"]
     ) -> Float[Tensor, "source batch hidden"]:
         """What reaches c_{step-1}: from c_step through the step, and from h_{step-1} through the output."""
         return self.carried_from_hidden(step - 1, hidden).addcmul_(carried, self.update.carried[step - 1])
 
-    def carried_from_hidden(self, step: int, hidden: Float[Tensor, "source batch hidden"]) -> Tensor:
+    def carried_from_hidden(self, step: int, hidden: Float[Tensor, "source batch projected"]) -> Tensor:
         """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0."""
         assert self.hidden is not None
-        return hidden * self.hidden.carried[step - 1] if step > 0 else torch.zeros_like(hidden)
+        output = self.output(hidden)
+        return output * self.hidden.carried[step - 1] if step > 0 else torch.zeros_like(output)
+
+    def output(self, hidden: Float[Tensor, "source batch projected"]) -> Float[Tensor, "source batch hidden"]:
+        """The adjoint of the cell's output, from that of h: the same, but for a projection between the two."""
+        return hidden if self.weights.weight_hr is None else hidden @ self.weights.weight_hr
 
     def recurrent_pre(self, step: int, adjoint: Named) -> Float[Tensor, "source batch gates_hidden"]:
         """The adjoint of W_hh h_{step-1} + b_hh."""
@@ -100,7 +106,7 @@ class Pullback:
         carried = adjoint[self.cell.carried]
         slopes = {path: self._scaled(partial, step, carried) for path, partial in self.paths.items()}
         if self.hidden is not None:
-            slopes[OUTPUT_GATE] = (None, self._scaled(self.hidden, step, adjoint["h"])[1])
+            slopes[OUTPUT_GATE] = (None, self._scaled(self.hidden, step, self.output(adjoint["h"]))[1])
         return slopes
 
     def through_weights(self, by_gate: Named) -> Tensor | None:
@@ -123,27 +129,32 @@ class Pullback:
         return direct, {gate: adjoint * slope[step - 1] for gate, slope in partial.recurrent.items()}
 
     def _pre_activation(self, step: int, adjoint: Named, side: str) -> Tensor:
-        like = adjoint["h"]
+        carried = adjoint[self.cell.carried]
+        reached = [(self.update, carried)]
+        if self.hidden is not None:
+            reached.append((self.hidden, self.output(adjoint["h"])))
         parts: Named = {}
-        for partial, state in ((self.update, self.cell.carried), (self.hidden, "h")):
-            if partial is not None:
-                for gate, slope in getattr(partial, side).items():
-                    part = adjoint[state] * slope[step - 1]
-                    parts[gate] = parts[gate] + part if gate in parts else part
-        return torch.cat([parts.get(gate, torch.zeros_like(like)) for gate in self.cell.gates], dim=-1)
+        for partial, vector in reached:
+            for gate, slope in getattr(partial, side).items():
+                part = vector * slope[step - 1]
+                parts[gate] = parts[gate] + part if gate in parts else part
+        return torch.cat([parts.get(gate, torch.zeros_like(carried)) for gate in self.cell.gates], dim=-1)
 
     def _through(self, partial: Partial, step: int, adjoint: Tensor, into: Tensor) -> None:
-        """Write what passes from the carried state to h_{step-1} into a tensor of the adjoint's shape."""
+        """Write what passes from the carried state to h_{step-1} into a tensor of the shape of its adjoint."""
         slopes = {gate: slope[step - 1] for gate, slope in partial.recurrent.items()}
         carry = None if self.two_states or partial.carried is None else partial.carried[step - 1]
         if len(slopes) > 1 and len(adjoint) >= SOURCES_TO_FORM:
             torch.bmm(adjoint.transpose(0, 1), self._formed(slopes, carry), out=into.transpose(0, 1))
             return
-        torch.mul(adjoint, 0 if carry is None else carry, out=into)
+        if carry is None:
+            into.zero_()
+        else:
+            torch.mul(adjoint, carry, out=into)
         for gate, slope in slopes.items():
             into.flatten(0, 1).addmm_((adjoint * slope).flatten(0, 1), self._recurrent_weights[gate])
 
-    def _formed(self, slopes: Mapping[str, Tensor], carry: Tensor | None) -> Float[Tensor, "batch hidden hidden"]:
+    def _formed(self, slopes: Mapping[str, Tensor], carry: Tensor | None) -> Float[Tensor, "batch hidden projected"]:
         """diag(carry) + sum over gates of diag(slope) W_g, one matrix per sample."""
         (first, slope), *rest = slopes.items()
         jacobian = slope.unsqueeze(-1) * self._recurrent_weights[first]

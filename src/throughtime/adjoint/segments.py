@@ -1,4 +1,4 @@
-"""The ordinary autograd between recurrences: from the loss, or from a recurrence above, to the states below."""
+"""The ordinary autograd between recurrences: from the loss, or from a run above, to the states below."""
 
 import warnings
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from throughtime.adjoint.entering import AtEveryStep, AtOneStep, Entering
 from throughtime.adjoint.scaled import or_zero
-from throughtime.capture import Recurrence
+from throughtime.capture import Run
 
 # Sources whose vector-Jacobian products are taken in one call where the segment mixes steps.
 SOURCES_AT_ONCE = 32
@@ -33,30 +33,22 @@ class InputAdjoint:
 
 
 class Segment:
-    """The graph from the states of one recurrence to one tensor further up.
+    """The graph from the states of one run to one tensor further up.
 
     Args:
-        recurrence: Whose states are at its start.
-        end: The tensor at its end: all losses, or the input or an initial state of another recurrence.
+        run: Whose states are at its start.
+        end: The tensor at its end: all losses, or the input or an initial state of another run.
+        reached: The states that anything passes from.
     """
 
-    def __init__(self, recurrence: Recurrence, end: Tensor) -> None:
-        self._recurrence, self._end = recurrence, end
-        self._leaves = {"h": recurrence.hidden, **recurrence.final}
-        self._reached: list[str] = []
-        if end.requires_grad:
-            found = torch.autograd.grad(end.sum(), list(self._leaves.values()), retain_graph=True, allow_unused=True)
-            self._reached = [state for state, gradient in zip(self._leaves, found, strict=True) if gradient is not None]
-
-    @property
-    def connected(self) -> bool:
-        """Whether anything of the recurrence reaches the end."""
-        return bool(self._reached)
+    def __init__(self, run: Run, end: Tensor, reached: Sequence[str]) -> None:
+        self._run, self._end, self._reached = run, end, list(reached)
+        self._leaves = {"h": run.hidden, **run.final}
 
     @property
     def single(self) -> bool:
         """Whether the end is one loss of the whole sequence."""
-        return self._end.shape == (1,) and self._recurrence.steps > 1
+        return self._end.shape == (1,) and self._run.steps > 1
 
     @cached_property
     def read_at(self) -> Int[Tensor, " loss"] | None:
@@ -85,7 +77,7 @@ class Segment:
         weights, must be exactly zero at all positions that have not, and the other way round: two positions that
         differ, differ in a bit.
         """
-        hidden = self._recurrence.hidden
+        hidden = self._run.hidden
         if self._end is hidden:
             return True
         shape = hidden.shape[:2]
@@ -97,19 +89,19 @@ class Segment:
 
     def from_losses(self, sources: Int[Tensor, " source"]) -> list[Entering]:
         """What enters directly from the losses: dl_t/dy_t * dy_t/dh_t of every source t, and the like."""
-        recurrence = self._recurrence
+        run = self._run
         if self.read_at is not None:
             ones = torch.ones_like(self._end)
-            by_step = torch.autograd.grad(self._end, recurrence.hidden, ones, retain_graph=True)[0]
+            by_step = torch.autograd.grad(self._end, run.hidden, ones, retain_graph=True)[0]
             step = self.read_at[sources]
-            position = recurrence.steps - step if recurrence.reverse else step + 1
+            position = run.steps - step if run.reverse else step + 1
             return [AtOneStep(by_step[step.clamp(min=0)], torch.where(step < 0, -1, position))]
         one_hot = torch.nn.functional.one_hot(sources, len(self._end)).to(self._end.dtype)
         return self._entering(self._pulled(one_hot), torch.zeros(len(sources), dtype=torch.float64))
 
     def from_above(self, adjoint: InputAdjoint) -> list[Entering]:
         """What enters from the adjoint of the tensor at the end."""
-        if self._end is self._recurrence.hidden:
+        if self._end is self._run.hidden:
             return self._entering({"h": adjoint.values}, adjoint.log_scale)
         if self.local:
             return self._entering(self._pulled(adjoint.values), adjoint.log_scale)
@@ -129,7 +121,7 @@ class Segment:
         for state, values in pulled.items():
             scale = _columns(log_scale, values.dim() - 1).expand(values.shape[:-1])
             if state == "h":
-                read = self._recurrence.reading.order
+                read = self._run.reading.order
                 entering.append(AtEveryStep(read(values, 1), read(scale, 1)))
             else:
                 entering += self._at_the_end(state, values, scale)
@@ -137,7 +129,7 @@ class Segment:
 
     def _at_the_end(self, state: str, values: Tensor, scale: Tensor) -> list[Entering]:
         """What enters the final state of every sample, which a forward recurrence leaves where the sample ends."""
-        steps, reading = self._recurrence.steps, self._recurrence.reading
+        steps, reading = self._run.steps, self._run.reading
         batch = values.shape[1]
         ends = torch.full((batch,), steps) if reading.reverse or reading.lengths is None else reading.lengths
         entering: list[Entering] = []
@@ -154,18 +146,41 @@ class Segment:
         return dict(zip(self._reached, map(torch.cat, zip(*chunks, strict=True)), strict=True))
 
 
-def batched_vjp(end: Tensor, starts: Sequence[Tensor], gradients: Float[Tensor, "source *end"]) -> tuple[Tensor, ...]:
+def segments(runs: Sequence[Run], end: Tensor) -> dict[int, Segment]:
+    """The segments from all runs that reach a tensor, by index of the run."""
+    if not end.requires_grad or not runs:
+        return {}
+    leaves = [leaf for run in runs for leaf in run.leaves]
+    found = iter(torch.autograd.grad(end.sum(), leaves, retain_graph=True, allow_unused=True))
+    made = {}
+    for index, run in enumerate(runs):
+        reached = [state for state in ("h", *run.final) if next(found) is not None]
+        if reached:
+            made[index] = Segment(run, end, reached)
+    return made
+
+
+def batched_vjp(
+    end: Tensor | Sequence[Tensor], starts: Sequence[Tensor], gradients: Tensor | Sequence[Tensor]
+) -> tuple[Tensor, ...]:
     """Vector-Jacobian products with many vectors at once: one tensor (source, *shape) per start.
 
     Falls back to one call per vector where an operation cannot be batched.
+
+    Args:
+        end: One tensor or several.
+        starts: What they depend on, every one of them.
+        gradients: For every end, (source, *shape).
     """
+    ends = [end] if isinstance(end, Tensor) else list(end)
+    rows = [gradients] if isinstance(gradients, Tensor) else list(gradients)
     with warnings.catch_warnings():
         # torch says when an operation is batched by a loop; that is the fallback we want.
         warnings.simplefilter("ignore")
         try:
-            return torch.autograd.grad(end, starts, gradients, retain_graph=True, is_grads_batched=True)
+            return torch.autograd.grad(ends, starts, rows, retain_graph=True, is_grads_batched=True)
         except RuntimeError:
-            single = [torch.autograd.grad(end, starts, gradient, retain_graph=True) for gradient in gradients]
+            single = [torch.autograd.grad(ends, starts, row, retain_graph=True) for row in zip(*rows, strict=True)]
             return tuple(map(torch.stack, zip(*single, strict=True)))
 
 

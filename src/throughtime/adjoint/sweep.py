@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -15,6 +16,8 @@ from throughtime.adjoint.pullback import Pullback
 from throughtime.adjoint.scaled import Scaled
 from throughtime.cells import Named
 
+FrameKind = TypeVar("FrameKind", bound="Frame")
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -24,26 +27,39 @@ class Frame:
         step: i, in reading order, from T down to 0.
         sources: Which sources are active, as indices.
         adjoint: dl_t/ds_i of the active sources, by state.
-        pullback: The recurrence it belongs to.
     """
 
     step: int
     sources: Int[Tensor, " active"]
     adjoint: Scaled
-    pullback: Pullback
 
-    def of(self, sources: Int[Tensor, " source"]) -> Frame:
-        """The same frame, its sources numbered as places in a longer list of which only these were swept."""
-        renumbered = replace(self, sources=sources[self.sources])
+    def of(self: FrameKind, sources: Int[Tensor, " source"]) -> FrameKind:
+        """The same frame, its sources numbered as places in a longer list of which only these were played."""
+        return self.changed(sources=sources[self.sources])
+
+    def changed(self: FrameKind, **changes: Any) -> FrameKind:
+        """The same adjoints under other names: of another step, of other sources."""
+        changed = replace(self, **changes)
         # What has been computed once holds for both.
-        computed = {name: value for name, value in vars(self).items() if name not in vars(renumbered)}
-        vars(renumbered).update(computed)
-        return renumbered
+        computed = {name: value for name, value in vars(self).items() if name not in vars(changed)}
+        vars(changed).update(computed)
+        return changed
 
     @cached_property
     def ln_square(self) -> Named:
         """By state, ln |dl_t/ds_i|^2 of every active source and sample, (active, batch), float64."""
         return {state: self.adjoint.ln_square(state) for state in self.adjoint.values}
+
+
+@dataclass(frozen=True)
+class SweptFrame(Frame):
+    """A frame of a recurrence whose equations are known.
+
+    Args:
+        pullback: Its step pullbacks.
+    """
+
+    pullback: Pullback
 
     @cached_property
     def recurrent_pre(self) -> Scaled:
@@ -57,7 +73,12 @@ class Frame:
             return self.recurrent_pre
         return self._scaled(self.pullback.input_pre(self.step, self.adjoint.values))
 
-    def _scaled(self, pre: Float[Tensor, "active batch gates_hidden"]) -> Scaled:
+    @cached_property
+    def projection(self) -> Scaled:
+        """The adjoint of what W_hr makes, h_i itself, (active, batch, projected) as "pre"; for step 1 and later."""
+        return self._scaled(self.adjoint.values["h"])
+
+    def _scaled(self, pre: Float[Tensor, "active batch features"]) -> Scaled:
         return Scaled({"pre": pre}, self.adjoint.log_scale).normalised()
 
 
@@ -66,7 +87,7 @@ def sweep(
     entering: Sequence[Entering],
     sources: int,
     last_step: Int[Tensor, " source"],
-) -> Iterator[Frame]:
+) -> Iterator[SweptFrame]:
     """Play the film backwards.
 
     A source is followed from the first state at which anything of it enters; states before that cost nothing.
@@ -80,15 +101,15 @@ def sweep(
     Yields:
         One frame per state step, from T to 0, while any source is active. A frame is valid until the next is drawn.
     """
-    initial = pullback.trajectory.states["h"][0]
+    initial = {state: pullback.trajectory.states[state][0] for state in pullback.cell.states}
     first = torch.stack([part.first for part in entering]).max(dim=0).values
     # Those that start first stand first, so that the active ones are always neighbours.
     order = torch.argsort(first, descending=True, stable=True)
     starts = first[order].tolist()
     started, active = 0, order[:0]
     adjoint = Scaled(
-        {state: initial.new_zeros(0, *initial.shape) for state in pullback.cell.states},
-        torch.zeros(0, initial.shape[0], dtype=torch.float64, device=initial.device),
+        {state: value.new_zeros(0, *value.shape) for state, value in initial.items()},
+        torch.zeros(0, initial["h"].shape[0], dtype=torch.float64, device=initial["h"].device),
     )
     for step in range(pullback.trajectory.steps, -1, -1):
         starting = started
@@ -106,7 +127,7 @@ def sweep(
         if not followed.all():
             active, adjoint = active[followed], adjoint[followed]
         if len(active):
-            yield Frame(step, active, adjoint, pullback)
+            yield SweptFrame(step, active, adjoint, pullback)
         elif started == sources:
             return
 

@@ -1,6 +1,8 @@
-"""Running a model once, with every recurrence in it opened and cut out of the graph."""
+"""Running a model once, with every recurrence in it opened and cut out of the graph, and every loop seen."""
 
-from collections.abc import Callable, Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,9 +14,14 @@ from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.capture.checks import not_a_mask
 from throughtime.capture.errors import ExaminationError
-from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, Layers, layers_of
-from throughtime.capture.recurrence import Recurrence
+from throughtime.capture.graph import leaves_behind
+from throughtime.capture.loops import same
+from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of
+from throughtime.capture.plan import Plan
+from throughtime.capture.recurrence import Opened, Recurrence, Run
 from throughtime.capture.sequences import Layout, Reading
+from throughtime.capture.substitution import Substitution
+from throughtime.capture.watched import LoopWatch
 from throughtime.unroll import Trajectory, Weights
 
 
@@ -24,7 +31,7 @@ class Captured:
 
     Args:
         output: What the model returned, computed on the cut graph.
-        recurrences: All that ran, in the order of execution.
+        recurrences: All that ran, in the order in which they began.
         module_outputs: By name of a recurrent module, the output of each of its calls, packed ones as their data.
     """
 
@@ -33,55 +40,37 @@ class Captured:
     module_outputs: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
-def recurrent_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """The recurrent modules of a model, by qualified name.
-
-    Raises:
-        ExaminationError: There is none.
-    """
-    found: dict[str, nn.Module] = {
-        name: module for name, module in model.named_modules() if isinstance(module, RECURRENT_MODULES)
-    }
-    if not found:
-        single = sorted({type(m).__name__ for m in model.modules() if isinstance(m, SINGLE_STEP_MODULES)})
-        kinds = sorted({type(module).__name__ for module in model.modules()})
-        hint = (
-            f" A loop over {', '.join(single)} is not followed yet; use the layer of the same name." if single else ""
-        )
-        raise ExaminationError(
-            "model: no recurrence found. Expected nn.RNN, nn.GRU, nn.LSTM or a throughtime layer among its modules, "
-            f"found {', '.join(kinds)}.{hint}"
-        )
-    return found
-
-
-def capture(model: nn.Module, run: Callable[[], Any]) -> Captured:
-    """Run a model with every recurrent module replaced by one that keeps its trajectory.
+def capture(model: nn.Module, run: Callable[[], Any], plan: Plan) -> Captured:
+    """Run a model with every recurrent module replaced by one that keeps its trajectory, and every loop watched.
 
     Args:
         model: The model.
         run: Calls it.
+        plan: What is to be followed.
 
     Raises:
         ExaminationError: A recurrence cannot be followed, or a value is not finite; where it first is, is named.
     """
-    recurrences: list[Recurrence] = []
-    outputs: dict[str, list[Tensor]] = {}
-    with _opened(model, recurrences, outputs), finite_outputs(model):
+    substitution = Substitution(plan.reconnected)
+    opening = _Opening(substitution)
+    loops = LoopWatch(model, plan.loops, substitution)
+    with _opened(plan.opened, opening), finite_outputs(model), substitution, loops:
         output = run()
-    return Captured(output, recurrences, outputs)
+    recurrences = [*opening.recurrences(), *loops.recurrences()]
+    return Captured(output, recurrences, opening.outputs)
 
 
 @contextmanager
-def _opened(model: nn.Module, recurrences: list[Recurrence], outputs: dict[str, list[Tensor]]) -> Iterator[None]:
-    opened = recurrent_modules(model)
-    patched = {name: module.__dict__["forward"] for name, module in opened.items() if "forward" in module.__dict__}
+def _opened(modules: Mapping[str, nn.Module], opening: _Opening) -> Iterator[None]:
+    patched = {name: module.__dict__["forward"] for name, module in modules.items() if "forward" in module.__dict__}
     try:
-        for name, module in opened.items():
-            module.forward = _Opened(name, layers_of(module), recurrences, outputs.setdefault(name, []))
+        for name, module in modules.items():
+            layers = layers_of(module)
+            kind = _OpenedCell if isinstance(layers, SingleStep) else _OpenedLayers
+            module.forward = kind(name, layers, opening)
         yield
     finally:
-        for name, module in opened.items():
+        for name, module in modules.items():
             module.__dict__.pop("forward", None)
             if name in patched:
                 module.forward = patched[name]
@@ -113,35 +102,169 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
             handle.remove()
 
 
-class _Opened:
-    """The forward function of a recurrent module that keeps what it runs through."""
+@dataclass(frozen=True)
+class _Handed:
+    """A state that was handed to the user, (layers, batch, hidden) or (batch, hidden), and the runs it comes from."""
 
-    def __init__(self, name: str, layers: Layers, recurrences: list[Recurrence], outputs: list[Tensor]) -> None:
-        self._name, self._layers, self._recurrences, self._outputs = name, layers, recurrences, outputs
+    tensor: Tensor
+    version: int
+    runs: dict[str, Run]
+
+
+class _Opening:
+    """The runs of all opened modules during one run of the model."""
+
+    def __init__(self, substitution: Substitution) -> None:
+        self.substitution = substitution
+        self.outputs: dict[str, list[Tensor]] = {}
+        self._runs: list[Run] = []
+        self._handed: dict[str, list[_Handed]] = {}
+        self._detached: list[Run] = []
+
+    def recurrences(self) -> list[Recurrence]:
+        """The runs, those that continue one another as one."""
+        chains: list[list[Run]] = []
+        for run in self._runs:
+            chain = next((one for one in chains if run.continues is not None and one[-1] is run.continues), None)
+            if chain is None:
+                chains.append([run])
+            else:
+                chain.append(run)
+        found: list[Recurrence] = []
+        for chain in chains:
+            first = chain[0].name
+            calls = 1 + sum(one.name.partition("#")[0] == first for one in found)
+            steps, detached = 0, []
+            for one in chain:
+                if any(one is other for other in self._detached):
+                    detached.append(steps)
+                steps += one.steps
+            found.append(Opened(f"{first}#{calls}" if calls > 1 else first, chain, tuple(detached)))
+        return found
+
+    def hand(self, state: str, tensor: Tensor, runs: dict[str, Run]) -> None:
+        """Remember where a state that goes to the user comes from."""
+        self._handed.setdefault(state, []).append(_Handed(tensor, tensor._version, runs))
+
+    def run(self, name: str, layers: Layers, place: tuple[int, int], sequence: Tensor, start: Started) -> Run:
+        """One layer and direction over a sequence."""
+        layer, direction = place
+        reading = start.reading
+        parameters = layers.parameters(layer, direction)
+        weights = Weights(**{key: parameter.detach() for key, parameter in parameters.items()})
+        with torch.no_grad():
+            zeros = {state: sequence.new_zeros(sequence.shape[1], size) for state, size in layers.sizes.items()}
+            initial = {state: start.states.get(state, zero).detach() for state, zero in zeros.items()}
+            trajectory = layers.run(weights, sequence.detach(), initial, reading)
+            _check_finite(name, trajectory, reading.reverse)
+            in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}
+            hidden = in_sequence.pop("h").clone()
+            final = {state: reading.last(value).clone() for state, value in in_sequence.items()}
+        for leaf in (hidden, *final.values()):
+            leaf.requires_grad_()
+        continues, unbroken = self._previous(name, start)
+        run = Run(
+            name,
+            reading,
+            layers.cell,
+            weights,
+            parameters,
+            trajectory,
+            sequence,
+            start.states,
+            hidden,
+            final,
+            continues,
+            unbroken,
+            len(self._runs),
+        )
+        self._runs.append(run)
+        if continues is not None and any(self.substitution.was_reconnected(given) for given in start.given.values()):
+            self._detached.append(run)
+        return run
+
+    def _previous(self, name: str, start: Started) -> tuple[Run | None, bool]:
+        """The earlier run of the same name that a run starts from, and whether it starts from its very states."""
+        if start.reading.reverse or start.reading.lengths is not None or not start.states:
+            return None, False
+        sources = [
+            next(
+                (
+                    one.runs[name]
+                    for one in self._handed.get(state, [])[::-1]
+                    if name in one.runs and same(given, one.tensor) and one.tensor._version == one.version
+                ),
+                None,
+            )
+            for state, given in start.given.items()
+        ]
+        if sources[0] is not None and all(source is sources[0] for source in sources):
+            return sources[0], True
+        behind = leaves_behind(start.states["h"])
+        for run in self._runs[::-1]:
+            if run.name == name and any(id(leaf) in behind for leaf in run.leaves):
+                return run, False
+        return None, False
+
+
+@dataclass(frozen=True)
+class Started:
+    """From what a run starts.
+
+    Args:
+        states: By state, s_0 of this layer and direction; none where it starts from zeros.
+        given: By state, what the user handed to the module for all layers and directions.
+        reading: The order in which the sequence is read.
+    """
+
+    states: dict[str, Tensor]
+    given: dict[str, Tensor]
+    reading: Reading
+
+
+class _OpenedLayers:
+    """The forward function of a recurrent layer or stack that keeps what it runs through."""
+
+    def __init__(self, name: str, layers: Layers, opening: _Opening) -> None:
+        self._name, self._layers, self._opening = name, layers, opening
+        self._outputs = opening.outputs.setdefault(name, [])
 
     def __call__(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Tensor | PackedSequence, Any]:
+        with self._opening.substitution.paused():
+            return self._forward(input, hx)
+
+    def _forward(self, input: Tensor | PackedSequence, hx: Any) -> tuple[Tensor | PackedSequence, Any]:
         module, states = self._layers.module, self._layers.cell.states
         sequence, layout = Layout.read(input, module.batch_first)
-        given = dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
-        given = {state: layout.state_in(value) for state, value in given.items()}
+        as_given = (
+            dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
+        )
+        given = {state: layout.state_in(value) for state, value in as_given.items()}
         final: dict[str, list[Tensor]] = {state: [] for state in states}
+        runs: dict[str, Run] = {}
         for layer in range(module.num_layers):
             outputs = []
             for direction in range(self._layers.directions):
                 start = {state: value[len(final["h"])] for state, value in given.items()}
                 reading = Reading(bool(direction), layout.lengths)
-                recurrence = self._run(sequence, start, layer, reading)
-                outputs.append(recurrence.hidden)
-                final["h"].append(reading.last(recurrence.hidden))
-                for state, value in recurrence.final.items():
+                name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
+                run = self._opening.run(
+                    name, self._layers, (layer, direction), sequence, Started(start, as_given, reading)
+                )
+                runs[name] = run
+                outputs.append(run.hidden)
+                final["h"].append(reading.last(run.hidden))
+                for state, value in run.final.items():
                     final[state].append(value)
             sequence = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
             if layer < module.num_layers - 1:
                 sequence = self._dropped(sequence, layout)
         written = layout.written(sequence)
         self._outputs.append(written.data.detach())
-        last = [layout.state_out(torch.stack(values)) for values in final.values()]
-        return written, tuple(last) if len(last) > 1 else last[0]
+        last = {state: layout.state_out(torch.stack(values)) for state, values in final.items()}
+        for state, value in last.items():
+            self._opening.hand(state, value, runs)
+        return written, tuple(last.values()) if len(last) > 1 else last["h"]
 
     def _dropped(self, sequence: Tensor, layout: Layout) -> Tensor:
         """Dropout between layers, drawn for the same numbers in the same order as the module draws it."""
@@ -151,38 +274,34 @@ class _Opened:
         data = functional.dropout(layout.written(sequence).data, module.dropout, module.training)
         return Layout.read(layout.packed._replace(data=data), module.batch_first)[0]
 
-    def _run(self, sequence: Tensor, start: dict[str, Tensor], layer: int, reading: Reading) -> Recurrence:
-        name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if reading.reverse else "")))
-        calls = sum(1 for other in self._recurrences if other.name.partition("#")[0] == name)
-        name = f"{name}#{calls + 1}" if calls else name
-        parameters = self._layers.parameters(layer, int(reading.reverse))
-        weights = Weights(**{key: parameter.detach() for key, parameter in parameters.items()})
-        with torch.no_grad():
-            zeros = sequence.new_zeros(sequence.shape[1], self._layers.module.hidden_size)
-            initial = {state: start.get(state, zeros).detach() for state in self._layers.cell.states}
-            trajectory = self._layers.run(weights, sequence.detach(), initial, reading)
-            _check_finite(name, trajectory, reading.reverse)
-            in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}
-            hidden = in_sequence.pop("h").clone()
-            final = {state: reading.last(value).clone() for state, value in in_sequence.items()}
-        for leaf in (hidden, *final.values()):
-            leaf.requires_grad_()
-        recurrence = Recurrence(
-            name,
-            self._layers.module,
-            layer,
-            reading,
-            self._layers.cell,
-            weights,
-            parameters,
-            trajectory,
-            sequence,
-            start,
-            hidden,
-            final,
-        )
-        self._recurrences.append(recurrence)
-        return recurrence
+
+class _OpenedCell:
+    """The forward function of torch's single-step cells that keeps what it runs through."""
+
+    def __init__(self, name: str, layers: Layers, opening: _Opening) -> None:
+        self._name, self._layers, self._opening = name, layers, opening
+        self._outputs = opening.outputs.setdefault(name, [])
+
+    def __call__(self, input: Tensor, hx: Any = None) -> Any:
+        with self._opening.substitution.paused():
+            return self._forward(input, hx)
+
+    def _forward(self, input: Tensor, hx: Any) -> Any:
+        states, batched = self._layers.cell.states, input.dim() > 1
+        given = dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
+        start = {state: value if batched else value.unsqueeze(0) for state, value in given.items()}
+        sequence = (input if batched else input.unsqueeze(0)).unsqueeze(0)
+        name = self._name or "cell"
+        run = self._opening.run(name, self._layers, (0, 0), sequence, Started(start, given, Reading(False)))
+        last = {"h": run.hidden[0], **run.final}
+        if not batched:
+            last = {state: value.squeeze(0) for state, value in last.items()}
+        # A copy, since a model may change its states in place.
+        last = {state: value.clone() for state, value in last.items()}
+        self._outputs.append(last["h"].detach())
+        for state, value in last.items():
+            self._opening.hand(state, value, {name: run})
+        return tuple(last.values()) if len(last) > 1 else last["h"]
 
 
 def _check_finite(name: str, trajectory: Trajectory, reverse: bool) -> None:

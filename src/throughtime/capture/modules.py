@@ -36,6 +36,17 @@ class Layers:
         """1 or 2."""
         return 1 + int(self.module.bidirectional)
 
+    @property
+    def projected_size(self) -> int:
+        """Features of h_t where they are a projection, P; 0 without."""
+        return getattr(self.module, "proj_size", 0)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Features of every state."""
+        sizes = dict.fromkeys(self.cell.states, self.module.hidden_size)
+        return sizes | {"h": self.projected_size or sizes["h"]}
+
     def parameters(self, layer: int, direction: int) -> dict[str, nn.Parameter]:
         """The parameters of one recurrence, by torch's name without layer and direction.
 
@@ -44,6 +55,7 @@ class Layers:
         """
         suffix = Recurrent.suffix(layer, direction)
         names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.module.bias else ())
+        names += ("weight_hr",) if self.projected_size else ()
         found = {name: getattr(self.module, name + suffix) for name in names}
         for name, parameter in found.items():
             if not isinstance(parameter, nn.Parameter):
@@ -77,13 +89,20 @@ class Layers:
         return retrace(self.cell, weights, read, initial, hidden, running)
 
 
+def is_plain(module: nn.Module) -> bool:
+    """Whether a recurrent module does what its class does, with weights of its own."""
+    own = next(kind for kind in (*RECURRENT_MODULES, *SINGLE_STEP_MODULES) if isinstance(module, kind))
+    weights = [name for name in dir(module) if name.startswith(("weight_", "bias_"))]
+    return type(module).forward is own.forward and all(name in module._parameters for name in weights)
+
+
 def layers_of(module: nn.Module) -> Layers:
     """How a recurrent module is read.
 
     Raises:
         ExaminationError: It is configured in a way that is not followed.
     """
-    own = next(kind for kind in RECURRENT_MODULES if isinstance(module, kind))
+    own = next(kind for kind in (*RECURRENT_MODULES, *SINGLE_STEP_MODULES) if isinstance(module, kind))
     if type(module).forward is not own.forward:
         raise ExaminationError(
             f"model: {type(module).__name__} has a forward function of its own in place of {own.__name__}'s, and what "
@@ -91,14 +110,30 @@ def layers_of(module: nn.Module) -> Layers:
         )
     if isinstance(module, Recurrent):
         return Layers(module, module.cell)
-    if getattr(module, "proj_size", 0):
-        raise ExaminationError(
-            f"model: {type(module).__name__} with proj_size={module.proj_size} is not followed yet; "
-            "examine it without projection"
-        )
+    if isinstance(module, SINGLE_STEP_MODULES):
+        return SingleStep(module, _cell_of(module))
     if isinstance(module, nn.RNN):
         return Layers(module, cells.RNN(module.nonlinearity))
     return Layers(module, cells.GRU() if isinstance(module, nn.GRU) else cells.LSTM())
+
+
+def _cell_of(module: nn.Module) -> Cell:
+    if isinstance(module, nn.RNNCell):
+        return cells.RNN(module.nonlinearity)
+    return cells.GRU() if isinstance(module, nn.GRUCell) else cells.LSTM()
+
+
+@dataclass(frozen=True)
+class SingleStep(Layers):
+    """A module of torch's that runs one step a call."""
+
+    def parameters(self, layer: int, direction: int) -> dict[str, nn.Parameter]:
+        """Its parameters, by name."""
+        return dict(self.module.named_parameters())
+
+    def run(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Trajectory:
+        """One step."""
+        return unroll(self.cell, weights, sequence, initial)
 
 
 def _kernel(module: nn.Module) -> Any:

@@ -24,7 +24,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint import Frame, Pullback, or_zero
+from throughtime.adjoint import Pullback, SweptFrame, or_zero
 from throughtime.cells import Named, derive
 from throughtime.measures import Film, Measure
 from throughtime.measures.film import log_mean_exp
@@ -57,7 +57,14 @@ class Decomposition:
     gain: Float[Tensor, "path factor followed state_step"]
 
 
-class Causes(Measure):
+def followed_sources(film: Film) -> tuple[Int[Tensor, " followed"], Int[Tensor, " source"]]:
+    """The sources whose causes are taken, evenly spread, and for every source its place among them, -1 for none."""
+    count = min(film.sources, SOURCES_FOLLOWED)
+    followed = torch.linspace(0, film.sources - 1, count).round().long()
+    return followed, torch.full((film.sources,), -1).index_copy_(0, followed, torch.arange(count))
+
+
+class Causes(Measure[SweptFrame]):
     """Splits the change of ln-norm at every step, for up to SOURCES_FOLLOWED sources."""
 
     def __init__(self, film: Film, pullback: Pullback) -> None:
@@ -67,16 +74,14 @@ class Causes(Measure):
         single = derivation.paths.get(CANDIDATE)
         self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
         self.names = (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING)
-        count = min(film.sources, SOURCES_FOLLOWED)
-        self._followed = torch.linspace(0, film.sources - 1, count).round().long()
-        self._row = torch.full((film.sources,), -1).index_copy_(0, self._followed, torch.arange(count))
-        shape = (count, film.steps)
+        self._followed, self._row = followed_sources(film)
+        shape = (len(self._followed), film.steps)
         self._nats = torch.full((len(self.names), *shape), torch.nan, dtype=torch.float64)
         self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
         self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
         self._arrived: tuple[int, Tensor, Tensor] | None = None
 
-    def update(self, frame: Frame) -> None:
+    def update(self, frame: SweptFrame) -> None:
         """Complete the step that led to this frame, and take the paths of the next one."""
         rows = self._row[frame.sources]
         here = rows >= 0
@@ -106,7 +111,7 @@ class Causes(Measure):
         same = now[arrived_rows] == arrived
         self._nats[-1, arrived_rows, step] = entered.masked_fill(same, 0.0)
 
-    def _cross(self, frame: Frame, here: Tensor, rows: Tensor, before: Tensor) -> None:
+    def _cross(self, frame: SweptFrame, here: Tensor, rows: Tensor, before: Tensor) -> None:
         adjoint, column = frame.adjoint[here], frame.step - 1
         weight = _sample_weights(adjoint.log_scale)
         largest = or_zero(adjoint.log_scale.max(dim=-1).values)

@@ -24,14 +24,20 @@ class _ElementwisePrinter(LatexPrinter):
         return rf"\left({latex}\right)" if factor.is_Add or (factor.is_Symbol and "+" in latex) else latex
 
 
-def equations(cell: Cell) -> list[str]:
-    """One line of LaTeX per equation of the cell's step."""
+def equations(cell: Cell, projected: bool = False) -> list[str]:
+    """One line of LaTeX per equation of the cell's step.
+
+    Args:
+        cell: The cell.
+        projected: Whether h is not the cell's output itself but W_hr times it.
+    """
     derivation = derive(cell)
     state = cell.carried
     new = derivation.keep * derivation.before + derivation.write * derivation.candidate
     lines = [rf"{state}_t = {_print(derivation, new)}"]
     if derivation.output is not None:
-        lines.append(rf"h_t = {_print(derivation, derivation.output)}")
+        output = _print(derivation, derivation.output)
+        lines.append(rf"h_t = W_{{hr}} \left({output}\right)" if projected else f"h_t = {output}")
     return lines
 
 

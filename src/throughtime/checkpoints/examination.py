@@ -6,26 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
-from throughtime.capture import ExaminationError, capture
+from throughtime.capture import ExaminationError, Opened, Run
+from throughtime.capture.sequences import Reading
 from throughtime.causes.findings import findings
+from throughtime.cells import Cell
 from throughtime.cells.rnn import NONLINEARITIES
 from throughtime.checkpoints.data import read_data
 from throughtime.checkpoints.inputs import Inputs, drawn_inputs, given_inputs
 from throughtime.checkpoints.layers import Checkpoint
 from throughtime.checkpoints.onnx_graph import read_onnx
-from throughtime.checkpoints.probe import Probe, along
+from throughtime.checkpoints.probe import followed
 from throughtime.checkpoints.recognition import recognised
 from throughtime.checkpoints.tensors import read_tensors
-from throughtime.examination import Examination, Record
-from throughtime.examine import examine
-from throughtime.measures import StepJacobians, step_jacobians
-from throughtime.notation import LARGEST, MEAN, NORM, SAMPLE, STEP, WINDOW
+from throughtime.examination import Examination
+from throughtime.unroll import Weights, unroll
 
-# What a probe has no use for: they speak of weights that learn from a loss.
-OF_A_LOSS = ("truncation_error", "gradient_share")
 # What is said of Keras's own formats.
 _KERAS = (".h5", ".hdf5", ".keras")
 
@@ -86,23 +83,19 @@ def examine_checkpoint(
         inputs = drawn_inputs(checkpoint, steps, samples, seed, dtype)
     else:
         inputs = given_inputs(checkpoint, *read_data(data), seed, dtype)
-    probe = Probe(checkpoint.layers, nonlinearity, dtype)
-    try:
-        exam, jacobians = _examined(probe, inputs, seed, on_progress)
-    except ExaminationError as error:
-        raise ExaminationError(f"{path}: {_renamed(str(error), probe.names)}") from None
-    records = {
-        name: _record(exam, own_name, name, jacobians[own_name])
-        for own_name, name in probe.names.items()
-        if own_name in exam.recurrences
-    }
+    recurrences = _unrolled(checkpoint, inputs, nonlinearity, dtype, path)
+    records = {}
+    progress = on_progress or (lambda done, total, name: None)
+    with torch.no_grad():
+        for index, one in enumerate(recurrences):
+
+            def show(done: int, total: int, index: int = index, name: str = one.name) -> None:
+                progress(index * total + done, len(recurrences) * total, name)
+
+            records[one.name] = followed(one, seed + index, show)
     found = [finding for name, record in records.items() for finding in findings(name, record.measures, record.causes)]
-    notes = (
-        *_about(checkpoint, nonlinearity),
-        *inputs.notes,
-        *(_renamed(note, probe.names) for note in exam.notes),
-        *checkpoint.notes,
-    )
+    alone = ("There is one sample, so the lag profile has no interval.",) if recurrences[0].batch == 1 else ()
+    notes = (*_about(checkpoint, nonlinearity), *inputs.notes, *alone, *checkpoint.notes)
     return Examination(records, tuple(found), notes=notes)
 
 
@@ -120,46 +113,44 @@ def _read(path: Path) -> Checkpoint:
 
 def _dtype(checkpoint: Checkpoint) -> torch.dtype:
     """That of the widest weight, at least float32: derivatives far back cannot be told from rounding in less."""
-    dtypes = {
-        weight.dtype for layer in checkpoint.layers for named in layer.directions.values() for weight in named.values()
-    }
+    dtypes = {weight.dtype for weight in checkpoint.weights}
     return torch.float64 if torch.float64 in dtypes else torch.float32
 
 
-def _examined(
-    probe: Probe, inputs: Inputs, seed: int, on_progress: Progress | None
-) -> tuple[Examination, dict[str, StepJacobians]]:
-    steps, samples = next(iter(inputs.sequences.values())).shape[:2]
-    progress = on_progress or (lambda done, total, name: None)
-    exam = examine(
-        probe,
-        (inputs.sequences,),
-        probe.directions(steps, samples, seed),
-        loss=along,
-        seed=seed,
-        on_progress=lambda done, total, name: progress(done, total, probe.names.get(name, name)),
-    )
-    with torch.no_grad():
-        recurrences = capture(probe, lambda: probe(inputs.sequences)).recurrences
-        jacobians = {
-            one.name: step_jacobians(one.cell, one.weights, one.trajectory)
-            for one in recurrences
-            if one.name in probe.names
-        }
-    return exam, jacobians
+@torch.no_grad()
+def _unrolled(
+    checkpoint: Checkpoint, inputs: Inputs, nonlinearity: str, dtype: torch.dtype, path: Path
+) -> list[Opened]:
+    """Every layer and direction on what reaches it."""
+    recurrences: list[Opened] = []
+    outputs: dict[str, Tensor] = {}
+    for layer in checkpoint.layers:
+        read = inputs.sequences[layer.name] if layer.reads is None else outputs[layer.reads]
+        hidden = []
+        for weights, reverse in ((layer.forward, False), (layer.reverse, True)):
+            if weights is None:
+                continue
+            name = layer.name + ".reverse" * reverse
+            wide = Weights(**{weight: value.to(dtype) for weight, value in weights.items()})
+            run = _run(name, layer.cell(nonlinearity), wide, read, Reading(reverse))
+            if not run.hidden.isfinite().all():
+                raise ExaminationError(
+                    f"{path}: NaN or inf in the states of {name!r}; look at the size of its weights"
+                    + (" and at its nonlinearity" if layer.kind == "RNN" else "")
+                )
+            recurrences.append(Opened(name, [run]))
+            hidden.append(run.hidden)
+        outputs[layer.name] = torch.cat(hidden, dim=-1)
+    return recurrences
 
 
-def _record(exam: Examination, own_name: str, name: str, jacobians: StepJacobians) -> Record:
-    """The record of a recurrence without what needs a loss, and with its step Jacobians."""
-    measures = exam[own_name].drop_vars(OF_A_LOSS).drop_vars(WINDOW)
-    reverse = measures.attrs["direction"] == "reverse"
-    steps = measures.attrs["steps"] + 1 - jacobians.steps if reverse else jacobians.steps
-    both = torch.stack([jacobians.largest, jacobians.mean]).numpy()
-    array = xr.DataArray(
-        both, {NORM: [LARGEST, MEAN], STEP: steps.numpy()}, (NORM, STEP, SAMPLE), attrs={"units": "nats"}
-    )
-    named = measures.assign(step_jacobian=array.sortby(STEP)).assign_attrs(name=name)
-    return Record(named, {}, exam.causes(own_name))
+def _run(name: str, cell: Cell, weights: Weights, read: Tensor, reading: Reading) -> Run:
+    samples = read.shape[1]
+    sizes = {cell.carried: len(weights.weight_hh) // len(cell.gates)} | {"h": weights.weight_hh.shape[1]}
+    initial = {state: read.new_zeros(samples, sizes[state]) for state in cell.states}
+    trajectory = unroll(cell, weights, reading.order(read), initial)
+    hidden = reading.order(trajectory.states["h"][1:])
+    return Run(name, reading, cell, weights, {}, trajectory, read, {}, hidden, {})
 
 
 def _about(checkpoint: Checkpoint, nonlinearity: str) -> tuple[str, ...]:
@@ -177,18 +168,9 @@ def _about(checkpoint: Checkpoint, nonlinearity: str) -> tuple[str, ...]:
         )
     short = {
         str(weight.dtype).removeprefix("torch.")
-        for layer in checkpoint.layers
-        for named in layer.directions.values()
-        for weight in named.values()
+        for weight in checkpoint.weights
         if weight.dtype not in (torch.float32, torch.float64)
     }
     if short:
         notes.append(f"Weights stored in {' and '.join(sorted(short))} were followed in float32.")
     return tuple(notes)
-
-
-def _renamed(words: str, names: dict[str, str]) -> str:
-    """With the names of the checkpoint in place of the probe's; the longest first, as one may begin another."""
-    for own_name in sorted(names, key=len, reverse=True):
-        words = words.replace(own_name, names[own_name])
-    return words

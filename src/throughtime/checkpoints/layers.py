@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from throughtime.cells import Named
+from throughtime import cells
+from throughtime.cells import Cell, Named
 
-MODULES: dict[str, Any] = {"RNN": nn.RNN, "GRU": nn.GRU, "LSTM": nn.LSTM}
+_CELLS: dict[str, Cell] = {"RNN": cells.RNN(), "GRU": cells.GRU(), "LSTM": cells.LSTM()}
 
 
 @dataclass(frozen=True)
@@ -34,10 +33,9 @@ class Layer:
     nonlinearity: str | None = None
 
     @property
-    def directions(self) -> dict[str, Named]:
-        """The weights by name of the recurrence."""
-        both = {self.name: self.forward, f"{self.name}.reverse": self.reverse}
-        return {name: weights for name, weights in both.items() if weights is not None}
+    def directions(self) -> list[Named]:
+        """The weights of one or both directions, forward first."""
+        return [weights for weights in (self.forward, self.reverse) if weights is not None]
 
     @property
     def input_size(self) -> int:
@@ -47,49 +45,24 @@ class Layer:
     @property
     def hidden_size(self) -> int:
         """Units of one direction."""
-        return self._one["weight_ih"].shape[0] // {"RNN": 1, "GRU": 3, "LSTM": 4}[self.kind]
+        return self._one["weight_ih"].shape[0] // len(_CELLS[self.kind].gates)
 
     @property
     def width(self) -> int:
         """Features of the output of one direction: its units, or what they are projected to."""
         return self._one["weight_hh"].shape[1]
 
-    @property
-    def projected(self) -> bool:
-        """Whether its hidden state is a projection (proj_size)."""
-        return "weight_hr" in self._one
-
-    def rebuilt(self, nonlinearity: str, dtype: torch.dtype) -> nn.RNNBase:
-        """A torch module with these weights, one layer, one or both directions.
-
-        A layer that reads in reverse only gets the same weights forward, too, as torch has no such layer.
+    def cell(self, nonlinearity: str) -> Cell:
+        """Its equations.
 
         Args:
             nonlinearity: Of an RNN, where the file does not say.
-            dtype: Of its weights.
         """
-        options: dict[str, Any] = {"nonlinearity": self.nonlinearity or nonlinearity} if self.kind == "RNN" else {}
-        if self.projected:
-            options["proj_size"] = self.width
-        module = MODULES[self.kind](
-            self.input_size,
-            self.hidden_size,
-            bias="bias_ih" in self._one,
-            bidirectional=self.reverse is not None,
-            dtype=dtype,
-            **options,
-        )
-        both = {"_l0": self._one} | ({} if self.reverse is None else {"_l0_reverse": self.reverse})
-        module.load_state_dict(
-            {name + suffix: value for suffix, weights in both.items() for name, value in weights.items()}
-        )
-        return module
+        return cells.RNN(self.nonlinearity or nonlinearity) if self.kind == "RNN" else _CELLS[self.kind]
 
     @property
     def _one(self) -> Named:
-        weights = self.reverse if self.forward is None else self.forward
-        assert weights is not None, "a layer has at least one direction"
-        return weights
+        return self.directions[0]
 
 
 @dataclass(frozen=True)
@@ -105,3 +78,8 @@ class Checkpoint:
     layers: tuple[Layer, ...]
     embeddings: Mapping[str, Tensor]
     notes: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """All weights of all layers."""
+        return [weight for layer in self.layers for named in layer.directions for weight in named.values()]

@@ -1,74 +1,75 @@
 """What stands in for a loss where there is none: at every step, a random direction of the hidden state.
 
-The layers stand side by side in one module, each on what reaches it and cut off from the others, so that each is
-followed by itself. The source at step t is v_t . h_t, with v_t a random direction of unit length for every layer,
-direction of reading, step and sample; its adjoint at s_i is v_t^T dh_t/ds_i, whose norm is 1 at h_t and tells from
-there on what the states alone do to a gradient.
+The source at step t is v_t . h_t, with v_t a random direction of unit length for every step and sample. Its adjoint at
+s_i is v_t^T dh_t/ds_i, whose norm is 1 at h_t and tells from there on what the states alone do to a gradient.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+import xarray as xr
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
 
-from throughtime.checkpoints.layers import Layer
+from throughtime.adjoint import AtOneStep, Pullback, sweep
+from throughtime.capture import Opened
+from throughtime.examination import Record
+from throughtime.examine import MEMORY, chosen
+from throughtime.measures import Film, step_jacobians
+from throughtime.notation import LARGEST, MEAN, NORM, SAMPLE, STEP
+from throughtime.record import Recorder
 
 
-class Probe(nn.Module):
-    """Every layer of a checkpoint on the sequence that reaches it.
+def followed(recurrence: Opened, seed: int, on_step: Callable[[int, int], None]) -> Record:
+    """Every source of one recurrence followed back to the initial state, by itself.
 
     Args:
-        layers: The layers.
-        nonlinearity: Of an RNN, where the file does not say.
-        dtype: Of the weights.
+        recurrence: The recurrence.
+        seed: Of the directions, and of the bootstrap behind the intervals.
+        on_step: Called with (steps done, all steps).
+
+    Returns:
+        Its record, without what needs a loss, and with its step Jacobians.
     """
-
-    def __init__(self, layers: Sequence[Layer], nonlinearity: str, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.layers = layers
-        self.recurrences = nn.ModuleList(layer.rebuilt(nonlinearity, dtype) for layer in layers)
-
-    def forward(self, sequences: Mapping[str, Tensor]) -> list[Tensor]:
-        """By layer, its output (time, batch, features of all directions).
-
-        Args:
-            sequences: By name of a layer, what it reads from outside, (time, batch, features).
-        """
-        outputs: dict[str, Tensor] = {}
-        for layer, recurrence in zip(self.layers, self.recurrences, strict=True):
-            # Cut, so that what is followed in one layer does not reach another.
-            read = sequences[layer.name] if layer.reads is None else outputs[layer.reads].detach()
-            outputs[layer.name] = recurrence(read)[0]
-        return list(outputs.values())
-
-    @property
-    def names(self) -> dict[str, str]:
-        """The names of the recurrences in this module, with those of the layers and directions that are asked for."""
-        return {
-            f"recurrences.{index}.l0{'.reverse' * name.endswith('.reverse')}": name
-            for index, layer in enumerate(self.layers)
-            for name in layer.directions
-        }
-
-    def directions(self, steps: int, samples: int, seed: int) -> list[Tensor]:
-        """By layer, v of shape (time, batch, features of all directions), of unit length for each of them.
-
-        Zero for the direction that a layer lacks.
-        """
-        generator = torch.Generator().manual_seed(seed)
-        drawn = []
-        for layer, recurrence in zip(self.layers, self.recurrences, strict=True):
-            dtype = next(recurrence.parameters()).dtype
-            halves = []
-            for weights in (layer.forward, layer.reverse):
-                normal = torch.randn(steps, samples, layer.width, generator=generator, dtype=torch.float64)
-                unit = nn.functional.normalize(normal, dim=-1).to(dtype)
-                halves.append(unit if weights is not None else torch.zeros_like(unit))
-            drawn.append(torch.cat(halves[: 1 + int(layer.reverse is not None)], dim=-1))
-        return drawn
+    film = _film(recurrence)
+    pullback = Pullback(recurrence.cell, recurrence.weights, recurrence.trajectory)
+    recorder = Recorder(recurrence, film, pullback, None, seed)
+    directions = unit_directions(film, recurrence, seed)
+    # What is at work at once: the adjoints of all states and of the pre-activations.
+    numbers = recurrence.trajectory.input_pre[0].numel() + 4 * directions[0].numel()
+    chunks = torch.arange(film.sources).split(max(1, MEMORY // (numbers * directions.element_size())))
+    for index, rows in enumerate(chunks):
+        entering = AtOneStep(directions[rows], film.positions[rows])
+        for frame in sweep(pullback, [entering], len(rows), torch.zeros_like(rows)):
+            for measure in recorder.audience:
+                measure.update(frame.of(rows))
+            on_step((index + 1) * (film.steps + 1) - frame.step, len(chunks) * (film.steps + 1))
+    record = recorder.record({}, {})
+    return replace(record, measures=record.measures.assign(step_jacobian=_step_jacobian(recurrence, film)))
 
 
-def along(outputs: Sequence[Tensor], directions: Sequence[Tensor]) -> Tensor:
-    """One source per step: v_t . h_t, summed over the batch and over the layers."""
-    parts = [(output * direction).sum((1, 2)) for output, direction in zip(outputs, directions, strict=True)]
-    return torch.stack(parts).sum(0)
+def unit_directions(film: Film, recurrence: Opened, seed: int) -> Float[Tensor, "source batch projected"]:
+    """Of every source, v: uniformly distributed over the directions of h."""
+    hidden = recurrence.trajectory.states["h"]
+    generator = torch.Generator().manual_seed(seed)
+    normal = torch.randn(film.sources, *hidden.shape[1:], generator=generator, dtype=torch.float64)
+    return functional.normalize(normal, dim=-1).to(hidden.dtype)
+
+
+def _film(recurrence: Opened) -> Film:
+    labels = chosen("auto", recurrence.steps) + 1
+    positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+    return Film(
+        recurrence.states, recurrence.steps, recurrence.batch, labels, positions, recurrence.reverse, causal=True
+    )
+
+
+def _step_jacobian(recurrence: Opened, film: Film) -> xr.DataArray:
+    """Labelled by the step i of the sequence."""
+    found = step_jacobians(recurrence.cell, recurrence.weights, recurrence.trajectory)
+    steps = film.steps + 1 - found.steps if film.reverse else found.steps
+    norms = torch.stack([found.largest, found.mean]).numpy()
+    axes = {NORM: [LARGEST, MEAN], STEP: steps.numpy()}
+    return xr.DataArray(norms, axes, (NORM, STEP, SAMPLE), attrs={"units": "nats"}).sortby(STEP)

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -66,11 +67,14 @@ class Film:
         return smallest, largest if self.max_lag is None else min(largest, self.max_lag)
 
 
-class Measure(ABC):
+FrameKind = TypeVar("FrameKind", bound=Frame, contravariant=True)
+
+
+class Measure(ABC, Generic[FrameKind]):
     """One quantity, collected while the film is played."""
 
     @abstractmethod
-    def update(self, frame: Frame) -> None:
+    def update(self, frame: FrameKind) -> None:
         """Take in one frame."""
 
 

@@ -7,7 +7,7 @@ from throughtime.adjoint import Frame
 from throughtime.measures.film import Film, Measure, log_mean_exp
 
 
-class GradientMap(Measure):
+class GradientMap(Measure[Frame]):
     """ln sqrt(mean over the batch of |dl_t/ds_i|^2), in nats, for every source t and state i; and the first sample's.
 
     -inf where the derivative is exactly zero, NaN where it was not followed.

@@ -34,7 +34,7 @@ class Profile:
     decay_rate_interval: Float[Tensor, "state 2"]
 
 
-class LagProfile(Measure):
+class LagProfile(Measure[Frame]):
     """Collects, per sample and lag, the sum over loss steps of |dl_t/ds_{t - lag}|^2, as a logarithm."""
 
     def __init__(self, film: Film) -> None:

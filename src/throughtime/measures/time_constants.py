@@ -20,7 +20,7 @@ def time_constants(cell: Cell, trajectory: Trajectory) -> Float[Tensor, " unit"]
         trajectory: Where the gate is looked at; steps at which a sample rests do not count.
     """
     # In float64, where a gate of 1 - 1e-9 is not yet 1.
-    before = trajectory.states[cell.carried][:-1].double()
+    before = trajectory.before(cell.carried).double()
     keep = cell.update(trajectory.input_pre.double(), trajectory.recurrent_pre.double(), before).keep
     if not isinstance(keep, Tensor):
         return None

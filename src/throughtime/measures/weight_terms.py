@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.adjoint import Frame, Pullback, Scaled, or_zero
+from throughtime.adjoint import Pullback, Scaled, SweptFrame, or_zero
 from throughtime.cells import Named
 from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
@@ -47,7 +47,7 @@ class Terms:
         return torch.tensordot(self.ln_scale.exp(), self.by_band.double(), dims=1)
 
 
-class WeightTerms(Measure):
+class WeightTerms(Measure[SweptFrame]):
     """Weight term (t, i) = delta(t, i) * immediate derivative at i, for every weight of a recurrence.
 
     The immediate derivative of a dense layer is an outer product, so the norm of a term summed over the batch is
@@ -57,7 +57,7 @@ class WeightTerms(Measure):
 
     def __init__(self, film: Film, pullback: Pullback, bands: LagBands) -> None:
         self._film = film
-        states, inputs = pullback.trajectory.states["h"][:-1], pullback.trajectory.inputs
+        states, inputs = pullback.trajectory.before("h"), pullback.trajectory.inputs
         self._biases = pullback.weights.bias_hh is not None
         self._one_side = pullback.one_pre_activation
         rows = len(pullback.weights.weight_hh)
@@ -66,11 +66,18 @@ class WeightTerms(Measure):
         else:
             self._hidden = _Side(film, bands, {"weight_hh": states}, rows)
             self._input = _Side(film, bands, {"weight_ih": inputs}, rows)
-        # What multiplies an adjoint in the immediate derivatives: states, input and 1.
-        self._multiplied = (states.double().square().sum(-1) + inputs.double().square().sum(-1) + 1).log() / 2
+        values = [states, inputs]
+        weight_hr, output = pullback.weights.weight_hr, pullback.trajectory.output
+        self._projection: _Side | None = None
+        if weight_hr is not None and output is not None:
+            self._projection = _Side(film, bands, {"weight_hr": output}, len(weight_hr))
+            values.append(output)
+        # What multiplies an adjoint in the immediate derivatives: all these and 1.
+        squares = torch.stack([value.double().square().sum(-1) for value in values])
+        self._multiplied = (squares.sum(0) + 1).log() / 2
         self._ln_unslowed = torch.tensor(-torch.inf, dtype=torch.float64)
 
-    def update(self, frame: Frame) -> None:
+    def update(self, frame: SweptFrame) -> None:
         """Take in the pre-activation adjoints of one frame; the initial state has no terms."""
         if frame.step == 0:
             return
@@ -81,6 +88,8 @@ class WeightTerms(Measure):
         self._hidden.update(frame, frame.recurrent_pre, lags)
         if not self._one_side:
             self._input.update(frame, frame.input_pre, lags)
+        if self._projection is not None:
+            self._projection.update(frame, frame.projection, lags)
 
     def without_slopes(self) -> float:
         """What the terms' norms would add up to at most if every slope were 1.
@@ -94,7 +103,11 @@ class WeightTerms(Measure):
         """By weight name, in torch's order."""
         hidden, inputs = self._hidden.result(self._film), self._input.result(self._film)
         terms = {"weight_ih": inputs["weight_ih"], "weight_hh": hidden["weight_hh"]}
-        return terms | ({"bias_ih": inputs["bias"], "bias_hh": hidden["bias"]} if self._biases else {})
+        if self._biases:
+            terms |= {"bias_ih": inputs["bias"], "bias_hh": hidden["bias"]}
+        if self._projection is not None:
+            terms["weight_hr"] = self._projection.result(self._film)["weight_hr"]
+        return terms
 
 
 class _Side:
@@ -113,7 +126,7 @@ class _Side:
         self._rows = ones.new_zeros(len(bands), STEPS_AT_ONCE, film.batch, rows)
         self._steps: list[int] = []
 
-    def update(self, frame: Frame, adjoint: Scaled, lags: Tensor) -> None:
+    def update(self, frame: SweptFrame, adjoint: Scaled, lags: Tensor) -> None:
         self._norms(frame, adjoint.values["pre"], adjoint.log_scale)
         self._gather(frame.step, adjoint.values["pre"], adjoint.log_scale, self._bands.of(lags))
         if len(self._steps) == STEPS_AT_ONCE:
@@ -129,7 +142,7 @@ class _Side:
             name: Terms(film.in_sequence(self._ln_norms[name]), part, self._ln_scale) for name, part in parts.items()
         }
 
-    def _norms(self, frame: Frame, pre: Tensor, scale: Tensor) -> None:
+    def _norms(self, frame: SweptFrame, pre: Tensor, scale: Tensor) -> None:
         largest = or_zero(scale.max(dim=-1, keepdim=True).values)
         weight = (scale - largest).exp()
         # Samples cancel one another in the sum over the batch, so it is taken in float64.

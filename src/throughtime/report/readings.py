@@ -13,7 +13,7 @@ from throughtime.notation import LARGEST, NORM, STATE, WINDOW
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
 
-WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 
 
 @runtime_checkable

@@ -1,5 +1,6 @@
 """A cell unrolled over time: its weights, the trajectory it runs through, and the loop that produces it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,12 +13,17 @@ from throughtime.cells import Cell, Named
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one recurrence, in torch's layout: gate k owns rows k * hidden to (k + 1) * hidden - 1."""
+    """The weights of one recurrence, in torch's layout: gate k owns rows k * hidden to (k + 1) * hidden - 1.
+
+    With a `weight_hr`, h_t is not the cell's output but a projection of it, h_t = W_hr output_t, `projected` features
+    wide: torch's `proj_size` (Sak, Senior, Beaufays 2014, arXiv:1402.1128). Without, `projected` is `hidden`.
+    """
 
     weight_ih: Float[Tensor, "gates_hidden input"]
-    weight_hh: Float[Tensor, "gates_hidden hidden"]
+    weight_hh: Float[Tensor, "gates_hidden projected"]
     bias_ih: Float[Tensor, " gates_hidden"] | None = None
     bias_hh: Float[Tensor, " gates_hidden"] | None = None
+    weight_hr: Float[Tensor, "projected hidden"] | None = None
 
     def named(self) -> Named:
         """Those that there are, by torch's name."""
@@ -34,6 +40,8 @@ class Trajectory:
         recurrent_pre: W_hh h_{i-1} + b_hh.
         states: By name, s_0 .. s_T.
         running: Where a sample is read at all; elsewhere it rests, and nothing passes. None for everywhere.
+        entered: By name, the states that steps 1 .. T started from, where something between the steps changed them.
+        output: What W_hr projects to h_1 .. h_T, zero where a sample rests. None without a projection.
     """
 
     inputs: Float[Tensor, "time batch input"]
@@ -41,11 +49,36 @@ class Trajectory:
     recurrent_pre: Float[Tensor, "time batch gates_hidden"]
     states: Named
     running: Bool[Tensor, "time batch"] | None = None
+    entered: Named | None = None
+    output: Float[Tensor, "time batch hidden"] | None = None
 
     @property
     def steps(self) -> int:
         """T, the number of steps."""
         return self.inputs.shape[0]
+
+    def before(self, state: str) -> Float[Tensor, "time batch hidden"]:
+        """What steps 1 .. T started from: s_0 .. s_{T-1}, unless something between the steps changed it."""
+        return self.states[state][:-1] if self.entered is None else self.entered[state]
+
+
+def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """Trajectories of the same cell, one after the other, as one; each starts from what its predecessor led to."""
+    if len(trajectories) == 1:
+        return trajectories[0]
+    first = trajectories[0]
+    outputs = [part.output for part in trajectories if part.output is not None]
+    return Trajectory(
+        torch.cat([part.inputs for part in trajectories]),
+        torch.cat([part.input_pre for part in trajectories]),
+        torch.cat([part.recurrent_pre for part in trajectories]),
+        {
+            state: torch.cat([start[:1], *(part.states[state][1:] for part in trajectories)])
+            for state, start in first.states.items()
+        },
+        entered={state: torch.cat([part.before(state) for part in trajectories]) for state in first.states},
+        output=torch.cat(outputs) if outputs else None,
+    )
 
 
 def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input"], initial: Named) -> Trajectory:
@@ -57,22 +90,26 @@ def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input
         cell: The equations.
         weights: Their weights.
         inputs: The sequence, in the order in which it is to be read.
-        initial: By state name, s_0 of shape (batch, hidden).
+        initial: By state name, s_0 of shape (batch, hidden), h_0 of (batch, projected).
     """
     input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
     hidden, carried = initial["h"], initial[cell.carried]
     states = {name: [state] for name, state in initial.items()}
-    recurrent_pre = []
+    recurrent_pre, outputs = [], []
     # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
     for x in input_pre.unbind(0):
         u = functional.linear(hidden, weights.weight_hh, weights.bias_hh)
         hidden, carried = cell.reference_step(x, u, carried)
+        if weights.weight_hr is not None:
+            outputs.append(hidden)
+            hidden = functional.linear(hidden, weights.weight_hr)
         recurrent_pre.append(u)
         states["h"].append(hidden)
         if cell.carried != "h":
             states[cell.carried].append(carried)
     stacked = {name: torch.stack(steps) for name, steps in states.items()}
-    return Trajectory(inputs, input_pre, torch.stack(recurrent_pre), stacked)
+    output = torch.stack(outputs) if outputs else None
+    return Trajectory(inputs, input_pre, torch.stack(recurrent_pre), stacked, output=output)
 
 
 def retrace(
@@ -80,7 +117,7 @@ def retrace(
     weights: Weights,
     inputs: Float[Tensor, "time batch input"],
     initial: Named,
-    hidden: Float[Tensor, "time batch hidden"],
+    hidden: Float[Tensor, "time batch projected"],
     running: Bool[Tensor, "time batch"] | None = None,
 ) -> Trajectory:
     """The trajectory of a recurrence whose hidden states are known, because somebody else's kernel has run it.
@@ -92,13 +129,14 @@ def retrace(
         cell: The equations. Where there is a carried state besides h, its gates must not depend on it.
         weights: Their weights.
         inputs: The sequence, in the order in which it was read.
-        initial: By state name, s_0 of shape (batch, hidden).
+        initial: By state name, s_0 of shape (batch, hidden), h_0 of (batch, projected).
         hidden: h_1 .. h_T.
         running: Where a sample is read at all; elsewhere it rests at its state. None for everywhere.
     """
     states = {"h": torch.cat([initial["h"].unsqueeze(0), hidden])}
     input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
     recurrent_pre = functional.linear(states["h"][:-1], weights.weight_hh, weights.bias_hh)
+    output = None
     if cell.carried != "h":
         update = cell.update(input_pre, recurrent_pre, None)
         carried = [initial[cell.carried]]
@@ -106,4 +144,7 @@ def retrace(
             new = keep * carried[-1] + written
             carried.append(new if running is None else torch.where(running[step].unsqueeze(-1), new, carried[-1]))
         states[cell.carried] = torch.stack(carried)
-    return Trajectory(inputs, input_pre, recurrent_pre, states, running)
+        if weights.weight_hr is not None:
+            output, _ = update.apply(states[cell.carried][:-1])
+            output = output if running is None else output * running.unsqueeze(-1)
+    return Trajectory(inputs, input_pre, recurrent_pre, states, running, output=output)

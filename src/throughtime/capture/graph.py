@@ -1,0 +1,57 @@
+"""What a tensor was computed from, as autograd's graph knows it."""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from torch import Tensor
+
+
+def distance(tensor: Tensor, source: Tensor, blocked: Iterable[Tensor] = ()) -> int | None:
+    """How many operations lie between a tensor and one that it was computed from; None where it was not.
+
+    Args:
+        tensor: The later one.
+        source: The earlier one; neither is a leaf.
+        blocked: Tensors beyond which is not looked.
+    """
+    if tensor is source:
+        return 0
+    start, target = tensor.grad_fn, source.grad_fn
+    if start is None or target is None:
+        return None
+    walls = {one.grad_fn for one in blocked if one.grad_fn is not None}
+    # No operation is older than those that it depends on.
+    oldest = target._sequence_nr()
+    queue, seen = deque([(start, 0)]), {start}
+    while queue:
+        node, steps = queue.popleft()
+        if node is target:
+            return steps
+        if node in walls:
+            continue
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen and below._sequence_nr() >= oldest:
+                seen.add(below)
+                queue.append((below, steps + 1))
+    return None
+
+
+def leaves_behind(tensor: Tensor, blocked: Iterable[Tensor] = ()) -> set[int]:
+    """The ids of the leaves that a tensor was computed from, without those beyond the blocked tensors."""
+    if tensor.grad_fn is None:
+        return {id(tensor)}
+    walls = {one.grad_fn for one in blocked if one.grad_fn is not None}
+    queue: deque[Any] = deque([tensor.grad_fn])
+    seen, found = {tensor.grad_fn}, set()
+    while queue:
+        node = queue.popleft()
+        if node in walls:
+            continue
+        if hasattr(node, "variable"):
+            found.add(id(node.variable))
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                queue.append(below)
+    return found

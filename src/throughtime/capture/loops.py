@@ -1,0 +1,319 @@
+"""Finding the recurrences that nobody named: what is called again and again, and gets back what it returned.
+
+A call is linked to an earlier one of the same module or function where it receives a tensor that the earlier one
+returned, the tensor itself or another view of its memory. Where nothing is linked so, because the model changes the
+state between calls or runs the loop without a function of its own, a module with weights is looked for whose input was
+computed from its own last output; the states are then the variables of the function around the loop that everything
+from one call to the next but one runs through.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from throughtime.capture.errors import ExaminationError
+from throughtime.capture.graph import distance
+from throughtime.capture.watch import Call, Callee, Key
+
+# What a first argument may be called that is the input of a step, not its state, even where a model feeds it what the
+# step before returned.
+_INPUTS = re.compile(r"^(x|u|y|in|inp|input|inputs|token|tokens|emb|embedded|embedding|features|obs|data)(_?t)?$", re.I)
+# What states are called that are hidden or carried for certain.
+_HIDDEN, _CARRIED = re.compile(r"^(h|hx|h_.*|hidden.*)$", re.I), re.compile(r"^(c|cx|c_.*|cell.*)$", re.I)
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of a loop, and where it is found.
+
+    Args:
+        name: Its label: "h", "c", "s3", ...
+        entering: The place among what a call receives, or among the variables of its caller.
+        leaving: The place among what a call returns; None where the loop makes the state outside of the call.
+    """
+
+    name: str
+    entering: str
+    leaving: str | None
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A module or function that may be followed.
+
+    Args:
+        callee: What is called.
+        name: What its recurrence is called.
+        calls: All of its calls.
+        states: Its states.
+    """
+
+    callee: Callee
+    name: str
+    calls: Sequence[Call] = field(repr=False)
+    states: tuple[State, ...]
+
+    @property
+    def key(self) -> Key:
+        """By which it is recognised in another run."""
+        return self.callee.key
+
+    @property
+    def inline(self) -> bool:
+        """Whether the states are variables around the call rather than what it receives and returns."""
+        return self.states[0].leaving is None
+
+
+def candidates(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
+    """The loops of a model run that are to be followed.
+
+    Args:
+        calls: All calls of the run.
+        known: Those among them of modules whose equations are known, which are followed in any case.
+    """
+    by_callee = _by_callee(call for call in calls if call not in set(known))
+    linked = [found for callee, its in by_callee.items() if (found := _linked(callee, its)) is not None]
+    kept = [one for one in linked if not _explained(one, linked, known)]
+    if kept:
+        return kept
+    blocked = [tensor for call in known for tensor in call.returned.values()]
+    inner = [found for callee, its in by_callee.items() if (found := _inline(callee, its, blocked)) is not None]
+    return _outermost_loop(inner)
+
+
+def named(calls: Sequence[Call], names: Sequence[str]) -> list[Candidate]:
+    """The loops that the user has named.
+
+    Raises:
+        ExaminationError: A name is none of something called at least twice; those that might be meant are listed.
+    """
+    by_callee = _by_callee(calls)
+    found = []
+    for name in names:
+        its = [(callee, some) for callee, some in by_callee.items() if callee.name == name]
+        made = [
+            one
+            for callee, some in its
+            for one in (_linked(callee, some) or _inline(callee, some, ()),)
+            if one is not None
+        ]
+        if not made:
+            others = sorted({callee.name for callee, some in by_callee.items() if _linked(callee, some) is not None})
+            again = sorted({callee.name for callee, some in by_callee.items() if len(some) > 1} - set(others))
+            raise ExaminationError(
+                f"recurrence: {name!r} is not called step by step with what it returned before. "
+                + (f"Called so: {', '.join(others)}. " if others else "")
+                + (f"Called more than once: {', '.join(again[:12])}." if again else "Nothing is called more than once.")
+            )
+        found += made[:1]
+    return found
+
+
+def chains(candidate: Candidate, calls: Sequence[Call]) -> list[list[Call]]:
+    """The calls of a candidate in the order of its steps, one list for every sequence it went through."""
+    found: list[list[Call]] = []
+    if candidate.inline:
+        by_caller: dict[int, list[Call]] = {}
+        for call in calls:
+            by_caller.setdefault(id(call.after), []).append(call)
+        return list(by_caller.values())
+    state = candidate.states[0]
+    assert state.leaving is not None
+    for call in calls:
+        entering = call.received.get(state.entering)
+        chain = None
+        if entering is not None:
+            ended = [one for one in found if state.leaving in one[-1].returned]
+            chain = next((one for one in ended[::-1] if same(entering, one[-1].returned[state.leaving])), None)
+            if chain is None:
+                chain = next(
+                    (one for one in ended[::-1] if distance(entering, one[-1].returned[state.leaving]) is not None),
+                    None,
+                )
+        if chain is None:
+            found.append([call])
+        else:
+            chain.append(call)
+    return found
+
+
+def visited(candidate: Candidate, chain: Sequence[Call]) -> dict[str, list[Tensor | None]]:
+    """By state, s_0 .. s_T along a chain; None where one was not seen."""
+    states: dict[str, list[Tensor | None]] = {}
+    for state in candidate.states:
+        if state.leaving is None:
+            entered = [_entering(call, state) for call in chain]
+            last = chain[-1].after.get(state.entering)
+            fits = last is not None and entered[-1] is not None and last.shape == entered[-1].shape
+            states[state.name] = [*entered, last if fits and last is not entered[-1] else None]
+        else:
+            left = [call.returned.get(state.leaving) for call in chain]
+            states[state.name] = [_entering(chain[0], state), *left]
+    return states
+
+
+def same(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are one, or views of the same memory."""
+    return one is other or (
+        one.shape == other.shape
+        and one.storage_offset() == other.storage_offset()
+        and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+    )
+
+
+def _entering(call: Call, state: State) -> Tensor | None:
+    if state.leaving is None:
+        return call.caller.get(state.entering)
+    return call.received.get(state.entering)
+
+
+def _by_callee(calls: Iterable[Call]) -> dict[Callee, list[Call]]:
+    found: dict[Callee, list[Call]] = {}
+    for call in calls:
+        found.setdefault(call.callee, []).append(call)
+    return {callee: its for callee, its in found.items() if len(its) > 1}
+
+
+def _linked(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
+    """A candidate from calls that receive what an earlier one returned."""
+    returned: dict[tuple[int, ...], tuple[Call, str]] = {}
+    pairs: Counter[tuple[str, str]] = Counter()
+    for call in calls:
+        for place, tensor in call.received.items():
+            earlier = returned.get(_memory(tensor))
+            if earlier is not None:
+                pairs[place, earlier[1]] += 1
+        unchanged = {_memory(tensor) for tensor in call.received.values()}
+        for place, tensor in call.returned.items():
+            if tensor.requires_grad and _memory(tensor) not in unchanged:
+                returned.setdefault(_memory(tensor), (call, place))
+    best: dict[str, str] = {}
+    for (place, back), _ in pairs.most_common():
+        best.setdefault(place, back)
+    inputs = [place for place in best if _INPUTS.match(_outer_name(place))]
+    if len(inputs) < len(best):
+        best = {place: back for place, back in best.items() if place not in inputs}
+    if not best:
+        return None
+    order = [place for call in calls for place in call.received if place in best]
+    places = sorted(best, key=order.index)
+    names = _names([_inner_name(place) for place in places])
+    states = tuple(State(name, place, best[place]) for name, place in zip(names, places, strict=True))
+    return Candidate(
+        callee, callee.name, calls, tuple(sorted(states, key=lambda state: _RANK.get(state.name, state.name)))
+    )
+
+
+def _explained(one: Candidate, all_linked: Sequence[Candidate], known: Sequence[Call]) -> bool:
+    """Whether a candidate only passes on what another recurrence, inside or around it, is about."""
+    own = {_memory(tensor) for call in one.calls for tensor in call.returned.values()}
+    inside = [call for call in known if any(call.is_within(outer) for outer in one.calls)]
+    if inside or any(one.calls[0].is_within(call) for call in known):
+        return True
+    for other in all_linked:
+        if other is one:
+            continue
+        theirs = {
+            _memory(call.returned[s.leaving])
+            for call in other.calls
+            for s in other.states
+            if s.leaving in call.returned
+        }
+        states = {
+            _memory(call.returned[s.leaving]) for call in one.calls for s in one.states if s.leaving in call.returned
+        }
+        nested = any(call.is_within(outer) for call in other.calls for outer in one.calls)
+        around = any(call.is_within(outer) for call in one.calls for outer in other.calls)
+        if nested and theirs & own and (other.callee.is_module or not one.callee.is_module):
+            return True
+        if around and states & theirs and other.callee.is_module and not one.callee.is_module:
+            return True
+    return False
+
+
+def _inline(callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor]) -> Candidate | None:
+    """A candidate whose states are variables around its calls."""
+    if not callee.is_module or callee.module is None or not any(True for _ in callee.module.parameters()):
+        return None
+    if len(calls) < 3 or len({id(call.after) for call in calls[:3]}) > 1 or not calls[0].after:
+        return None
+    one, two, three = calls[:3]
+    if not _depends(three.received, one.returned.values(), blocked):
+        return None
+    # A state is there before the first call, and another tensor of the same shape at every later one.
+    places = [
+        place
+        for place, tensor in two.caller.items()
+        if place in one.caller
+        and place in three.caller
+        and tensor.requires_grad
+        and one.caller[place].shape == tensor.shape == three.caller[place].shape
+        and not same(one.caller[place], tensor)
+    ]
+    at = {place: two.caller[place] for place in places}
+    # Those that the others were computed from come first.
+    places.sort(key=lambda place: sum(distance(at[place], at[other]) is not None for other in places))
+    cut: list[str] = []
+    for place in places:
+        if not _depends(three.received, one.returned.values(), [*blocked, *(at[other] for other in cut)]):
+            break
+        cut.append(place)
+    for place in list(cut):
+        rest = [at[other] for other in cut if other != place]
+        if not _depends(three.received, one.returned.values(), [*blocked, *rest]):
+            cut.remove(place)
+    if not cut or _depends(three.received, one.returned.values(), [*blocked, *(at[place] for place in cut)]):
+        return None
+    far = len(at) + 10**6
+
+    def nearness(place: str) -> int:
+        found = [distance(tensor, at[place]) for tensor in two.received.values()]
+        return min((steps for steps in found if steps is not None), default=far)
+
+    cut.sort(key=nearness)
+    names = _names([_inner_name(place) for place in cut])
+    states = tuple(State(name, place, None) for name, place in zip(names, cut, strict=True))
+    owner = callee.name.rpartition(".")[0]
+    return Candidate(callee, owner or "loop", calls, tuple(sorted(states, key=lambda s: _RANK.get(s.name, s.name))))
+
+
+def _outermost_loop(found: Sequence[Candidate]) -> list[Candidate]:
+    """One candidate per function around a loop: that whose calls begin its iterations."""
+    by_loop: dict[tuple[int, str], Candidate] = {}
+    for one in found:
+        by_loop.setdefault((id(one.calls[0].after), one.states[0].entering), one)
+    return list(by_loop.values())
+
+
+def _depends(received: dict[str, Tensor], returned: Iterable[Tensor], blocked: Sequence[Tensor]) -> bool:
+    earlier = list(returned)
+    return any(distance(later, one, blocked) is not None for later in received.values() for one in earlier)
+
+
+def _memory(tensor: Tensor) -> tuple[int, ...]:
+    return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), *tensor.shape)
+
+
+_RANK = {"h": "0", "c": "1"}
+
+
+def _names(given: Sequence[str]) -> list[str]:
+    """Labels: h and c by their own names where these say so, otherwise in the order in which they stand."""
+    if len(given) == 2 and _CARRIED.match(given[0]) and _HIDDEN.match(given[1]):
+        return ["c", "h"]
+    return [("h", "c")[index] if index < 2 else f"s{index + 1}" for index in range(len(given))]
+
+
+def _outer_name(place: str) -> str:
+    """Of "state[0]" the part "state", of "self.memory" the part "self"."""
+    return re.split(r"[.\[]", place, maxsplit=1)[0]
+
+
+def _inner_name(place: str) -> str:
+    """Of "state.h" the part "h", of "state['c']" the part "c"."""
+    return re.findall(r"[A-Za-z_]\w*", place)[-1] if re.search(r"[A-Za-z_]", place) else place

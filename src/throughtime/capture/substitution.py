@@ -1,0 +1,74 @@
+"""Standing in for tensors while a model runs: copies of weights, and states that stay connected."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
+
+_DETACH = {torch.detach, torch.detach_, Tensor.detach, Tensor.detach_, Tensor.data.__get__}  # type: ignore[attr-defined]
+
+
+class Substitution(TorchFunctionMode):
+    """Every torch function gets the stand-ins of its arguments, while there are any; the model's detaches are counted.
+
+    Args:
+        reconnected: Which of the model's detaches, counted from 0, are to leave the graph whole.
+
+    Attributes:
+        stand_in: Gives the tensor to be used for a tensor, usually itself; None while nothing is to be replaced.
+        detached: What every detach returned.
+    """
+
+    def __init__(self, reconnected: frozenset[int] = frozenset()) -> None:
+        super().__init__()
+        self.stand_in: Callable[[Tensor], Tensor] | None = None
+        self.detached: list[Tensor] = []
+        self._reconnected, self._paused = reconnected, False
+
+    def was_reconnected(self, tensor: Tensor) -> bool:
+        """Whether a tensor is what a detach returned that was to leave the graph whole."""
+        return any(self.detached[index] is tensor for index in self._reconnected if index < len(self.detached))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is replaced or counted inside: what runs there is not the model's."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def __enter__(self) -> Substitution:
+        # A custom function gets its arguments past torch's functions.
+        self._apply = torch.autograd.Function.__dict__["apply"]
+
+        def apply(function: Any, *args: Any, **kwargs: Any) -> Any:
+            return self._apply.__func__(function, *self._replaced(args), **self._replaced(kwargs))
+
+        torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        torch.autograd.Function.apply = self._apply  # type: ignore[method-assign]
+        super().__exit__(*error)
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if self._paused:
+            return func(*args, **kwargs)
+        if func in _DETACH:
+            whole = len(self.detached) in self._reconnected
+            self.detached.append(args[0].view_as(args[0]) if whole else func(*args, **kwargs))
+            return self.detached[-1]
+        return func(*self._replaced(args), **self._replaced(kwargs))
+
+    def _replaced(self, arguments: Any) -> Any:
+        if self.stand_in is None or self._paused:
+            return arguments
+        return tree_map_only(Tensor, self.stand_in, arguments)

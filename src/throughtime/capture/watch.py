@@ -1,0 +1,294 @@
+"""Seeing what a model calls: every module and every function of the user's, with the tensors that go in and come out.
+
+Nothing in the model has to be changed or known for this: Python tells a profile function of every call and return.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_CALL_IMPL = nn.Module._call_impl.__code__
+_OWN = str(Path(__file__).parents[1])
+_TORCH = str(Path(torch.__file__).parent)
+_STANDARD = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")}
+_PACKAGES = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
+# What every module keeps for torch's sake.
+_TORCHS_ATTRIBUTES = frozenset(vars(nn.Module()))
+# How deep states may be nested in tuples, lists, dicts and objects.
+_DEPTH = 4
+
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Callee:
+    """Something that is called: a module, or a function or method of the user's.
+
+    Args:
+        name: Qualified name of a module of the model; a method's behind that of its module; a function's own name.
+        kind: What it is called where the name of the recurrence does not say it: a class or a function.
+        module: The module, or the module whose method it is.
+        is_module: Whether it is a module.
+        key: What it is recognised by.
+    """
+
+    name: str
+    kind: str
+    module: nn.Module | None
+    is_module: bool
+    key: Key
+
+
+@dataclass(eq=False)
+class Call:
+    """One call, as it was seen.
+
+    Args:
+        callee: What was called.
+        received: The tensors that went in, by the place where they were found: "h", "state[0]", "self.memory".
+        within: The call from inside which it was made.
+        caller: The local variables of the function that made it, as they were then, by place.
+        returned: The tensors that came out: "[1][0]" of the value, "self.memory" left behind.
+        after: Where the caller has ended since, its variables at that time.
+    """
+
+    callee: Callee
+    received: dict[str, Tensor]
+    within: Call | None
+    caller: dict[str, Tensor] = field(default_factory=dict)
+    returned: dict[str, Tensor] = field(default_factory=dict)
+    after: dict[str, Tensor] = field(default_factory=dict)
+
+    def is_within(self, other: Call) -> bool:
+        """Whether it was made from inside another call, directly or not."""
+        outer = self.within
+        while outer is not None and outer is not other:
+            outer = outer.within
+        return outer is other
+
+
+class Watch:
+    """Watches a model run, as a context manager.
+
+    Args:
+        model: The model, for the names.
+        only: The callees to watch, by key; None for all.
+        on_call: Called when a watched call begins.
+        on_return: Called when it has returned.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        only: frozenset[Key] | None = None,
+        on_call: Callable[[Call], None] | None = None,
+        on_return: Callable[[Call], None] | None = None,
+    ) -> None:
+        self._names = {id(module): name for name, module in model.named_modules()}
+        self._model, self._only, self._on_call, self._on_return = model, only, on_call, on_return
+        self.calls: list[Call] = []
+        self._callees: dict[Key, Callee] = {}
+        self._open: list[tuple[FrameType, Call]] = []
+        self._callers: dict[int, tuple[FrameType, list[Call]]] = {}
+
+    def __enter__(self) -> Watch:
+        self._before = sys.getprofile()
+        sys.setprofile(self._event)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        sys.setprofile(self._before)
+        self._open.clear()
+        self._callers.clear()
+
+    def _event(self, frame: FrameType, event: str, value: Any) -> None:
+        if event == "call":
+            code = frame.f_code
+            if code is _CALL_IMPL:
+                self._module_called(frame)
+            elif _is_users(code):
+                self._function_called(frame)
+        elif event == "return":
+            if self._open and self._open[-1][0] is frame:
+                self._returned(frame, value)
+            if id(frame) in self._callers:
+                self._caller_ended(frame)
+
+    def _module_called(self, frame: FrameType) -> None:
+        module = frame.f_locals["self"]
+        key: Key = ("module", id(module))
+        if module is self._model or (self._only is not None and key not in self._only):
+            return
+        callee = self._callee(key, module, type(module).__name__, True)
+        arguments, keywords = frame.f_locals["args"], frame.f_locals["kwargs"]
+        received: dict[str, Tensor] = {}
+        for name, value in _bound(module, arguments, keywords).items():
+            received.update(tensors_in(value, name))
+        self._began(frame, callee, {**received, **_kept(module)})
+
+    def _function_called(self, frame: FrameType) -> None:
+        code, local = frame.f_code, frame.f_locals
+        owner = local.get("self") if code.co_varnames[:1] == ("self",) else None
+        module = owner if isinstance(owner, nn.Module) else None
+        if module is not None and code.co_name == "forward":
+            key: Key = ("module", id(module))
+            if module is self._model or (self._open and self._open[-1][1].callee.key == key):
+                return
+        else:
+            key = ("function", code, None if owner is None else id(owner))
+        if self._only is not None and key not in self._only:
+            return
+        is_module = key[0] == "module"
+        callee = self._callee(key, module, type(module).__name__ if is_module else code.co_name, is_module)
+        received: dict[str, Tensor] = {}
+        for name in (*_parameters(code), *code.co_freevars):
+            if name in local and name != "self":
+                received.update(tensors_in(local[name], name))
+        self._began(frame, callee, {**received, **({} if owner is None else _kept(owner))})
+
+    def _callee(self, key: Key, module: nn.Module | None, kind: str, is_module: bool) -> Callee:
+        if key not in self._callees:
+            of = self._names.get(id(module)) if module is not None else None
+            of_module = kind if of is None else of
+            name = of_module if is_module else ".".join(filter(None, (of, kind)))
+            self._callees[key] = Callee(name, kind, module, is_module, key)
+        return self._callees[key]
+
+    def _began(self, frame: FrameType, callee: Callee, received: dict[str, Tensor]) -> None:
+        call = Call(callee, received, self._open[-1][1] if self._open else None)
+        caller = frame.f_back
+        while caller is not None and caller.f_code.co_filename.startswith(_TORCH):
+            caller = caller.f_back
+        if caller is not None and _is_users(caller.f_code):
+            call.caller = _variables(caller)
+            self._callers.setdefault(id(caller), (caller, []))[1].append(call)
+        self._open.append((frame, call))
+        if self._on_call is not None:
+            self._on_call(call)
+
+    def _returned(self, frame: FrameType, value: Any) -> None:
+        call = self._open.pop()[1]
+        call.returned = dict(tensors_in(value, ""))
+        owner = frame.f_locals.get("self")
+        if owner is not None:
+            call.returned.update(_kept(owner))
+        for name in frame.f_code.co_freevars:
+            if name in frame.f_locals:
+                call.returned.update(tensors_in(frame.f_locals[name], name))
+        # What a function changed in a list or dict that it was given.
+        if frame.f_code is not _CALL_IMPL:
+            for name in _parameters(frame.f_code):
+                given = frame.f_locals.get(name)
+                if isinstance(given, list | dict):
+                    call.returned.update(tensors_in(given, name))
+        if call.received and call.returned:
+            self.calls.append(call)
+        if self._on_return is not None:
+            self._on_return(call)
+
+    def _caller_ended(self, frame: FrameType) -> None:
+        after = _variables(frame)
+        for call in self._callers.pop(id(frame))[1]:
+            call.after = after
+
+
+def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[str, Tensor]]:
+    """Every floating-point or complex tensor in a nest of containers and plain objects, with its place."""
+    if isinstance(value, Tensor):
+        if (value.is_floating_point() or value.is_complex()) and value.numel():
+            yield place, value
+    elif depth == 0 or value is None or isinstance(value, str | bytes | int | float | nn.Module | type):
+        return
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from tensors_in(item, f"{place}[{key!r}]", depth - 1)
+    elif isinstance(value, tuple) and hasattr(value, "_fields"):
+        for name, item in zip(value._fields, value, strict=True):
+            yield from tensors_in(item, f"{place}.{name}", depth - 1)
+    elif isinstance(value, tuple | list):
+        for index, item in enumerate(value):
+            yield from tensors_in(item, f"{place}[{index}]", depth - 1)
+    elif is_dataclass(value):
+        for one in fields(value):
+            yield from tensors_in(getattr(value, one.name, None), f"{place}.{one.name}", depth - 1)
+    elif hasattr(value, "__dict__") and not type(value).__module__.startswith(("torch", "numpy")):
+        for name, item in vars(value).items():
+            yield from tensors_in(item, f"{place}.{name}", depth - 1)
+
+
+def _kept(owner: Any) -> dict[str, Tensor]:
+    """The tensors that an object keeps as attributes; those of a module without its parameters."""
+    kept: dict[str, Any] = {
+        name: value for name, value in getattr(owner, "__dict__", {}).items() if name not in _TORCHS_ATTRIBUTES
+    }
+    if isinstance(owner, nn.Module):
+        kept.update(owner._buffers)
+    found: dict[str, Tensor] = {}
+    for name, value in kept.items():
+        if not isinstance(value, nn.Parameter):
+            found.update(tensors_in(value, f"self.{name}", 2))
+    return found
+
+
+def _variables(frame: FrameType) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    for name, value in frame.f_locals.items():
+        if name == "self":
+            found.update(_kept(value))
+        else:
+            found.update(tensors_in(value, name, 2))
+    return found
+
+
+def _bound(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
+    """A module's arguments by the names that its forward function gives them."""
+    signature = _signature(type(module).forward)
+    try:
+        if signature is None:
+            raise TypeError
+        return dict(signature.bind(module, *arguments, **keywords).arguments, self=None)
+    except TypeError:
+        return {f"args[{index}]": value for index, value in enumerate(arguments)} | keywords
+
+
+@cache
+def _signature(function: Any) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        return None
+
+
+def _parameters(code: CodeType) -> tuple[str, ...]:
+    count = code.co_argcount + code.co_kwonlyargcount
+    count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[:count]
+
+
+@cache
+def _is_users(code: CodeType) -> bool:
+    """Whether a function is neither torch's, nor the standard library's, nor ours, nor something anonymous."""
+    file = code.co_filename
+    if code.co_name.startswith("<") and code.co_name != "<lambda>":
+        return False
+    if code.co_name.startswith("__") and code.co_name != "__call__":
+        return False
+    if file.startswith((_TORCH, _OWN, "<frozen", "<string>", "<__array_function__")):
+        return False
+    if any(file.startswith(folder) for folder in _PACKAGES):
+        return not any(
+            f"{folder}/{name}/" in file for folder in _PACKAGES for name in ("numpy", "beartype", "jaxtyping")
+        )
+    return not any(file.startswith(folder) for folder in _STANDARD)

@@ -1,0 +1,220 @@
+"""The loops of a model run: their states as the graph holds them, and a copy of every weight for every call."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from torch import Tensor, nn
+
+from throughtime.capture.errors import ExaminationError
+from throughtime.capture.graph import leaves_behind
+from throughtime.capture.loops import Candidate, chains, visited
+from throughtime.capture.recurrence import Loop, Recurrence
+from throughtime.capture.substitution import Substitution
+from throughtime.capture.watch import Call, Key, Watch
+
+# A weight and the copy that is used in its place.
+Uses = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """The calls that one sequence went through.
+
+    Args:
+        name: Of the recurrence.
+        candidate: What was called.
+        calls: In the order of the steps.
+        states: By state, s_0 .. s_T.
+        used: For every step, what weights it works with.
+    """
+
+    name: str
+    candidate: Candidate
+    calls: Sequence[Call]
+    states: dict[str, list[Tensor | None]]
+    used: list[Uses]
+
+
+class LoopWatch:
+    """Watches the loops of one model run, as a context manager.
+
+    Every torch function works with copies of the weights. Inside a call that is followed there is one copy for the
+    call; around a loop without a function of its own, one for every use, and the step that it belongs to is the one
+    whose states were computed from it. So the gradients of the copies are the immediate derivatives. A state that the
+    loop starts from and that needs no gradient is stood in for by one that does.
+
+    Args:
+        model: The model.
+        candidates: What is watched.
+        substitution: What replaces tensors while the model runs.
+    """
+
+    def __init__(self, model: nn.Module, candidates: Sequence[Candidate], substitution: Substitution) -> None:
+        self._model, self._substitution = model, substitution
+        self._names = {id(value): name for name, value in model.named_parameters()}
+        self._watch: Watch | None = None
+        self._by_key: dict[Key, Candidate] = {one.key: one for one in candidates}
+        self._inline = any(one.inline for one in candidates)
+        self._open: list[Call] = []
+        # By call, and by weight, the copy that it works with; the weights of all other uses likewise.
+        self._copies: defaultdict[Call, dict[int, tuple[Tensor, Tensor]]] = defaultdict(dict)
+        self._uses: Uses = []
+        self._starts: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __enter__(self) -> LoopWatch:
+        if self._by_key:
+            self._substitution.stand_in = self._stand_in
+            self._watch = Watch(self._model, frozenset(self._by_key), self._began, self._ended)
+            self._watch.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._substitution.stand_in = None
+        if self._watch is not None:
+            self._watch.__exit__(*error)
+
+    def recurrences(self) -> list[Recurrence]:
+        """All loops that ran, one for every sequence that something was called through."""
+        found: list[_Chain] = []
+        for candidate in self._by_key.values():
+            calls = [call for call in self._calls if call.callee.key == candidate.key]
+            for number, chain in enumerate(chains(candidate, calls), start=1):
+                name = f"{candidate.name}#{number}" if number > 1 else candidate.name
+                states = self._visited(name, candidate, chain)
+                found.append(_Chain(name, candidate, chain, states, self._used(candidate, chain, states)))
+        inside = {id(copy) for chain in found for step in chain.used for _, copy in step}
+        return [self._loop(chain, inside) for chain in found]
+
+    @property
+    def _calls(self) -> list[Call]:
+        return [] if self._watch is None else self._watch.calls
+
+    def _began(self, call: Call) -> None:
+        candidate = self._by_key[call.callee.key]
+        if not candidate.inline:
+            self._open.append(call)
+            for state in candidate.states:
+                start = call.received.get(state.entering)
+                if start is not None:
+                    self._start(start)
+
+    def _ended(self, call: Call) -> None:
+        if self._open and self._open[-1] is call:
+            self._open.pop()
+
+    def _stand_in(self, tensor: Tensor) -> Tensor:
+        if isinstance(tensor, nn.Parameter) and tensor.is_floating_point():
+            if self._open:
+                copies = self._copies[self._open[-1]]
+                if id(tensor) not in copies:
+                    copies[id(tensor)] = tensor, _leaf(tensor)
+                return copies[id(tensor)][1]
+            if self._inline:
+                self._uses.append((tensor, _leaf(tensor)))
+                return self._uses[-1][1]
+            return tensor
+        if tensor.requires_grad:
+            return tensor
+        if self._inline:
+            self._start(tensor)
+        return self._starts[id(tensor)][1] if id(tensor) in self._starts else tensor
+
+    def _start(self, tensor: Tensor) -> None:
+        if (
+            not tensor.requires_grad
+            and id(tensor) not in self._starts
+            and (tensor.is_floating_point() or tensor.is_complex())
+        ):
+            self._starts[id(tensor)] = tensor, _leaf(tensor)
+
+    def _visited(self, name: str, candidate: Candidate, chain: Sequence[Call]) -> dict[str, list[Tensor | None]]:
+        states = visited(candidate, chain)
+        for state, values in states.items():
+            if values[0] is not None and id(values[0]) in self._starts:
+                values[0] = self._starts[id(values[0])][1]
+            _check(name, state, values)
+        return states
+
+    def _used(self, candidate: Candidate, chain: Sequence[Call], states: dict[str, list[Tensor | None]]) -> list[Uses]:
+        """For every step, the weights that it works with and the copies of them."""
+        if candidate.inline:
+            return self._used_by_step(states)
+        return [list(self._copies[call].values()) for call in chain]
+
+    def _loop(self, chain: _Chain, inside: set[int]) -> Loop:
+        candidate = chain.candidate
+        weights = {id(weight): weight for step in chain.used for weight, _ in step}
+        named = {self._local_name(candidate, weight): weight for weight in weights.values()}
+        copies = {
+            name: [tuple(copy for one, copy in step if one is weight) for step in chain.used]
+            for name, weight in named.items()
+        }
+        uses = self._uses + [pair for of_call in self._copies.values() for pair in of_call.values()]
+        outside = {
+            name: (weight, *(copy for one, copy in uses if one is weight and id(copy) not in inside))
+            for name, weight in named.items()
+        }
+        detached = tuple(
+            step
+            for step, call in enumerate(chain.calls)
+            if step and any(self._substitution.was_reconnected(one) for one in self._entering(candidate, call))
+        )
+        kind = type(candidate.callee.module).__name__ if candidate.inline else candidate.callee.kind
+        return Loop(chain.name, chain.states, copies, named, outside, kind, detached)
+
+    def _entering(self, candidate: Candidate, call: Call) -> list[Tensor]:
+        places = call.caller if candidate.inline else call.received
+        return [places[state.entering] for state in candidate.states if state.entering in places]
+
+    def _used_by_step(self, states: dict[str, list[Tensor | None]]) -> list[Uses]:
+        """For every step, the uses of weights that its states, and those of no other step, were computed from."""
+        by_copy = {id(copy): (weight, copy) for weight, copy in self._uses}
+        reached: list[set[int]] = []
+        for before, after in pairwise(zip(*states.values(), strict=True)):
+            walls = [value for value in before if value is not None]
+            found: set[int] = set()
+            for value in after:
+                if value is not None:
+                    found |= leaves_behind(value, walls) & by_copy.keys()
+            reached.append(found)
+        counts: defaultdict[int, int] = defaultdict(int)
+        for found in reached:
+            for copy in found:
+                counts[copy] += 1
+        return [[by_copy[copy] for copy in sorted(found) if counts[copy] == 1] for found in reached]
+
+    def _local_name(self, candidate: Candidate, weight: Tensor) -> str:
+        """The name of a weight from where the loop is."""
+        name = self._names.get(id(weight), "weight")
+        module = (
+            candidate.name
+            if candidate.callee.is_module and not candidate.inline
+            else candidate.callee.name.rpartition(".")[0]
+        )
+        return name.removeprefix(f"{module}.") if module else name
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    """The same numbers as the beginning of a graph."""
+    return tensor.detach().requires_grad_()
+
+
+def _check(name: str, state: str, values: Sequence[Tensor | None]) -> None:
+    for step, value in enumerate(values):
+        if value is not None and not value.isfinite().all():
+            raise ExaminationError(
+                f"model: NaN or inf in recurrence {name!r}, first at step {step} of {len(values) - 1}, in its state "
+                f"{state}; look at the data of that step and at the size of the weights"
+            )
+    shapes = {tuple(value.shape) for value in values if value is not None}
+    if len(shapes) > 1:
+        found = " and ".join(map(str, sorted(shapes)))
+        raise ExaminationError(
+            f"model: the state {state} of recurrence {name!r} changes its shape between steps, found {found}; pad it, "
+            "or name another module or function with recurrence="
+        )
