@@ -84,6 +84,21 @@ def test_nothing_is_run(tmp_path) -> None:
     assert not victim.exists()
 
 
+class Evaluated(Attack):
+    """The same through a function that is not refused by name, but has nothing in its place."""
+
+    def __reduce__(self):
+        return eval, (f"__import__('os').mkdir({self.path!r})",)
+
+
+def test_what_would_be_run_is_left_out_and_not_run(tmp_path) -> None:
+    victim = tmp_path / "made"
+    torch.save({"state_dict": GRU.state_dict(), "extra": Evaluated(str(victim))}, tmp_path / "model.pt")
+    stored = read_tensors(tmp_path / "model.pt")
+    assert [name for _, name in stored.tensors] == NAMES and stored.unread == ("builtins.eval",)
+    assert not victim.exists()
+
+
 def test_a_whole_model_is_refused_with_what_to_do(tmp_path) -> None:
     for whole in (GRU, {"model": GRU}):
         torch.save(whole, tmp_path / "whole.pt")
