@@ -20,6 +20,7 @@ def step_jacobian(readings: Sequence[Reading]) -> go.Figure:
     """
     drawn = figure(
         height=360,
+        showlegend=True,
         xaxis={"title": "step i"},
         yaxis={"title": "ln |ds<sub>i</sub>/ds<sub>i−1</sub>|, in nats", "zeroline": False},
     )
@@ -29,8 +30,8 @@ def step_jacobian(readings: Sequence[Reading]) -> go.Figure:
             continue
         norms = reading.measures["step_jacobian"].transpose(NORM, STEP, SAMPLE)
         name = text(reading.label)
-        for norm, words in ((LARGEST, "largest singular value"), (MEAN, "root mean square")):
-            _add(drawn, norms[STEP].values, norms.sel({NORM: norm}).values, f"{name}, {words}", index, norm == LARGEST)
+        for norm, called in ((LARGEST, name), (MEAN, f"{name}, mean")):
+            _add(drawn, norms[STEP].values, norms.sel({NORM: norm}).values, called, index, norm == LARGEST)
     return drawn
 
 
