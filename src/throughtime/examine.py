@@ -21,8 +21,10 @@ from throughtime.capture import (
     same_attributes,
     same_randomness,
 )
+from throughtime.capture.agreement import check_outputs
 from throughtime.capture.checks import call_model, check_finite, check_model, losses_of
-from throughtime.capture.own_run import OwnRun, check_outputs, reconnected_run, survey
+from throughtime.capture.inputs import INPUTS
+from throughtime.capture.own_run import OwnRun, reconnected_run, survey
 from throughtime.causes.findings import findings
 from throughtime.examination import Examination, Record
 from throughtime.measures import Film, LagBands
@@ -51,6 +53,7 @@ def examine(
     memory: int | None = None,
     seed: int = 0,
     recurrence: str | Sequence[str] | None = None,
+    time_axis: int | None = None,
     tokens: Iterable[str] | None = None,
     on_progress: Progress | None = None,
 ) -> Examination:
@@ -73,7 +76,9 @@ def examine(
         memory: Bytes that the adjoints of the sources followed at once may take; 1 GiB by default.
         seed: Of the bootstrap behind the intervals.
         recurrence: Names of the modules, methods or functions to follow, where not all that are found are wanted or the
-            wrong ones are.
+            wrong ones are. "inputs" follows the derivatives with respect to the model's input, which is done in any
+            case where there is no recurrence: with them a transformer, a convolution and a GRU stand on one axis.
+        time_axis: Which axis of the input is time, where the number of losses does not tell.
         tokens: One label per step of the first sample, to be shown with it.
         on_progress: Called with (steps done, all steps, name of the recurrence).
 
@@ -107,9 +112,9 @@ def examine(
 
         with same_randomness(), same_attributes(model):
             own = survey(model, call, losses_from)
-        followed = plan(model, own.calls, own.detached, recurrence)
+        followed = plan(model, inputs, own, recurrence, time_axis)
         with same_randomness(), same_attributes(model):
-            captured = capture(model, call, followed)
+            captured = capture(model, inputs, followed)
             losses = losses_from(captured.output)
         if own.problem is not None:
             raise own.problem
@@ -228,14 +233,15 @@ class _Examining:
             start += len(chunk)
             last_steps = [self._last_steps(film, rows) for film in self._films]
             for play in self._network.play(chunk, last_steps):
-                name = self._recurrences[play.index].name
+                name, shown = self._recurrences[play.index].name, 0
                 for shown, frame in enumerate(play.frames, start=1):
                     for measure in self._recorders[play.index].audience:
                         measure.update(frame.of(rows))
                     on_progress(done + shown, total, name)
                 # Where no source is active, no frame is shown; the last step counts in any case.
                 done += play.states
-                on_progress(done, total, name)
+                if shown < play.states:
+                    on_progress(done, total, name)
 
     def _records(self) -> dict[str, Record]:
         indices = [index for index, reached in enumerate(self._reached) if reached]
@@ -274,6 +280,7 @@ class _Examining:
             recurrence.reverse,
             self._max_lag,
             self._network.causal(index),
+            recurrence.begins,
         )
 
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
@@ -290,7 +297,13 @@ class _Examining:
 
     def _notes(self) -> tuple[str, ...]:
         unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
-        notes = [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
+        notes = []
+        if any(recurrence.name == INPUTS for recurrence in self._recurrences):
+            notes.append(
+                "What is named inputs are the derivatives of the losses with respect to the model's input, step by "
+                "step: what the output depends on, not what a state passes on."
+            )
+        notes += [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
         if any(recurrence.batch == 1 for recurrence in self._recurrences):
             notes.append("There is one sample, so the lag profile has no interval.")
         if all(recurrence.steps == 1 for recurrence in self._recurrences):

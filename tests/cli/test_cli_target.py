@@ -114,8 +114,8 @@ def test_a_failure_names_the_users_line(run, model_file, more, message) -> None:
         ),
         (
             "(Tagger(), torch.randn(9, 4, 5), *build()[2:])",
-            "model.py: examining its model failed: RuntimeError: mat1 and mat2 shapes cannot be multiplied (36x5 and "
-            "3x18)\n  model.py, line 13: return self.readout(self.encoder(inputs)[0])",
+            "model.py: examining its model failed: RuntimeError: input.size(-1) must be equal to input_size. "
+            "Expected 3, got 5\n  model.py, line 13: ",
         ),
         ("(*build()[:3], lambda output: output)", "model.py: examining its model failed: TypeError: "),
     ],

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from throughtime.capture.checks import not_a_mask
+from throughtime.capture.checks import call_model, not_a_mask
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.graph import leaves_behind
+from throughtime.capture.inputs import InputWatch
 from throughtime.capture.loops import same
 from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of
 from throughtime.capture.plan import Plan
@@ -40,12 +41,12 @@ class Captured:
     module_outputs: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
-def capture(model: nn.Module, run: Callable[[], Any], plan: Plan) -> Captured:
+def capture(model: nn.Module, inputs: Any, plan: Plan) -> Captured:
     """Run a model with every recurrent module replaced by one that keeps its trajectory, and every loop watched.
 
     Args:
         model: The model.
-        run: Calls it.
+        inputs: What it is called with.
         plan: What is to be followed.
 
     Raises:
@@ -54,9 +55,10 @@ def capture(model: nn.Module, run: Callable[[], Any], plan: Plan) -> Captured:
     substitution = Substitution(plan.reconnected)
     opening = _Opening(substitution)
     loops = LoopWatch(model, plan.loops, substitution)
-    with _opened(plan.opened, opening), finite_outputs(model), substitution, loops:
-        output = run()
-    recurrences = [*opening.recurrences(), *loops.recurrences()]
+    input_watch = InputWatch(plan.inputs)
+    with _opened(plan.opened, opening), finite_outputs(model), input_watch.watching(), substitution, loops:
+        output = call_model(model, input_watch.prepared(inputs))
+    recurrences = [*opening.recurrences(), *loops.recurrences(), *input_watch.loops()]
     return Captured(output, recurrences, opening.outputs)
 
 

@@ -49,7 +49,7 @@ def check_finite(argument: str, value: Any) -> None:
     Raises:
         ExaminationError: One is not; where it is, is named.
     """
-    for place, tensor in _tensors(argument, value):
+    for place, tensor in tensors_of(argument, value):
         if tensor.is_floating_point() and (bad := not_a_mask(tensor)).any():
             first = bad.nonzero()[0].tolist()
             raise ExaminationError(f"{place}: NaN or inf, first at index {first} of shape {tuple(tensor.shape)}")
@@ -95,12 +95,13 @@ def losses_of(loss: Callable[[Any, Any], Tensor], output: Any, targets: Any) -> 
     return value
 
 
-def _tensors(place: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+def tensors_of(place: str, value: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in a nest of tuples, lists and dicts, with its place."""
     if isinstance(value, Tensor):
         yield place, value
     elif isinstance(value, Mapping):
         for key, item in value.items():
-            yield from _tensors(f"{place}[{key!r}]", item)
+            yield from tensors_of(f"{place}[{key!r}]", item)
     elif isinstance(value, tuple | list):
         for index, item in enumerate(value):
-            yield from _tensors(f"{place}[{index}]", item)
+            yield from tensors_of(f"{place}[{index}]", item)

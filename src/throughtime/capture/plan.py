@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from torch import Tensor, nn
 
-from throughtime.capture.errors import ExaminationError
+from throughtime.capture.inputs import INPUTS, InputPlan, input_plan
 from throughtime.capture.loops import Candidate, candidates, chains, named
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain
+from throughtime.capture.own_run import OwnRun
 from throughtime.capture.watch import Call
 
 
@@ -21,27 +23,36 @@ class Plan:
         opened: The modules whose equations are known, by qualified name.
         loops: What else is called step by step with what it returned.
         reconnected: Which of the model's detaches cut a recurrence, counted from 0.
+        inputs: The input, where it is followed too.
     """
 
     opened: Mapping[str, nn.Module] = field(default_factory=dict)
     loops: Sequence[Candidate] = ()
     reconnected: frozenset[int] = frozenset()
+    inputs: InputPlan | None = None
 
 
 def plan(
-    model: nn.Module, calls: Sequence[Call], detached: Sequence[Tensor], recurrence: str | Sequence[str] | None
+    model: nn.Module,
+    inputs: Any,
+    seen: OwnRun,
+    recurrence: str | Sequence[str] | None = None,
+    time_axis: int | None = None,
 ) -> Plan:
-    """Decide what to follow.
+    """Decide what to follow. Where there is no recurrence, the input is.
 
     Args:
         model: The model.
-        calls: All calls of one run of it.
-        detached: What every detach of that run returned.
+        inputs: What it is called with.
+        seen: One run of it.
         recurrence: What the user has named; None to find everything.
+        time_axis: Of the input, where the user says it.
 
     Raises:
-        ExaminationError: There is no recurrence, or none of the name; what was found is listed.
+        ExaminationError: There is no recurrence of a name; what was found is listed. Or the input cannot be followed.
     """
+    calls = seen.calls
+    names: list[str] = []
     kinds = (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)
     modules = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
     if recurrence is None:
@@ -60,15 +71,10 @@ def plan(
     else:
         names = [recurrence] if isinstance(recurrence, str) else list(recurrence)
         opened = {name: module for name, module in modules.items() if name in names}
-        loops = named(calls, [name for name in names if name not in opened])
-    if not opened and not loops:
-        kinds_found = sorted({type(module).__name__ for module in model.modules()})
-        raise ExaminationError(
-            "model: no recurrence found. Expected nn.RNN, nn.GRU, nn.LSTM, their cells or a throughtime layer among "
-            "its modules, or a module or function that is called step by step and gets back what it returned; found "
-            f"{', '.join(kinds_found)}. If its loop is written out in forward, put one step of it into a method"
-        )
-    return Plan(opened, loops, _cutting(detached, calls, opened, loops))
+        loops = named(calls, [name for name in names if name not in opened and name != INPUTS])
+    wanted = INPUTS in names if recurrence is not None else not opened and not loops
+    followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
+    return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed)
 
 
 def _cutting(

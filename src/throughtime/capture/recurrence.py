@@ -91,6 +91,7 @@ class Recurrence(ABC):
         parameters: Its weights as the user's model holds them, by name.
         cell_name: What its step is called.
         detached: The states after which the user's model cuts the graph, by number.
+        begins: The first state that was seen.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Recurrence(ABC):
     parameters: Mapping[str, Tensor]
     cell_name: str
     detached: tuple[int, ...] = ()
+    begins: int = 0
 
     @property
     @abstractmethod
@@ -180,6 +182,7 @@ class Loop(Recurrence):
         self.outside, self.cell_name, self.detached = outside, cell_name, detached
         self.states = tuple(visited)
         self.steps = len(next(iter(visited.values()))) - 1
+        self.begins = int(any(values[0] is None for values in visited.values()))
         seen = {state: next(value for value in values if value is not None) for state, values in visited.items()}
         axes = {state: _batch_axis(value) for state, value in seen.items()}
         batches = {1 if axis is None else seen[state].shape[axis] for state, axis in axes.items()}

@@ -25,6 +25,7 @@ class Film:
         reverse: Whether the sequence is read from its end.
         max_lag: The largest lag that is followed; None for all.
         causal: Whether it is certain that no source reaches a state later than its own step.
+        begins: The first state that is followed: 1 where the initial one was not seen.
     """
 
     states: tuple[str, ...]
@@ -35,6 +36,7 @@ class Film:
     reverse: bool = False
     max_lag: int | None = None
     causal: bool = False
+    begins: int = 0
 
     @property
     def sources(self) -> int:
@@ -63,7 +65,7 @@ class Film:
     def lag_range(self) -> tuple[int, int]:
         """The smallest and the largest lag that can occur."""
         smallest = 0 if self.causal else int(self.positions.min()) - self.steps
-        largest = int(self.positions.max())
+        largest = int(self.positions.max()) - self.begins
         return smallest, largest if self.max_lag is None else min(largest, self.max_lag)
 
 

@@ -38,4 +38,5 @@ class GradientMap(Measure[Frame]):
         if self._film.max_lag is not None:
             lags = self._film.positions.unsqueeze(-1) - torch.arange(self._film.steps + 1)
             values = values.masked_fill(lags > self._film.max_lag, torch.nan)
+        values = values.index_fill(-1, torch.arange(self._film.begins), torch.nan)
         return self._film.in_sequence(values)

@@ -83,7 +83,7 @@ class LagProfile(Measure[Frame]):
     def _counts(self, lags: Tensor) -> Float[Tensor, " lag"]:
         """How many sources have a state at each lag."""
         steps = self._film.positions.unsqueeze(-1) - lags
-        return ((steps >= 0) & (steps <= self._film.steps)).sum(0).double()
+        return ((steps >= self._film.begins) & (steps <= self._film.steps)).sum(0).double()
 
     def _resamples(self, seed: int) -> Float[Tensor, "draw batch"]:
         """How often each sample is drawn."""

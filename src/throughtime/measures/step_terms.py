@@ -39,7 +39,7 @@ class StepTerms(Measure[LoopFrame]):
         shrunk = (self._ln_scale - or_zero(scale)).exp()
         factor = (frame.log_scale - scale[band]).exp()
         for name, terms in frame.immediate.items():
-            norm = torch.linalg.vector_norm(terms.flatten(1), dim=-1).double()
+            norm = torch.linalg.vector_norm(terms.reshape(len(terms), -1), dim=-1).double()
             self._ln_norm[name][frame.sources, frame.step - 1] = norm.log() + frame.log_scale
         if (shrunk != 1).any():
             for name, sums in self._by_band.items():

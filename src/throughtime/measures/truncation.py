@@ -38,9 +38,11 @@ def truncation(terms: Mapping[str, Terms], bands: LagBands) -> Truncation:
     distance = torch.maximum(bands.starts, 1 - bands.starts - bands.widths)
     windows, place = torch.unique(distance, return_inverse=True)
     # Only ratios are asked for, so that the scale may be any: the largest of all keeps them in range.
-    reference = max(float(term.ln_scale.max()) for term in terms.values())
+    reference = max((float(term.ln_scale.max()) for term in terms.values()), default=-math.inf)
     reference = 0.0 if reference == -math.inf else reference
-    gram = torch.stack([term.gram(reference) for term in terms.values()]).sum(0)
+    gram = torch.zeros(len(bands), len(bands), dtype=torch.float64)
+    for term in terms.values():
+        gram += term.gram(reference)
     full, projection = gram.sum(), gram.sum(1)
     # What lies at distance K or further is what a window of K leaves out; its square is a corner of the Gram matrix.
     by_distance = torch.zeros(len(windows), len(windows), dtype=torch.float64)
