@@ -24,7 +24,7 @@ def test_python_blocks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
         # Its lines are numbered as in the file, so that a traceback points there.
         first = README[: README.index(block)].count("\n")
         exec(compile("\n" * first + block, str(ROOT / "README.md"), "exec"), namespace)
-    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "exam.nc"}
+    assert {path.name for path in tmp_path.iterdir()} == {"report.html", "exam.nc", "checkpoint.pt"}
     assert "['encoder.l0', 'encoder.l1']" in capsys.readouterr().out
 
 

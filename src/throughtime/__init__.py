@@ -14,6 +14,7 @@ from throughtime.cells import elementwise as elementwise
 from throughtime.cells import relu as relu
 from throughtime.cells import sigmoid as sigmoid
 from throughtime.cells import tanh as tanh
+from throughtime.checkpoints import examine_checkpoint as examine_checkpoint
 from throughtime.examination import Examination as Examination
 from throughtime.examination import load as load
 from throughtime.examine import examine as examine

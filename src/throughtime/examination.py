@@ -22,7 +22,7 @@ class Record:
 
     Args:
         measures: One Dataset with `gradient_map`, `sample_map`, `lag_profile`, `decay_rate`, `truncation_error`, ...
-        weight_terms: By weight name, a Dataset with `norm`, `ln_norm` and `norm_by_lag`.
+        weight_terms: By weight name, a Dataset with `norm`, `ln_norm` and `norm_by_lag`; empty without a loss.
         causes: A Dataset with `nats`, `nats_by_lag` and `share`.
     """
 
@@ -81,9 +81,11 @@ class Examination:
             of one lag. Attribute `relative_error`: all terms summed, against `.grad`.
 
         Raises:
-            KeyError: No such recurrence or weight.
+            KeyError: No such recurrence or weight, or no loss was followed, as from a checkpoint without code.
         """
         terms = self._record(recurrence).weight_terms
+        if not terms:
+            raise KeyError(f"weight: no loss was followed for {recurrence!r}, so it has no weight terms")
         if weight not in terms:
             raise KeyError(f"weight: {recurrence!r} has {sorted(terms)}, found {weight!r}")
         return terms[weight]
@@ -105,7 +107,8 @@ class Examination:
         """How far back each recurrence learns: the BPTT window that suffices.
 
         The smallest window K, in steps, from which on the gradient truncated to lags below K stays within
-        1 - `fraction` of the full one, in relative norm over all weights of the recurrence.
+        1 - `fraction` of the full one, in relative norm over all weights of the recurrence. A recurrence for which no
+        loss was followed, as from a checkpoint without code, has none and is left out.
 
         Raises:
             ValueError: `fraction` is not above 0 and below 1.
@@ -114,6 +117,8 @@ class Examination:
             raise ValueError(f"fraction: expected a number above 0 and below 1, found {fraction}")
         reaches = {}
         for name, record in self._records.items():
+            if "truncation_error" not in record.measures:
+                continue
             error = record.measures["truncation_error"]
             too_large = np.flatnonzero(~(error.values <= 1 - fraction))
             last = too_large[-1] + 1 if len(too_large) else 0
@@ -183,7 +188,8 @@ def load(path: str | os.PathLike[str]) -> Examination:
         records = {}
         for index in sorted(tree.children, key=int):
             node = tree[index]
-            terms = {weight: child.to_dataset().load() for weight, child in node["weight_terms"].children.items()}
+            weights = node.children["weight_terms"].children if "weight_terms" in node.children else {}
+            terms = {weight: child.to_dataset().load() for weight, child in weights.items()}
             measures, causes = (node[part].to_dataset().load() for part in ("measures", "causes"))
             records[node.attrs["name"]] = Record(measures, terms, causes)
         findings, tokens, notes = (json.loads(tree.attrs[part]) for part in ("findings", "tokens", "notes"))

@@ -13,6 +13,14 @@ PATH = "path"
 CAUSE = "cause"
 WINDOW = "window"  # K: lags 0 .. K - 1 are kept, as truncated BPTT with a window of K steps does
 
+NORM = "norm"  # of a step Jacobian: one of the two below
+STEP = "step"  # i: the step whose Jacobian ds_i/ds_{i-1} is looked at
+SAMPLE = "sample"
+UNIT = "unit"
+
+# The norms of a step Jacobian: the largest singular value, and the root mean square of all of them.
+LARGEST, MEAN = "largest", "mean"
+
 # The paths of a step Jacobian d s_i / d s_{i-1}, for every cell in the gated form.
 CARRY = "carry"
 KEEP_GATE = "keep gate"

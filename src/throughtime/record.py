@@ -22,6 +22,7 @@ from throughtime.measures import (
     Measure,
     StepTerms,
     WeightTerms,
+    time_constants,
     truncation,
 )
 from throughtime.measures.weight_terms import Terms
@@ -34,6 +35,7 @@ from throughtime.notation import (
     PATH,
     STATE,
     STATE_STEP,
+    UNIT,
     WEIGHTS,
     WINDOW,
 )
@@ -46,31 +48,33 @@ class Recorder:
         recurrence: The recurrence.
         film: Its axes.
         pullback: Its step pullbacks, where its equations are known.
-        bands: The bands of lags in which the weight terms are summed.
+        bands: The bands of lags in which the weight terms are summed; None where no loss is followed, so that there are
+            no such terms.
         seed: Of the bootstrap.
     """
 
     def __init__(
-        self, recurrence: Recurrence, film: Film, pullback: Pullback | None, bands: LagBands, seed: int
+        self, recurrence: Recurrence, film: Film, pullback: Pullback | None, bands: LagBands | None, seed: int
     ) -> None:
         self._recurrence, self._film, self._bands, self._seed = recurrence, film, bands, seed
         self._map, self._profile = GradientMap(film), LagProfile(film)
-        self._terms: WeightTerms | StepTerms
-        self._causes: Causes | StepCauses
-        if pullback is not None:
-            self._terms, self._causes = WeightTerms(film, pullback, bands), Causes(film, pullback)
-        else:
-            self._terms, self._causes = StepTerms(film, recurrence.parameters, bands), StepCauses(film)
-        self.audience: tuple[Measure[Any], ...] = (self._map, self._profile, self._terms, self._causes)
+        self._causes: Causes | StepCauses = StepCauses(film) if pullback is None else Causes(film, pullback)
+        self._terms: WeightTerms | StepTerms | None = None
+        if bands is not None and pullback is not None:
+            self._terms = WeightTerms(film, pullback, bands)
+        elif bands is not None:
+            self._terms = StepTerms(film, recurrence.parameters, bands)
+        audience = (self._map, self._profile, self._terms, self._causes)
+        self.audience: tuple[Measure[Any], ...] = tuple(measure for measure in audience if measure is not None)
 
     def weight_terms(self) -> dict[str, Terms]:
-        """The terms by weight name."""
-        return self._terms.result()
+        """The terms by weight name; none where no loss is followed."""
+        return {} if self._terms is None else self._terms.result()
 
     def slope_rounding(self) -> float:
         """How far autograd's gradient may be off because it computes slopes from activations, not pre-activations."""
         recurrence = self._recurrence
-        if not isinstance(recurrence, Opened) or isinstance(self._terms, StepTerms):
+        if not isinstance(recurrence, Opened) or not isinstance(self._terms, WeightTerms):
             return 0.0
         epsilon = torch.finfo(recurrence.dtype).eps
         weights = recurrence.weights
@@ -86,12 +90,14 @@ class Recorder:
             terms: What `weight_terms` returned.
             relative_error: By weight name, all terms summed against `.grad`.
         """
-        measures = self._measures(terms)
-        lags = measures[LAG].values
-        labelled = {
-            name: self._labelled_terms(term, relative_error[name]).sel({LAG: slice(lags[0], lags[-1])})
-            for name, term in terms.items()
-        }
+        measures, labelled = self._measures().assign(self._of_states()), {}
+        if self._bands is not None:
+            measures = measures.assign(self._of_loss(terms, self._bands, measures[LAG]))
+            lags = slice(*measures[LAG].values[[0, -1]])
+            labelled = {
+                name: self._labelled_terms(term, self._bands, relative_error[name]).sel({LAG: lags})
+                for name, term in terms.items()
+            }
         return Record(measures, labelled, self._labelled_causes())
 
     @property
@@ -102,16 +108,8 @@ class Recorder:
     def _term_axes(self) -> dict[str, np.ndarray]:
         return {LOSS_STEP: _numpy(self._film.loss_steps), STATE_STEP: np.arange(1, self._film.steps + 1)}
 
-    def _measures(self, terms: dict[str, Terms]) -> xr.Dataset:
+    def _measures(self) -> xr.Dataset:
         profile = self._profile.result(self._seed)
-        cut = truncation(terms, self._bands)
-        # Of a gradient that was not followed to its end, no window can be said to hold a given part.
-        error = cut.error * math.nan if self._film.cut else cut.error
-        # The initial state has no weight term, so its lag has no part, unless there is nothing to have a part of.
-        share = torch.full((len(profile.lags),), math.nan if cut.share.isnan().all() else 0.0, dtype=torch.float64)
-        # Of the lags below 0, the profile has only those at which anything arrived.
-        arrived = cut.lags >= profile.lags[0]
-        share[cut.lags[arrived] - profile.lags[0]] = cut.share[arrived]
         states, maps = list(self._film.states), (STATE, LOSS_STEP, STATE_STEP)
         nats = {"units": "nats"}
         rate = {"units": "nats per step"}
@@ -123,18 +121,41 @@ class Recorder:
                 "lag_profile_interval": ((STATE, LAG, BOUND), _numpy(profile.interval), nats),
                 "decay_rate": ((STATE,), _numpy(profile.decay_rate), rate),
                 "decay_rate_interval": ((STATE, BOUND), _numpy(profile.decay_rate_interval), rate),
-                "truncation_error": ((WINDOW,), _numpy(error)),
-                "gradient_share": ((LAG,), _numpy(share)),
             },
             {
                 STATE: states,
                 **self._map_axes,
                 LAG: _numpy(profile.lags),
                 BOUND: ["low", "high"],
-                WINDOW: _numpy(cut.windows),
             },
             self._attributes,
         )
+
+    def _of_loss(self, terms: dict[str, Terms], bands: LagBands, lags: xr.DataArray) -> dict[str, xr.DataArray]:
+        """What the weights learn from."""
+        cut = truncation(terms, bands)
+        # Of a gradient that was not followed to its end, no window can be said to hold a given part.
+        error = cut.error * math.nan if self._film.cut else cut.error
+        # The initial state has no weight term, so its lag has no part, unless there is nothing to have a part of.
+        share = torch.full((len(lags),), math.nan if cut.share.isnan().all() else 0.0, dtype=torch.float64)
+        # Of the lags below 0, the profile has only those at which anything arrived.
+        first = int(lags[0])
+        arrived = cut.lags >= first
+        share[cut.lags[arrived] - first] = cut.share[arrived]
+        return {
+            "truncation_error": xr.DataArray(_numpy(error), {WINDOW: _numpy(cut.windows)}, (WINDOW,)),
+            "gradient_share": xr.DataArray(_numpy(share), {LAG: lags}, (LAG,)),
+        }
+
+    def _of_states(self) -> dict[str, xr.DataArray]:
+        """What depends on the states alone, whatever the loss."""
+        if not isinstance(self._recurrence, Opened):
+            return {}
+        kept = time_constants(self._recurrence.cell, self._recurrence.trajectory)
+        if kept is None:
+            return {}
+        units = {UNIT: np.arange(len(kept))}
+        return {"time_constant": xr.DataArray(_numpy(kept), units, (UNIT,), attrs={"units": "steps"})}
 
     @property
     def _equations(self) -> str:
@@ -160,8 +181,8 @@ class Recorder:
             "dtype": str(recurrence.dtype).removeprefix("torch."),
         }
 
-    def _labelled_terms(self, terms: Terms, relative_error: float) -> xr.Dataset:
-        single = self._bands.widths == 1
+    def _labelled_terms(self, terms: Terms, bands: LagBands, relative_error: float) -> xr.Dataset:
+        single = bands.widths == 1
         axes = (LOSS_STEP, STATE_STEP)
         return xr.Dataset(
             {
@@ -169,7 +190,7 @@ class Recorder:
                 "ln_norm": (axes, _numpy(terms.ln_norm), {"units": "nats"}),
                 "norm_by_lag": ((LAG,), _numpy(terms.norms()[single])),
             },
-            {**self._term_axes, LAG: _numpy(self._bands.starts[single])},
+            {**self._term_axes, LAG: _numpy(bands.starts[single])},
             {"relative_error": relative_error},
         )
 

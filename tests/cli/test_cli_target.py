@@ -41,9 +41,9 @@ def test_a_dotted_module(folder, model_file) -> None:
     [
         (
             "model.py",
-            "model.py: expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION; name the function too, for example ",
+            "model.py: expected FILE.py:FUNCTION, PACKAGE.MODULE:FUNCTION or the file of a checkpoint; name the ",
         ),
-        ("model.py:", "model.py:: expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION"),
+        ("model.py:", "model.py:: expected FILE.py:FUNCTION, PACKAGE.MODULE:FUNCTION or the file of a"),
         ("model.py:build()", "model.py:build(): expected FILE.py:FUNCTION"),
         (":build", ":build: expected FILE.py:FUNCTION"),
         ("other.py:build", "other.py: no such file"),

@@ -103,6 +103,28 @@ def linear():
     return linear_examination
 
 
+def without_loss(w=0.5, name="l0", **options):
+    """The same network as in a checkpoint: no loss was followed, and its states were looked at instead.
+
+    Its step Jacobian is w, in every sample, and a gate that keeps w has the time constant -1 / ln w.
+    """
+    exam = linear_examination(w, name=name, **options)
+    measures = exam[name].drop_dims("window").drop_vars("gradient_share")
+    jacobian = np.full((2, STEPS, 2), math.log(w))
+    jacobian[1] -= 1
+    measures["step_jacobian"] = xr.DataArray(
+        jacobian, {"norm": ["largest", "mean"], "step": np.arange(1, STEPS + 1)}, ("norm", "step", "sample")
+    )
+    times = [-1 / math.log(w), 10.0, 100.0, np.inf, -1.0, np.nan]
+    measures["time_constant"] = xr.DataArray(times, dims="unit")
+    return Examination({name: Record(measures, {}, exam.causes(name))}, tuple(exam.findings), None, ("No loss.",))
+
+
+@pytest.fixture
+def lossless():
+    return without_loss
+
+
 @pytest.fixture
 def two(linear):
     """Two networks, the second with two states, that read the same text."""

@@ -65,6 +65,35 @@ def test_labels_tell_recurrences_apart(linear):
     assert only(linear(), "GRU").label == "GRU"
 
 
+def test_without_a_loss_nothing_is_said_of_what_is_learned(lossless):
+    reading = only(lossless())
+    assert not reading.has_loss and not reading.has_gradient and not reading.reaches and not reading.relative_errors
+    assert reading.learns == "was examined without a loss"
+    assert reading.changes == "halves every step"
+    assert reading.decays.startswith("A gradient that passes back through it halves every step (")
+
+
+def test_time_constants_are_those_that_are_times(lossless):
+    reading = only(lossless())
+    assert reading.time_constants.tolist() == pytest.approx([-1 / math.log(0.5), 10, 100])
+    assert reading.holds == "median 10 steps; 3.2 to 82 for the middle 80 % of the units"
+
+
+def test_step_jacobians_in_words(lossless, linear):
+    assert only(lossless()).steps_stretch == ("largest singular value 0.50 to 0.50 over steps and samples, median 0.50")
+    assert only(linear()).steps_stretch == only(linear()).holds == ""
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [(0.0, "keeps its size"), (math.inf, "overflows at once"), (-math.inf, "ends at once"), (math.nan, "has no decay")],
+)
+def test_what_a_rate_does(lossless, rate, words):
+    exam = lossless()
+    exam["l0"]["decay_rate"][:] = rate
+    assert only(exam).changes.startswith(words)
+
+
 @pytest.mark.parametrize(("value", "words"), [(-0.5, "−0.50"), (38.0, "38"), (0.0, "0.0"), (3.1415, "3.1")])
 def test_numbers_have_two_digits_and_a_minus(value, words):
     assert number(value) == words

@@ -97,6 +97,20 @@ def test_hostile_words_are_only_shown(linear, tmp_path, open_page):
     assert ATTACK in page.locator(".plot").nth(3).text_content()
 
 
+def test_a_cell_of_a_map_without_a_loss_says_what_it_is(lossless, tmp_path, open_page):
+    report.write_html({"": lossless()}, tmp_path / "report.html")
+    page = open_page(tmp_path / "report.html")
+    assert page.locator(".plot svg.main-svg").count() >= len(page.locator(".plot").all()) == 6
+    cell = page.locator(".plot .nsewdrag").first
+    cell.scroll_into_view_if_needed()
+    box = cell.bounding_box()
+    page.wait_for_timeout(200)  # the scrolling is over: it hides the label
+    page.mouse.move(box["x"] + 6, box["y"] + box["height"] - 6)
+    label = page.locator("#label")
+    label.wait_for()
+    assert label.inner_text().startswith("ln |v·dh12/dh0| = −8.318 nats")
+
+
 def test_a_notebook_shows_the_report_in_its_frame(two, tmp_path, open_page):
     (tmp_path / "notebook.html").write_text(f"<!doctype html><html>{report.to_html(two, notebook=True)}</html>")
     page = open_page(tmp_path / "notebook.html", ready="iframe")

@@ -30,6 +30,20 @@ def test_everything_of_the_closed_form_comes_back(linear):
     assert recurrence["causes"]["nats_by_lag"]["weights"] == [math.log(0.5)] * 12
 
 
+def test_without_a_loss(lossless, linear):
+    recurrence = strict(to_json(lossless()))["recurrences"]["l0"]
+    assert recurrence["followed"] == "random directions of h"
+    assert recurrence["reach"] == recurrence["weights"] == {}
+    assert recurrence["gradient_share"] is recurrence["windows"] is recurrence["truncation_error"] is None
+    assert recurrence["time_constants"] == [-1 / math.log(0.5), 10, 100, "inf", -1, None]
+    assert recurrence["step_jacobian"]["steps"] == list(range(1, 13))
+    assert recurrence["step_jacobian"]["largest"] == [[math.log(0.5)] * 2] * 12
+    assert recurrence["step_jacobian"]["mean"] == [[math.log(0.5) - 1] * 2] * 12
+    recurrence = strict(to_json(linear()))["recurrences"]["l0"]
+    assert recurrence["followed"] == "loss"
+    assert recurrence["step_jacobian"] is recurrence["time_constants"] is None
+
+
 def test_what_json_cannot_hold_is_null_or_a_word(linear):
     recurrence = strict(to_json(linear(output=True)))["recurrences"]["l0"]
     assert recurrence["states"]["h"]["decay_rate"] == "-inf"

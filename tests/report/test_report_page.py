@@ -39,6 +39,37 @@ def test_embedded_json_cannot_leave_its_element():
     assert json.loads(text) == value
 
 
+def test_without_a_loss_the_page_is_about_the_states(lossless):
+    page = report.to_html({"": lossless()})
+    body = page[page.index("<body>") : page.index("<footer>")]
+    assert "<h1>A gradient that passes back through l0 halves every step; no loss was followed.</h1>" in body
+    headings = re.findall(r"<h2>([^<]*)</h2>", body)
+    assert headings == [
+        "Where the gradient is",
+        "How fast it fades",
+        "What shrinks it",
+        "How long its units hold",
+        "What a single step does",
+        "How to read this",
+        "Notes",
+    ]
+    assert "ln |v·dh<sub>t</sub>/dh<sub>i</sub>|" in body
+    assert not re.search(r"\breach\b|self-check|dl<sub>|loss l<sub>", body, re.IGNORECASE)
+
+
+def test_headlines_without_a_loss(lossless):
+    half, keeping = lossless(0.5, name="half"), lossless(2**-0.1, name="keeping")
+    page = report.to_html({"a": half, "b": keeping})
+    assert "through b halves every 10 steps, through a halves every step; no loss was followed." in page
+    assert "through b or any other of them halves every step;" in report.to_html({"a": half, "b": lossless()})
+
+
+def test_with_and_without_a_loss_on_one_page(linear, lossless):
+    page = report.to_html({"with": linear(), "without": lossless()})
+    assert "<h1>with learns from the last 6 of 12 steps.</h1>" in page
+    assert "What the weights learn from" in page and "What a single step does" in page
+
+
 def test_every_picture_is_strict_json(two):
     def refuse(constant):
         raise AssertionError(constant)

@@ -31,6 +31,30 @@ def test_the_verdicts_are_there_without_colour(two, width):
     assert max(map(len, text.splitlines())) <= width
 
 
+def test_without_a_loss_the_states_are_told_of(lossless):
+    text = printed({"": lossless()}, 100)
+    for words in (
+        "l0  halves every step",
+        "It was examined without a loss. A gradient that passes back",
+        "time constants  median 10 steps",
+        "step Jacobian   largest singular value 0.50 to 0.50",
+        "note: No loss.",
+    ):
+        assert words in text
+    for words in ("reach", "self-check", "no gradient", "█"):
+        assert words not in text.replace("▁▂▃▄▅▆▇█", "").replace(sparkline(text), "")
+
+
+def sparkline(text):
+    return next(line for line in text.splitlines() if "ln |gradient|" in line)
+
+
+def test_with_and_without_a_loss_side_by_side(linear, lossless):
+    text = printed({"with": linear(), "without": lossless()}, 100)
+    assert "learns from the last 6 of 12 steps" in text and "was examined without a loss" in text
+    assert text.count("self-check") == 1
+
+
 def test_the_bars_are_as_long_as_the_reach(two):
     lines = printed(two, 100).splitlines()
     short, long = (next(line for line in lines if line.startswith(f"│  {name}")) for name in two)

@@ -53,6 +53,8 @@ GATED_REMEDIES = (
     "2018).",
     "Check that the data asks for longer lags at all: a trained gate closes where forgetting pays.",
 )
+# Where a checkpoint was examined without its code.
+WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
 SILENT_REMEDIES = ("Look at what stands between the recurrence and the loss: a readout of zeros, a dead ReLU, a mask.",)
 EXPLODING_REMEDIES = (
     "Clip the norm of the gradient (torch.nn.utils.clip_grad_norm_).",
@@ -65,16 +67,20 @@ def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Findi
 
     Args:
         name: Of the recurrence.
-        measures: Its measures.
+        measures: Its measures; without a share of the gradient, no loss was followed, and the evidence says so.
         causes: Its causes.
     """
+    without_loss = "" if "gradient_share" in measures else WITHOUT_LOSS
     carried = measures.attrs["carried"]
     profile = measures["lag_profile"].sel({STATE: carried, LAG: slice(0, max(1, measures.attrs["steps"] - 1))})
     values, lags = profile.values, profile[LAG].values
+    if not (values > -np.inf).any() and without_loss:
+        nothing = f"The derivative of h with respect to {carried} is exactly zero at every state. {without_loss}"
+        return (Finding("vanishing", name, 3, nothing, GATED_REMEDIES, HOCHREITER),)
     if not (values > -np.inf).any():
         nothing = "No gradient arrives: the derivative of the loss is exactly zero at every state."
         return (Finding("readout-bound", name, 3, nothing, SILENT_REMEDIES),)
-    evidence = f"{_changes(carried, values, lags)} {_because(causes)}".strip()
+    evidence = " ".join(filter(None, (_changes(carried, values, lags), _because(causes), without_loss)))
     change = values[-1] - values[0]
     if change >= HUNDREDFOLD:
         return (Finding("exploding", name, 2, evidence, EXPLODING_REMEDIES, PASCANU),)

@@ -17,7 +17,7 @@ from torch import nn
 from throughtime.capture import ExaminationError
 from throughtime.cli.failures import one_line
 
-EXPECTED = "expected FILE.py:FUNCTION or PACKAGE.MODULE:FUNCTION"
+EXPECTED = "expected FILE.py:FUNCTION, PACKAGE.MODULE:FUNCTION or the file of a checkpoint"
 RETURNS = "(model, inputs, targets, loss)"
 _OWN = Path(__file__).parents[1]
 

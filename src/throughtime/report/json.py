@@ -9,6 +9,8 @@ or as the string "-inf" (the logarithm of exactly zero) or "inf".
 - `findings`: list of objects with `verdict`, `recurrence`, `severity` (0 to 3), `evidence`, `remedies`, `reference`.
 - `recurrences`: by name, an object with
     - `cell`, `hidden_size`, `input_size`, `steps`, `batch`, `carried`, `direction`, `dtype`;
+    - `followed`: "loss", or "random directions of h" where a checkpoint was examined without its code; then `reach` and
+      `weights` are empty, `gradient_share`, `windows` and `truncation_error` null;
     - `reach`: steps, by the part of the gradient kept, "0.9" and "0.99";
     - `states`: by state name, `decay_rate` (nats per step), `decay_rate_interval` [low, high], `lag_profile` (nats)
       and `lag_profile_interval` {"low", "high"}, each over `lags`;
@@ -16,6 +18,9 @@ or as the string "-inf" (the logarithm of exactly zero) or "inf".
     - `windows` and `truncation_error`: relative error of the gradient truncated to lags below the window;
     - `weights`: by weight name, `relative_error` (all weight terms summed, against `.grad`) and `norm_by_lag`, over
       its own `lags`;
+    - `time_constants`: of every unit, in steps, or null for a cell without a keep gate;
+    - `step_jacobian`: null, or `steps` and over them, by sample, ln of the norms of the step Jacobian, in nats:
+      `largest` singular value, and `mean`, the root mean square of all of them;
     - `causes`: `state`, `lags`, and `nats_by_lag`, by cause, over them.
 """
 
@@ -26,7 +31,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import BOUND, CAUSE, LAG, STATE, WINDOW
+from throughtime.notation import BOUND, CAUSE, LAG, LARGEST, MEAN, NORM, STATE, STEP, WINDOW
 from throughtime.report.readings import Examined, Reading, readings
 
 SCHEMA = "throughtime.report/1"
@@ -66,16 +71,19 @@ def _recurrence(exam: Examined, reading: Reading) -> dict[str, Any]:
     measures = reading.measures
     return {
         **{name: measures.attrs.get(name) for name in _ATTRIBUTES},
+        "followed": "loss" if reading.has_loss else "random directions of h",
         "reach": reading.reaches,
         "lags": measures[LAG],
         "states": {str(state): _state(measures.sel({STATE: state})) for state in measures[STATE].values},
-        "gradient_share": measures["gradient_share"],
-        "windows": measures[WINDOW],
-        "truncation_error": measures["truncation_error"],
+        "gradient_share": measures.get("gradient_share"),
+        "windows": measures.get(WINDOW),
+        "truncation_error": measures.get("truncation_error"),
         "weights": {
             weight: _weight(exam.weight_terms(reading.recurrence, weight), error)
             for weight, error in reading.relative_errors.items()
         },
+        "time_constants": measures.get("time_constant"),
+        "step_jacobian": _step_jacobian(measures),
         "causes": _causes(reading.causes),
     }
 
@@ -88,6 +96,13 @@ def _state(measures: xr.Dataset) -> dict[str, Any]:
         "lag_profile": measures["lag_profile"],
         "lag_profile_interval": {bound: interval.sel({BOUND: bound}) for bound in ("low", "high")},
     }
+
+
+def _step_jacobian(measures: xr.Dataset) -> dict[str, Any] | None:
+    if "step_jacobian" not in measures:
+        return None
+    norms = measures["step_jacobian"]
+    return {"steps": norms[STEP]} | {norm: norms.sel({NORM: norm}) for norm in (LARGEST, MEAN)}
 
 
 def _weight(terms: xr.Dataset, relative_error: float) -> dict[str, Any]:

@@ -21,6 +21,8 @@ from throughtime.report.figures import (
     gradient_share,
     lag_profile,
     mean_causes,
+    step_jacobian,
+    time_constants,
 )
 from throughtime.report.figures.blocks import LARGEST_SIDE
 from throughtime.report.figures.causes_by_lag import whole_span
@@ -36,6 +38,11 @@ SUM_OF_TERMS = (
     r"\frac{d l_t}{d W} = \sum_{i \le t} \delta(t,i) \, \frac{\partial s_i}{\partial W}"
     r", \qquad \delta(t,i) = \frac{d l_t}{d s_i}"
 )
+# The same without a loss, of a random direction v.
+PRODUCT_OF_DIRECTION = (
+    r"v^{\top} \frac{d h_t}{d s_i} = v^{\top} \frac{d h_t}{d s_t} \, J_t \, J_{t-1} \cdots J_{i+1}"
+    r", \qquad J_k = \frac{d s_k}{d s_{k-1}}"
+)
 PRODUCT = r"\delta(t,i) = \frac{d l_t}{d s_t} \, J_t \, J_{t-1} \cdots J_{i+1}, \qquad J_k = \frac{d s_k}{d s_{k-1}}"
 
 
@@ -47,6 +54,7 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
         notebook: A fragment to put into a page, in a frame of its own, in place of a whole page.
     """
     all_readings = readings(examinations)
+    learning = [reading for reading in all_readings if reading.has_loss]
     maps = [reading.measures["gradient_map"].values for reading in all_readings]
     scale = shared_scale([*maps, *(nats for reading in all_readings for _, nats in sample_maps(reading))])
     page = (
@@ -60,14 +68,20 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
             scale=scale,
             map_panels=_map_panels(all_readings, scale),
             profiles=_embedded(lag_profile(all_readings)),
-            shares=_embedded(gradient_share(all_readings)),
+            followed_a_loss=bool(learning),
+            shares=_embedded(gradient_share(learning)) if learning else None,
+            kept=_embedded(time_constants(all_readings)) if any(r.time_constants.size for r in all_readings) else None,
+            jacobians=_embedded(step_jacobian(all_readings)) if any(r.steps_stretch for r in all_readings) else None,
             means=_embedded(mean_causes(all_readings)),
             causes=causes_drawn(all_readings),
             cause_panels=_cause_panels(all_readings),
             strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
             downsampled=any(max(values.shape[1:]) > LARGEST_SIDE for values in maps),
             not_computed=any(np.isnan(values).any() for values in maps),
-            formulas={"sum": mathml(SUM_OF_TERMS), "product": mathml(PRODUCT)},
+            formulas={
+                "sum": mathml(SUM_OF_TERMS),
+                "product": mathml(PRODUCT if learning else PRODUCT_OF_DIRECTION),
+            },
         )
     )
     return _templates().get_template("notebook.html.j2").render(page=page) if notebook else page
@@ -86,6 +100,21 @@ def write_html(examinations: Mapping[str, Examined], path: str | os.PathLike[str
 
 def headline(all_readings: Sequence[Reading]) -> str:
     """The answer in one sentence."""
+    learning = [reading for reading in all_readings if reading.has_loss]
+    return _learned(learning) if learning else _passed(all_readings)
+
+
+def _passed(all_readings: Sequence[Reading]) -> str:
+    """What a gradient goes through where no loss was followed."""
+    fastest, *_, slowest = sorted([*all_readings] * 2, key=lambda reading: np.nan_to_num(reading.rate[0], nan=-np.inf))
+    through = f"A gradient that passes back through {slowest.label}"
+    if slowest.changes == fastest.changes:
+        through += " or any other of them" if len(all_readings) > 1 else ""
+        return f"{through} {slowest.changes}; no loss was followed."
+    return f"{through} {slowest.changes}, through {fastest.label} {fastest.changes}; no loss was followed."
+
+
+def _learned(all_readings: Sequence[Reading]) -> str:
     furthest = max(all_readings, key=lambda reading: (reading.has_gradient, reading.window(NEARLY_ALL)))
     nearest = min(all_readings, key=lambda reading: (reading.has_gradient, reading.window(NEARLY_ALL)))
     if len(all_readings) == 1:

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import STATE, WINDOW
+from throughtime.notation import LARGEST, NORM, STATE, WINDOW
 
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
@@ -53,6 +53,8 @@ class Reading:
         measures: Its Dataset.
         causes: Its causes.
         relative_errors: By weight, all weight terms summed, against `.grad`.
+
+    Without a loss, as from a checkpoint without code, there are no reaches and no relative errors.
     """
 
     network: str
@@ -98,9 +100,14 @@ class Reading:
         return int(self.findings[0].severity) if self.findings else 0
 
     @property
+    def has_loss(self) -> bool:
+        """Whether a loss was followed, and not random directions of the hidden state."""
+        return "gradient_share" in self.measures
+
+    @property
     def has_gradient(self) -> bool:
         """Whether any gradient arrived at the weights, so that a reach means something."""
-        return bool(np.isfinite(self.measures["gradient_share"]).any())
+        return self.has_loss and bool(np.isfinite(self.measures["gradient_share"]).any())
 
     def window(self, fraction: float) -> int:
         """The reach in steps, no more than there are."""
@@ -132,6 +139,8 @@ class Reading:
     @property
     def learns(self) -> str:
         """How far back it learns, as a predicate: "learns from the last 41 of 100 steps"."""
+        if not self.has_loss:
+            return "was examined without a loss"
         if not self.has_gradient:
             return "gets no gradient at all"
         window, side = self.window(NEARLY_ALL), "last" if self.backwards_in_time else "next"
@@ -150,9 +159,43 @@ class Reading:
             return ""
         if math.isinf(rate):
             return "Its gradient is exactly zero one step away." if rate < 0 else "Its gradient overflows at once."
-        change = "keeps its size" if rate == 0 else f"{'halves' if rate < 0 else 'doubles'} every {_period(rate)}"
         interval = "" if math.isnan(low) or math.isnan(high) else f"; {number(low)} to {number(high)}"
-        return f"Its gradient {change} ({number(rate)} nats per step{interval})."
+        subject = "Its gradient" if self.has_loss else "A gradient that passes back through it"
+        return f"{subject} {self.changes} ({number(rate)} nats per step{interval})."
+
+    @property
+    def changes(self) -> str:
+        """What the decay rate does to a gradient, as a predicate: "halves every 5.3 steps"."""
+        rate = self.rate[0]
+        if not math.isfinite(rate):
+            return "has no decay rate" if math.isnan(rate) else "ends at once" if rate < 0 else "overflows at once"
+        return "keeps its size" if rate == 0 else f"{'halves' if rate < 0 else 'doubles'} every {_period(rate)}"
+
+    @property
+    def time_constants(self) -> np.ndarray:
+        """Of all units with a finite one above 0, in steps, in increasing order; empty where there is no keep gate."""
+        if "time_constant" not in self.measures:
+            return np.empty(0)
+        values = self.measures["time_constant"].values
+        return np.sort(values[np.isfinite(values) & (values > 0)])
+
+    @property
+    def holds(self) -> str:
+        """How long its units hold what they carry, in words; "" where there is no keep gate."""
+        found = self.time_constants
+        if not found.size:
+            return ""
+        low, middle, high = (number(value) for value in np.quantile(found, (0.1, 0.5, 0.9)))
+        return f"median {middle} steps; {low} to {high} for the middle 80 % of the units"
+
+    @property
+    def steps_stretch(self) -> str:
+        """What a single step does to a gradient at most, in words; "" where it was not measured."""
+        if "step_jacobian" not in self.measures:
+            return ""
+        largest = np.exp(self.measures["step_jacobian"].sel({NORM: LARGEST}).values)
+        ends = f"{number(largest.min())} to {number(largest.max())}"
+        return f"largest singular value {ends} over steps and samples, median {number(float(np.median(largest)))}"
 
     @property
     def checked(self) -> str:
@@ -181,7 +224,11 @@ def _reading(network: str, exam: Examined, recurrence: str) -> Reading:
         network=network,
         recurrence=recurrence,
         label=network if alone else " · ".join(filter(None, (network, recurrence))),
-        reaches={fraction: exam.reach(fraction)[recurrence] for fraction in (MOST, NEARLY_ALL)},
+        reaches={
+            fraction: reach[recurrence]
+            for fraction in (MOST, NEARLY_ALL)
+            if recurrence in (reach := exam.reach(fraction))
+        },
         findings=tuple(
             sorted(
                 (finding for finding in exam.findings if finding.recurrence in (recurrence, "")),
@@ -199,7 +246,7 @@ def _relative_errors(exam: Examined, recurrence: str) -> list[tuple[str, float]]
     for weight in WEIGHT_NAMES:
         try:
             terms = exam.weight_terms(recurrence, weight)
-        except KeyError:  # a layer without biases
+        except KeyError:  # a layer without biases, or no loss
             continue
         errors.append((weight, float(terms.attrs.get("relative_error", math.nan))))
     return errors

@@ -91,20 +91,21 @@ def _overview(all_readings: Sequence[Reading]) -> Table:
     table.add_column("reach", ratio=1)
     table.add_column("steps", justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
-    table.add_row(
-        "",
-        Text("0 steps back", "dim"),
-        Text(f"reach {NEARLY_ALL:.0%}", "dim"),
-        Text(f"of {_steps(all_readings)}", "dim"),
-    )
+    if any(reading.has_loss for reading in all_readings):
+        table.add_row(
+            "",
+            Text("0 steps back", "dim"),
+            Text(f"reach {NEARLY_ALL:.0%}", "dim"),
+            Text(f"of {_steps(all_readings)}", "dim"),
+        )
     longest = max(reading.steps for reading in all_readings)
     for reading in all_readings:
         colour = COLOURS[reading.severity]
         window = reading.window(NEARLY_ALL) if reading.has_gradient else 0
         table.add_row(
             Text(reading.label, "bold"),
-            ReachBar(window / longest, colour),
-            Text(str(window), "bold"),
+            ReachBar(window / longest, colour) if reading.has_loss else Text(reading.changes),
+            Text(str(window) if reading.has_loss else "", "bold"),
             Text(f"{SIGNS[reading.severity]} {reading.verdict}", colour),
         )
     return table
@@ -139,9 +140,10 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
-    table.add_row(
-        "reach", f"{reading.window(MOST)} steps for {MOST:.0%}, {reading.window(NEARLY_ALL)} for {NEARLY_ALL:.0%}"
-    )
+    if reading.has_loss:
+        table.add_row(
+            "reach", f"{reading.window(MOST)} steps for {MOST:.0%}, {reading.window(NEARLY_ALL)} for {NEARLY_ALL:.0%}"
+        )
     lags, nats = _profile(reading)
     if len(lags):
         # A lag grid need not be even; the line is drawn over lags, not over grid points.
@@ -149,8 +151,12 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
         table.add_row("ln |gradient|", Sparkline(even, *span))
         ends = f"lag {lags[0]} to {lags[-1]}: {number(nats[0], 3)} to {number(nats[-1], 3)} nats"
         table.add_row("", Text(ends, "dim"))
-    label, _, words = reading.checked.partition(": ")
-    table.add_row(label, words)
+    for fact, words in (("time constants", reading.holds), ("step Jacobian", reading.steps_stretch)):
+        if words:
+            table.add_row(fact, words)
+    if reading.has_loss:
+        label, _, words = reading.checked.partition(": ")
+        table.add_row(label, words)
     return table
 
 

@@ -4,9 +4,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from throughtime.report.figures import causes_by_lag, gradient_map, gradient_share, lag_profile, mean_causes
+from throughtime.report.figures import (
+    causes_by_lag,
+    gradient_map,
+    gradient_share,
+    lag_profile,
+    mean_causes,
+    step_jacobian,
+    time_constants,
+)
 from throughtime.report.figures.blocks import block_maximum, centres, rounded
 from throughtime.report.figures.causes_by_lag import accumulated, whole_span
+from throughtime.report.figures.time_constants import _ticks
 from throughtime.report.readings import readings
 from throughtime.report.scale import Scale
 
@@ -87,6 +96,39 @@ def test_causes_on_an_uneven_grid_stand_for_the_lags_up_to_the_next(linear):
     lags, totals = accumulated(uneven)
     assert list(lags) == [0, 1, 2, 6, 7]
     assert totals["weights"] == pytest.approx(lags * math.log(0.5))
+
+
+def test_step_jacobians_with_their_range(lossless):
+    exam = lossless(0.5)
+    exam["l0"]["step_jacobian"][0, :, 1] = 0.0
+    exam["l0"]["step_jacobian"][0, 3, 0] = -np.inf
+    band, line, _, mean = step_jacobian(readings({"half": exam, "loss": lossless(0.25)})).data[:4]
+    assert line.y[0] == pytest.approx(math.log(0.5) / 2)
+    assert np.isnan(line.y[3]) and len(band.x) == 22
+    assert min(band.y) == pytest.approx(math.log(0.5)) and max(band.y) == 0
+    assert mean.y[0] == pytest.approx(math.log(0.5) - 1) and mean.visible == "legendonly"
+
+
+def test_time_constants_are_parts_of_all_units(lossless, linear):
+    (line,) = time_constants(readings({"half": lossless(0.5), "no gate": linear()})).data
+    # Of six units, one holds for ever, one grows, one is not defined.
+    assert line.x[:4] == pytest.approx([-1 / math.log(0.5)] * 2 + [10, 100])
+    assert line.y == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 3 / 6])
+
+
+@pytest.mark.parametrize(
+    ("ends", "ticks"),
+    [
+        ((1.05, 1.9), [1.2, 1.4, 1.6, 1.8]),
+        ((7, 7.1), [7, 7.1]),
+        ((0.5, 30), [0.5, 1, 2, 5, 10, 20]),
+        ((0.05, 2e4), [0.1, 1, 10, 100, 1000, 10000]),
+        ((3e9, 4e9), [3.2e9, 3.4e9, 3.6e9, 3.8e9]),
+    ],
+)
+def test_ticks_are_round(ends, ticks):
+    found = _ticks(*(math.log10(end) for end in ends))
+    assert set(ticks) <= set(found) and len(found) <= 12
 
 
 def test_means_are_per_step(linear):

@@ -6,3 +6,5 @@ from throughtime.report.figures.gradient_share import gradient_share as gradient
 from throughtime.report.figures.lag_profile import lag_profile as lag_profile
 from throughtime.report.figures.mean_causes import causes_drawn as causes_drawn
 from throughtime.report.figures.mean_causes import mean_causes as mean_causes
+from throughtime.report.figures.step_jacobian import step_jacobian as step_jacobian
+from throughtime.report.figures.time_constants import time_constants as time_constants

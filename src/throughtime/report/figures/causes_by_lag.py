@@ -20,7 +20,7 @@ def causes_by_lag(reading: Reading, span: tuple[float, float]) -> go.Figure:
     lags, totals = accumulated(reading)
     drawn = figure(
         height=330,
-        xaxis={"title": "steps back from the loss", "range": [0, int(lags[-1]) or 1]},
+        xaxis={"title": "steps back" + " from the loss" * reading.has_loss, "range": [0, int(lags[-1]) or 1]},
         yaxis={"title": "change of ln |gradient|, in nats", "range": list(span)},
         showlegend=False,
     )

@@ -40,8 +40,13 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
             "colorbar": {"title": "nats"},
         },
         xaxis={"title": "state step i", "showgrid": False, "zeroline": False, "constrain": "domain"},
-        yaxis={"title": "loss step t", "showgrid": False, "zeroline": False, "autorange": "reversed"},
-        meta={"kind": "map", "state": state, "block": list(block)},
+        yaxis={
+            "title": "loss step t" if reading.has_loss else "step t",
+            "showgrid": False,
+            "zeroline": False,
+            "autorange": "reversed",
+        },
+        meta={"kind": "map", "of": "dl" if reading.has_loss else "v·dh", "state": state, "block": list(block)},
     )
     if few:
         drawn.update_yaxes(tickvals=[int(step) for step in t])
@@ -90,8 +95,8 @@ def _mark_lags(drawn: go.Figure, reading: Reading) -> None:
     sign = 1 if reading.backwards_in_time else -1
     first, last = 1, reading.steps
     drawn.add_shape(type="line", x0=first, y0=first, x1=last, y1=last, line={"width": 1, "color": "#5b6168"})
-    window = reading.window(NEARLY_ALL)
     if reading.has_gradient and reading.stops_short:
+        window = reading.window(NEARLY_ALL)
         ends = (first, last - window) if sign > 0 else (first + window, last)
         along = {"x0": ends[0], "y0": ends[0] + sign * window, "x1": ends[1], "y1": ends[1] + sign * window}
         _dash(drawn, along)

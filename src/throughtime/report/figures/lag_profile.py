@@ -56,8 +56,10 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, index: int, na
     hover = f"{name}<br>lag %{{x}}: %{{y:.4g}} nats<extra></extra>"
     visible = np.where(np.isfinite(nats), nats, np.nan)
     drawn.add_scatter(x=lags, y=visible, **shown, name=name, mode="lines", line=style, hovertemplate=hover)
+    if not (is_carried and reading.has_gradient):
+        return
     window = reading.window(NEARLY_ALL)
-    at = np.interp(window, lags, nats) if is_carried and reading.has_gradient else np.nan
+    at = np.interp(window, lags, nats)
     if np.isfinite(at):
         drawn.add_scatter(
             x=[window],

@@ -14,11 +14,12 @@ function quoted(token) {
 }
 
 // t and i are steps, or words such as "8 to 11" for a block of them.
-function showLabel(event, state, t, i, value, tokens = {}, lag = Math.abs(t - i)) {
+// What is differentiated is a loss, "dl", or a direction of a state, "v·dh".
+function showLabel(event, state, t, i, value, tokens = {}, lag = Math.abs(t - i), of = "dl") {
   const formula = document.createElement("b");
   const subscript = (step) => Object.assign(document.createElement("sub"), { textContent: step });
-  formula.append("ln |dl", subscript(t), "/d" + state, subscript(i), "| = ", nats(value));
-  if (value === "-inf" || value === null) formula.replaceChildren("dl", subscript(t), "/d" + state, subscript(i), ": ", nats(value));
+  formula.append("ln |" + of, subscript(t), "/d" + state, subscript(i), "| = ", nats(value));
+  if (value === "-inf" || value === null) formula.replaceChildren(of, subscript(t), "/d" + state, subscript(i), ": ", nats(value));
   const where = document.createElement("span");
   where.textContent = `t = ${t}${quoted(tokens[t])}, i = ${i}${quoted(tokens[i])}, lag ${lag}`;
   label.replaceChildren(formula, where);

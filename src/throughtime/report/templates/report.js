@@ -36,10 +36,10 @@ function steps(centre, block) {
 
 function showCell(plot, { points, event }) {
   const { x, y, z, data } = points[0];
-  const { state, block } = plot.layout.meta;
+  const { of, state, block } = plot.layout.meta;
   const tokens = block[0] * block[1] === 1 ? texts : {};
   const value = data.meta === "not computed" ? null : (z ?? "-inf");
-  showLabel(event, state, steps(y, block[0]), steps(x, block[1]), value, tokens, Math.abs(Math.round(y - x)));
+  showLabel(event, state, steps(y, block[0]), steps(x, block[1]), value, tokens, Math.abs(Math.round(y - x)), of);
 }
 
 async function draw(plot) {

@@ -1,0 +1,31 @@
+"""Time constants: how long each unit of a gated cell holds what it carries."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from throughtime.cells import Cell
+from throughtime.unroll import Trajectory
+
+
+def time_constants(cell: Cell, trajectory: Trajectory) -> Float[Tensor, " unit"] | None:
+    """-1 / mean over steps and samples of ln keep, in steps, for every unit; None for a cell without a keep gate.
+
+    A unit whose keep gate alone acted would hold 1/e of its state after so many steps. Infinite where the gate stays at
+    1, negative where what is carried grows, NaN where a keep is negative. An LSTM with zero recurrent weights and a
+    forget bias b has -1 / ln sigmoid(b): 3.192 steps at b = 1 (Hochreiter, Schmidhuber 1997, and chrono initialisation:
+    Tallec, Ollivier 2018, section 2).
+
+    Args:
+        cell: The equations.
+        trajectory: Where the gate is looked at; steps at which a sample rests do not count.
+    """
+    # In float64, where a gate of 1 - 1e-9 is not yet 1.
+    before = trajectory.before(cell.carried).double()
+    keep = cell.update(trajectory.input_pre.double(), trajectory.recurrent_pre.double(), before).keep
+    if not isinstance(keep, Tensor):
+        return None
+    ln_keep = keep.log().expand_as(before)
+    if trajectory.running is not None:
+        ln_keep = ln_keep[trajectory.running]
+    # Subtracted from 0, so that a mean of 0 gives infinity, not its negative.
+    return 1 / (0 - ln_keep.flatten(0, -2).mean(0))

@@ -1,0 +1,66 @@
+"""Step Jacobians: what single steps do to the length of a gradient."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+from throughtime.notation import LARGEST, MEAN, NORM, SAMPLE, STEP
+from throughtime.report.figures.drawing import figure, line, text, translucent
+from throughtime.report.readings import Reading
+
+
+def step_jacobian(readings: Sequence[Reading]) -> go.Figure:
+    """ln of the largest singular value over steps, median of the samples, with their range as a band.
+
+    The root mean square of all singular values waits in the legend.
+
+    Args:
+        readings: Those that have step Jacobians are drawn.
+    """
+    drawn = figure(
+        height=360,
+        showlegend=True,
+        xaxis={"title": "step i"},
+        yaxis={"title": "ln |ds<sub>i</sub>/ds<sub>i−1</sub>|, in nats", "zeroline": False},
+    )
+    drawn.add_hline(0, line={"width": 1, "dash": "dot", "color": "#868c94"})
+    for index, reading in enumerate(readings):
+        if "step_jacobian" not in reading.measures:
+            continue
+        norms = reading.measures["step_jacobian"].transpose(NORM, STEP, SAMPLE)
+        name = text(reading.label)
+        for norm, called in ((LARGEST, name), (MEAN, f"{name}, mean")):
+            _add(drawn, norms[STEP].values, norms.sel({NORM: norm}).values, called, index, norm == LARGEST)
+    return drawn
+
+
+def _add(drawn: go.Figure, steps: np.ndarray, nats: np.ndarray, name: str, index: int, shown: bool) -> None:
+    nats = np.where(np.isfinite(nats), nats, np.nan)
+    known = np.isfinite(nats).all(axis=1)
+    style = line(index) if shown else line(index) | {"width": 1}
+    group = {"legendgroup": name, "visible": True if shown else "legendonly"}
+    if nats.shape[1] > 1 and known.any():
+        low, high = nats.min(axis=1)[known], nats.max(axis=1)[known]
+        drawn.add_scatter(
+            x=[*steps[known], *steps[known][::-1]],
+            y=[*low, *high[::-1]],
+            fill="toself",
+            fillcolor=translucent(style["color"]),
+            line={"width": 0},
+            mode="lines",
+            hoverinfo="skip",
+            showlegend=False,
+            **group,
+        )
+    middle = np.full(len(steps), np.nan)
+    middle[known] = np.median(nats[known], axis=1)
+    drawn.add_scatter(
+        x=steps,
+        y=middle,
+        name=name,
+        mode="lines",
+        line=style,
+        hovertemplate=f"{name}<br>step %{{x}}: %{{y:.4g}} nats<extra></extra>",
+        **group,
+    )
