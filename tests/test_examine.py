@@ -291,7 +291,7 @@ REFUSED = {
     ),
     "empty loss": (lambda: examine(loss=lambda o, t: o.sum((1, 2))[:0]), r"found shape \(0,\)"),
     "detached loss": (lambda: examine(loss=lambda o, t: o.detach().sum((1, 2))), r"does not depend on the model"),
-    "no recurrence": (lambda: examine(nn.Linear(4, 2)), r"no recurrence found.* found Linear"),
+    "no recurrence by that name": (lambda: examine(recurrence="rnn"), r"recurrence: 'rnn' is not called step by step"),
     "empty sequence": (lambda: examine(inputs=torch.zeros(0, 3, 4)), r"empty sequence, shape \(0, 3, 4\)"),
     "empty batch": (lambda: examine(inputs=torch.zeros(7, 0, 4)), r"empty sequence, shape \(7, 0, 4\)"),
     "loss past the recurrence": (

@@ -104,7 +104,6 @@ def test_a_failure_names_the_users_line(run, model_file, more, message) -> None:
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        ("(nn.Linear(3, 1), *build()[1:])", "model: "),
         ("(Tagger().half(), *build()[1:])", "model: encoder.weight_ih_l0 is torch.float16"),
         ("(Tagger(), torch.full((9, 4, 3), torch.nan), *build()[2:])", "inputs: NaN or inf"),
         ("(*build()[:3], lambda output, targets: output)", "loss: expected a scalar, or a 1-D tensor"),
