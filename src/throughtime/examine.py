@@ -23,13 +23,13 @@ from throughtime.capture import (
 )
 from throughtime.capture.agreement import check_outputs
 from throughtime.capture.checks import call_model, check_finite, check_model, losses_of
-from throughtime.capture.inputs import INPUTS
 from throughtime.capture.own_run import OwnRun, reconnected_run, survey
 from throughtime.causes.findings import findings
 from throughtime.examination import Examination, Record
 from throughtime.measures import Film, LagBands
+from throughtime.notation import INPUTS
 from throughtime.record import Recorder
-from throughtime.self_check import Summed, not_finite, relative_errors
+from throughtime.self_check import Summed, distance, not_finite, relative_errors
 
 # Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
 FOLLOW_ALL = 1024
@@ -118,18 +118,18 @@ def examine(
             losses = losses_from(captured.output)
         if own.problem is not None:
             raise own.problem
-        whole = own
+        whole, detached = own, None
         if followed.reconnected:
-            whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected)
+            whole, detached = reconnected_run(model, lambda: losses_from(call()), followed.reconnected), own
         check_outputs(own, captured, losses)
         _check_steps(len(losses), captured.recurrences)
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {recurrence.steps for recurrence in captured.recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
         sources = chosen(loss_steps, len(losses))
-        return _Examining(captured, losses, whole, sources, max_lag, MEMORY if memory is None else memory, seed).run(
-            labels, on_progress or (lambda done, total, name: None)
-        )
+        return _Examining(
+            captured, losses, whole, sources, max_lag, MEMORY if memory is None else memory, seed, detached
+        ).run(labels, on_progress or (lambda done, total, name: None))
 
 
 @contextmanager
@@ -195,7 +195,9 @@ class _Examining:
         max_lag: int | None,
         memory: int,
         seed: int,
+        detached: OwnRun | None,
     ) -> None:
+        self._detached = detached
         self._losses, self._own, self._sources = len(losses), own, sources
         self._max_lag, self._memory = max_lag, memory
         self._network = Network(captured.recurrences, losses)
@@ -260,9 +262,21 @@ class _Examining:
             errors = relative_errors(self._own, self._sources, summed)
             self._overflowed = not_finite(summed, errors)
         return {
-            one.recurrence.name: self._recorders[index].record(one.terms, error)
-            for index, one, error in zip(indices, summed, errors, strict=True)
+            one.recurrence.name: self._recorders[index].record(one.terms, error, lost)
+            for index, one, error, lost in zip(indices, summed, errors, self._lost(indices), strict=True)
         }
+
+    def _lost(self, indices: Sequence[int]) -> list[float | None]:
+        """For every recurrence that the model cuts, how far its own gradient is from the whole one."""
+        recurrences = [self._recurrences[index] for index in indices]
+        if self._detached is None:
+            return [None] * len(recurrences)
+        found = self._detached.gradients(self._sources, recurrences)
+        whole = self._own.gradients(self._sources, recurrences)
+        return [
+            distance(cut, full) if recurrence.detached else None
+            for recurrence, cut, full in zip(recurrences, found, whole, strict=True)
+        ]
 
     def _film(self, index: int) -> Film:
         recurrence = self._recurrences[index]

@@ -29,6 +29,9 @@ WRITE_GATE = "write gate"
 OUTPUT_GATE = "output gate"
 UPDATE_PATHS = (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
 
+# The name under which the input of a model is followed, where there is no state or besides it.
+INPUTS = "inputs"
+
 # The causes of a change of ln-norm that are no path of a gated cell.
 ACTIVATION_SLOPE = "activation slope"  # saturation
 WEIGHTS = "weights"

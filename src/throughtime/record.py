@@ -24,6 +24,7 @@ from throughtime.measures import (
     WeightTerms,
     time_constants,
     truncation,
+    truncation_of_states,
 )
 from throughtime.measures.weight_terms import Terms
 from throughtime.notation import (
@@ -83,14 +84,19 @@ class Recorder:
             stretch *= 1 + float(weights.weight_hr.double().norm())
         return epsilon * stretch * self._terms.without_slopes()
 
-    def record(self, terms: dict[str, Terms], relative_error: dict[str, float]) -> Record:
+    def record(
+        self, terms: dict[str, Terms], relative_error: dict[str, float], detached_error: float | None = None
+    ) -> Record:
         """Everything, labelled.
 
         Args:
             terms: What `weight_terms` returned.
             relative_error: By weight name, all terms summed against `.grad`.
+            detached_error: Where the model cuts the graph between steps, the relative error of its own `.grad`.
         """
         measures, labelled = self._measures().assign(self._of_states()), {}
+        if detached_error is not None:
+            measures.attrs["detached_error"] = detached_error
         if self._bands is not None:
             measures = measures.assign(self._of_loss(terms, self._bands, measures[LAG]))
             lags = slice(*measures[LAG].values[[0, -1]])
@@ -133,7 +139,7 @@ class Recorder:
 
     def _of_loss(self, terms: dict[str, Terms], bands: LagBands, lags: xr.DataArray) -> dict[str, xr.DataArray]:
         """What the weights learn from."""
-        cut = truncation(terms, bands)
+        cut = truncation(terms, bands) if terms else truncation_of_states(*self._profile.ln_squares())
         # Of a gradient that was not followed to its end, no window can be said to hold a given part.
         error = cut.error * math.nan if self._film.cut else cut.error
         # The initial state has no weight term, so its lag has no part, unless there is nothing to have a part of.

@@ -65,6 +65,12 @@ def not_finite(summed: Sequence[Summed], errors: Sequence[Mapping[str, float]]) 
     ]
 
 
+def distance(gradients: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:
+    """How far gradients are from others of the same weights, relative to these, over all weights together."""
+    apart = math.hypot(*(_norm(gradients[name] - gradient) for name, gradient in whole.items()))
+    return apart / size if (size := math.hypot(*(_norm(gradient) for gradient in whole.values()))) else apart
+
+
 def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient: Tensor) -> float:
     if not gradient.isfinite().all():
         return math.nan

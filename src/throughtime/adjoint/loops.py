@@ -60,6 +60,8 @@ class LoopFilm:
             value for values in loop.visited.values() for value in values if _has_graph(value)
         ]
         self._starts += [copy for steps in loop.copies.values() for step in steps for copy in step]
+        # A tensor may be two states at once.
+        self._starts = list({id(start): start for start in self._starts}.values())
         # By end, which of the starts it depends on.
         self._reached = {id(end): found for end in (losses, *ends) if (found := self._reaching(end))}
 

@@ -174,7 +174,11 @@ class Network:
                 yield frame
             elif part.offset == 0 or frame.step > 0:
                 # The state from which a later run starts is shown as the one in which its predecessor ended.
-                yield frame.changed(step=frame.step + part.offset, pullback=whole)
+                batch = self.recurrences[part.index].batch
+                if part.run.batch == batch:
+                    yield frame.changed(step=frame.step + part.offset, pullback=whole)
+                else:
+                    yield SweptFrame(frame.step + part.offset, frame.sources, frame.adjoint.padded(batch), whole)
 
     def _pass_on(
         self, place: int, collector: ToInputs, entering: list[list[Entering]], above: list[InputAdjoint]

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from throughtime.capture import ExaminationError
 from throughtime.cells import Named
@@ -37,6 +38,12 @@ class Scaled:
     def __getitem__(self, rows: slice | Tensor) -> Scaled:
         """Some of the sources."""
         return Scaled({state: value[rows] for state, value in self.values.items()}, self.log_scale[rows])
+
+    def padded(self, batch: int) -> Scaled:
+        """With rows of zeros for further samples."""
+        more = batch - self.log_scale.shape[1]
+        values = {state: functional.pad(value, (0, 0, 0, more)) for state, value in self.values.items()}
+        return Scaled(values, functional.pad(self.log_scale, (0, more), value=-math.inf))
 
     @cached_property
     def norms(self) -> Named:

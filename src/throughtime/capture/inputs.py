@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from throughtime.capture.checks import tensors_of
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.recurrence import Loop
+from throughtime.notation import INPUTS
 
-# The name under which the input is followed, and that of its only state.
-INPUTS, INPUT_STATE = "inputs", "x"
+# The name of its only state.
+INPUT_STATE = "x"
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,8 @@ def _linked(callee: Callee, calls: Sequence[Call], pairs: Counter[tuple[str, str
     best: dict[str, str] = {}
     for (place, back), _ in pairs.most_common():
         best.setdefault(place, back)
-    inputs = [place for place in best if _INPUTS.match(_outer_name(place))]
+    first = _outer_name(next(iter(calls[0].received)))
+    inputs = [place for place in best if _outer_name(place) == first and _INPUTS.match(first)]
     if len(inputs) < len(best):
         best = {place: back for place, back in best.items() if place not in inputs}
     if not best:

@@ -8,11 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from throughtime.capture.inputs import INPUTS, InputPlan, input_plan
+from throughtime.capture.inputs import InputPlan, input_plan
 from throughtime.capture.loops import Candidate, candidates, chains, named
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain
 from throughtime.capture.own_run import OwnRun
 from throughtime.capture.watch import Call
+from throughtime.notation import INPUTS
 
 
 @dataclass(frozen=True)

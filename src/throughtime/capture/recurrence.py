@@ -132,7 +132,8 @@ class Opened(Recurrence):
             first.parameters,
             first.reverse,
         )
-        self.states, self.batch, self.cell_name = first.cell.states, first.batch, type(first.cell).__name__
+        self.states, self.cell_name = first.cell.states, type(first.cell).__name__
+        self.batch = max(run.batch for run in self.runs)
         self.steps = sum(run.steps for run in self.runs)
 
     @cached_property
@@ -209,7 +210,9 @@ class Loop(Recurrence):
             gradients = torch.view_as_real(gradients)
         if axis is None:
             return gradients.reshape(len(gradients), 1, -1)
-        return gradients.movedim(axis + 1, 1).flatten(2) if gradients.dim() > 2 else gradients.unsqueeze(-1)
+        rows = gradients.movedim(axis + 1, 1).flatten(2)
+        # Samples that have ended are the last ones.
+        return torch.nn.functional.pad(rows, (0, 0, 0, self.batch - rows.shape[1]))
 
     def shaped(self, state: str, rows: Float[Tensor, "source batch hidden"], like: Tensor) -> Tensor:
         """The inverse of `rows`, for a state tensor."""
@@ -219,7 +222,8 @@ class Loop(Recurrence):
             back = rows.reshape(len(rows), *shape)
         else:
             rest = shape[:axis] + shape[axis + 1 :]
-            back = rows.reshape(len(rows), self.batch, *rest).movedim(1, axis + 1)
+            there = rows[:, : shape[axis]]
+            back = there.reshape(*there.shape[:2], *rest).movedim(1, axis + 1)
         return torch.view_as_complex(back.contiguous()) if like.is_complex() else back
 
 

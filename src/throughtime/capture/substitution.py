@@ -66,6 +66,10 @@ class Substitution(TorchFunctionMode):
             whole = len(self.detached) in self._reconnected
             self.detached.append(args[0].view_as(args[0]) if whole else func(*args, **kwargs))
             return self.detached[-1]
+        name = getattr(func, "__name__", "")
+        if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
+            # What is changed in place must be the tensor itself.
+            return func(args[0], *self._replaced(args[1:]), **self._replaced(kwargs))
         return func(*self._replaced(args), **self._replaced(kwargs))
 
     def _replaced(self, arguments: Any) -> Any:

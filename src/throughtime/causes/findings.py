@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import ACTIVATION_SLOPE, CAUSE, ENTERING, LAG, STATE, WEIGHTS
+from throughtime.notation import ACTIVATION_SLOPE, CAUSE, ENTERING, INPUTS, LAG, STATE, STEP, WEIGHTS
 
 # In nats. A gradient that falls a hundredfold over the sequence leaves its far end less than the 1 % by which a window
 # may miss the full gradient. One that grows a hundredfold turns a usual step of the optimiser into a jump, and clipping
@@ -15,6 +15,8 @@ HUNDREDFOLD = math.log(100)
 # In nats. What is smaller than float32's epsilon, 2^-23, against the gradient of the present step is lost when the two
 # are added (IEEE 754).
 ROUNDED_AWAY = -math.log(2.0**-23)
+# A cut that leaves out less than the 1 % by which a window may miss the full gradient is no finding.
+LEFT_OUT = 0.01
 # Causes below this part of the largest are left out of the sentence; the numbers have them all.
 NEGLIGIBLE = 0.01
 
@@ -41,6 +43,7 @@ class Finding:
 
 
 PASCANU = "Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurrent neural networks"
+WILLIAMS = "Williams, Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent networks"
 HOCHREITER = "Hochreiter, Bengio, Frasconi, Schmidhuber 2001, Gradient flow in recurrent nets"
 
 VANILLA_REMEDIES = (
@@ -56,6 +59,14 @@ GATED_REMEDIES = (
 # Where a checkpoint was examined without its code.
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
 SILENT_REMEDIES = ("Look at what stands between the recurrence and the loss: a readout of zeros, a dead ReLU, a mask.",)
+LOOP_REMEDIES = (
+    "Give the state a way on without a product with weights: h_t = keep * h_{t-1} + write * candidate, or a residual.",
+    "Start its recurrent weights from an orthogonal matrix.",
+)
+TRUNCATED_REMEDIES = (
+    "Detach less often: a window as long as the reach keeps 99 % of the gradient.",
+    "Where the sequence does not fit in memory, keep the graph and use torch.utils.checkpoint instead of a cut.",
+)
 EXPLODING_REMEDIES = (
     "Clip the norm of the gradient (torch.nn.utils.clip_grad_norm_).",
     "Shrink weight_hh towards an orthogonal matrix.",
@@ -80,15 +91,38 @@ def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Findi
     if not (values > -np.inf).any():
         nothing = "No gradient arrives: the derivative of the loss is exactly zero at every state."
         return (Finding("readout-bound", name, 3, nothing, SILENT_REMEDIES),)
+    truncated = _truncated(name, measures)
     evidence = " ".join(filter(None, (_changes(carried, values, lags), _because(causes), without_loss)))
     change = values[-1] - values[0]
     if change >= HUNDREDFOLD:
-        return (Finding("exploding", name, 2, evidence, EXPLODING_REMEDIES, PASCANU),)
+        return (Finding("exploding", name, 2, evidence, EXPLODING_REMEDIES, PASCANU), *truncated)
     if change <= -HUNDREDFOLD:
         severity = 2 if change > -ROUNDED_AWAY else 3
-        remedies = VANILLA_REMEDIES if ACTIVATION_SLOPE in causes[CAUSE].values else GATED_REMEDIES
-        return (Finding("vanishing", name, severity, evidence, remedies, HOCHREITER),)
-    return (Finding("healthy", name, 0, evidence),)
+        return (Finding("vanishing", name, severity, evidence, _remedies(measures, causes), HOCHREITER), *truncated)
+    return truncated or (Finding("healthy", name, 0, evidence),)
+
+
+def _remedies(measures: xr.Dataset, causes: xr.Dataset) -> tuple[str, ...]:
+    names = set(causes[CAUSE].values)
+    if ACTIVATION_SLOPE in names:
+        return VANILLA_REMEDIES
+    if STEP not in names:
+        return GATED_REMEDIES
+    return () if measures.attrs["cell"] == INPUTS else LOOP_REMEDIES
+
+
+def _truncated(name: str, measures: xr.Dataset) -> tuple[Finding, ...]:
+    """What the model's own cuts between steps cost."""
+    steps = [int(step) for step in np.atleast_1d(measures.attrs.get("detached", []))]
+    error = float(measures.attrs.get("detached_error", 0.0))
+    if not steps or not error > LEFT_OUT:
+        return ()
+    where = ", ".join(map(str, steps[:6])) + (", ..." if len(steps) > 6 else "")
+    evidence = (
+        f"The model detaches its state after step {where}, so .grad misses what passes there: it is {error:.0%} of the "
+        "whole gradient away from it. Everything else that is shown is of the whole gradient."
+    )
+    return (Finding("truncated", name, 2, evidence, TRUNCATED_REMEDIES, WILLIAMS),)
 
 
 def _changes(carried: str, values: np.ndarray, lags: np.ndarray) -> str:

@@ -11,4 +11,5 @@ from throughtime.measures.step_jacobian import step_jacobians as step_jacobians
 from throughtime.measures.step_terms import StepTerms as StepTerms
 from throughtime.measures.time_constants import time_constants as time_constants
 from throughtime.measures.truncation import truncation as truncation
+from throughtime.measures.truncation import truncation_of_states as truncation_of_states
 from throughtime.measures.weight_terms import WeightTerms as WeightTerms

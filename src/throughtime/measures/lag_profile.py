@@ -55,6 +55,10 @@ class LagProfile(Measure[Frame]):
             summed = (total - anchor).exp().index_add_(0, inverse, (ln_square - anchor[inverse]).exp())
             self._ln_sum[state, unique] = summed.log() + anchor
 
+    def ln_squares(self) -> tuple[Tensor, Float[Tensor, " lag"]]:
+        """The lags, and ln of the sum over loss steps and samples of |dl_t/ds_{t - lag}|^2, of the last state."""
+        return torch.arange(self._smallest, self._largest + 1), torch.logsumexp(self._ln_sum[-1], dim=-1)
+
     def result(self, seed: int = 0) -> Profile:
         """The profile, its interval and its decay rate.
 

@@ -30,6 +30,22 @@ class Truncation:
     share: Float[Tensor, " lag"]
 
 
+def truncation_of_states(lags: Int[Tensor, " lag"], ln_squares: Float[Tensor, " lag"]) -> Truncation:
+    """The same where nothing is learned, of the derivatives with respect to the states themselves, at every lag.
+
+    What lies at different lags are different numbers, so that squares add up: error^2 is the part of them left out.
+
+    Args:
+        lags: In increasing order.
+        ln_squares: ln of the sum of their squares at every lag.
+    """
+    share = (ln_squares - torch.logsumexp(ln_squares, dim=0)).exp()
+    distance = torch.maximum(lags, -lags)
+    left_out = torch.zeros(int(distance.max()) + 2, dtype=share.dtype).index_add_(0, distance, share)
+    error = left_out.flip(0).cumsum(0).flip(0).sqrt()[1:]
+    return Truncation(torch.arange(1, len(error) + 1), error, lags, share)
+
+
 def truncation(terms: Mapping[str, Terms], bands: LagBands) -> Truncation:
     """Truncation error and share by lag, over all weights of a recurrence taken together.
 

@@ -55,6 +55,8 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
     """
     all_readings = readings(examinations)
     learning = [reading for reading in all_readings if reading.has_loss]
+    recurrences = [reading for reading in all_readings if reading.is_recurrence]
+    with_weights = [reading for reading in learning if reading.relative_errors]
     maps = [reading.measures["gradient_map"].values for reading in all_readings]
     scale = shared_scale([*maps, *(nats for reading in all_readings for _, nats in sample_maps(reading))])
     page = (
@@ -69,12 +71,12 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
             map_panels=_map_panels(all_readings, scale),
             profiles=_embedded(lag_profile(all_readings)),
             followed_a_loss=bool(learning),
-            shares=_embedded(gradient_share(learning)) if learning else None,
+            shares=_embedded(gradient_share(with_weights)) if with_weights else None,
             kept=_embedded(time_constants(all_readings)) if any(r.time_constants.size for r in all_readings) else None,
             jacobians=_embedded(step_jacobian(all_readings)) if any(r.steps_stretch for r in all_readings) else None,
-            means=_embedded(mean_causes(all_readings)),
-            causes=causes_drawn(all_readings),
-            cause_panels=_cause_panels(all_readings),
+            means=_embedded(mean_causes(recurrences)) if recurrences else None,
+            causes=causes_drawn(recurrences),
+            cause_panels=_cause_panels(recurrences),
             strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
             downsampled=any(max(values.shape[1:]) > LARGEST_SIDE for values in maps),
             not_computed=any(np.isnan(values).any() for values in maps),
@@ -101,6 +103,8 @@ def write_html(examinations: Mapping[str, Examined], path: str | os.PathLike[str
 def headline(all_readings: Sequence[Reading]) -> str:
     """The answer in one sentence."""
     learning = [reading for reading in all_readings if reading.has_loss]
+    # Where there is a state, it is what the answer is about.
+    learning = [reading for reading in learning if reading.is_recurrence] or learning
     return _learned(learning) if learning else _passed(all_readings)
 
 
@@ -121,7 +125,7 @@ def _learned(all_readings: Sequence[Reading]) -> str:
         return f"{furthest.network or 'This network'} {furthest.learns}."
     if furthest.learns == nearest.learns:
         return f"Each of them {furthest.learns}."
-    shorter = nearest.learns.replace("learns from", "from")
+    shorter = nearest.learns.replace("learns from", "from").replace("depends on", "on")
     if nearest.steps == furthest.steps:
         shorter = shorter.replace(f" of {nearest.steps} steps", "")
     return f"{furthest.label} {furthest.learns}, {nearest.label} {shorter}."

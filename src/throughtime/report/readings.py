@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import LARGEST, NORM, STATE, WINDOW
+from throughtime.notation import INPUTS, LARGEST, NORM, STATE, WINDOW
 
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
@@ -86,6 +86,8 @@ class Reading:
         """The cell and its size."""
         attrs = self.measures.attrs
         direction = "" if self.backwards_in_time else ", reverse"
+        if not self.is_recurrence:
+            return f"the model's input, {attrs['hidden_size']} numbers a step"
         units = "1 unit" if attrs["hidden_size"] == 1 else f"{attrs['hidden_size']} units"
         return f"{attrs['cell']}, {units}{direction}"
 
@@ -124,6 +126,16 @@ class Reading:
         return bool(error <= 1 - fraction)
 
     @property
+    def is_recurrence(self) -> bool:
+        """Whether its steps lead to one another, and not the model's input."""
+        return bool(self.measures.attrs["cell"] != INPUTS)
+
+    @property
+    def detached(self) -> list[int]:
+        """The steps after which the model itself cuts the graph."""
+        return [int(step) for step in np.atleast_1d(self.measures.attrs.get("detached", []))]
+
+    @property
     def rate(self) -> tuple[float, float, float]:
         """The decay rate of the carried state, in nats per step, and the ends of its interval."""
         state = {STATE: self.carried}
@@ -143,13 +155,14 @@ class Reading:
             return "was examined without a loss"
         if not self.has_gradient:
             return "gets no gradient at all"
+        verb = "learns from" if self.is_recurrence else "depends on"
         window, side = self.window(NEARLY_ALL), "last" if self.backwards_in_time else "next"
         least = "" if self.is_within(NEARLY_ALL) else "at least "
         if window >= self.steps:
-            return f"learns from all {self.steps} steps"
+            return f"{verb} all {self.steps} steps"
         if window <= 1:
-            return f"learns from {least}one step of {self.steps}"
-        return f"learns from {least}the {side} {window} of {self.steps} steps"
+            return f"{verb} {least}one step of {self.steps}"
+        return f"{verb} {least}the {side} {window} of {self.steps} steps"
 
     @property
     def decays(self) -> str:

@@ -57,15 +57,38 @@ class Trajectory:
         """T, the number of steps."""
         return self.inputs.shape[0]
 
+    def padded(self, batch: int) -> "Trajectory":
+        """With zeros for further samples."""
+
+        def more(tensor: Tensor) -> Tensor:
+            return functional.pad(tensor, (0, 0, 0, batch - tensor.shape[1]))
+
+        return Trajectory(
+            more(self.inputs),
+            more(self.input_pre),
+            more(self.recurrent_pre),
+            {state: more(value) for state, value in self.states.items()},
+            output=None if self.output is None else more(self.output),
+        )
+
     def before(self, state: str) -> Float[Tensor, "time batch hidden"]:
         """What steps 1 .. T started from: s_0 .. s_{T-1}, unless something between the steps changed it."""
         return self.states[state][:-1] if self.entered is None else self.entered[state]
 
 
 def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
-    """Trajectories of the same cell, one after the other, as one; each starts from what its predecessor led to."""
+    """Trajectories of the same cell, one after the other, as one; each starts from what its predecessor led to.
+
+    Where later ones have fewer samples, the last samples have ended: they rest.
+    """
     if len(trajectories) == 1:
         return trajectories[0]
+    batches = [part.inputs.shape[1] for part in trajectories]
+    running = None
+    if len(set(batches)) > 1:
+        steps = torch.tensor([part.steps for part in trajectories])
+        running = torch.arange(max(batches)) < torch.tensor(batches).repeat_interleave(steps).unsqueeze(1)
+        trajectories = [part.padded(max(batches)) for part in trajectories]
     first = trajectories[0]
     outputs = [part.output for part in trajectories if part.output is not None]
     return Trajectory(
@@ -76,6 +99,7 @@ def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
             state: torch.cat([start[:1], *(part.states[state][1:] for part in trajectories)])
             for state, start in first.states.items()
         },
+        running,
         entered={state: torch.cat([part.before(state) for part in trajectories]) for state in first.states},
         output=torch.cat(outputs) if outputs else None,
     )

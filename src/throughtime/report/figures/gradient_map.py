@@ -54,6 +54,8 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
     drawn.add_heatmap(z=rounded(nats), x=x, y=y, coloraxis="coloraxis", hoverinfo="none", hoverongaps=True)
     if np.isnan(nats).any():
         drawn.add_trace(_not_computed(nats, x, y))
+    for step in reading.detached:
+        _mark_cut(drawn, step + 0.5)
     if len(t) == 1:
         _mark_window(drawn, reading, int(t[0]))
     elif not few:
@@ -73,6 +75,13 @@ def _not_computed(nats: np.ndarray, x: Iterable[float], y: Iterable[float]) -> g
         hoverongaps=False,
         meta="not computed",
     )
+
+
+def _mark_cut(drawn: go.Figure, between: float) -> None:
+    """Where the model detaches its state: what lies to the left, its own .grad does not see from the right."""
+    along = {"x0": between, "x1": between, "yref": "paper", "y0": 0, "y1": 1}
+    drawn.add_shape(type="line", **along, line={"width": 3, "color": "rgba(0,0,0,0.45)"})
+    drawn.add_shape(type="line", **along, line={"width": 1.4, "dash": "dot", "color": "white"})
 
 
 def _mark_window(drawn: go.Figure, reading: Reading, t: int) -> None:
