@@ -180,22 +180,45 @@ def test_what_lies_beyond_max_lag_is_not_claimed():
     assert any("at least" in note for note in cut.notes)
 
 
+def test_a_layer_that_is_not_initialised_is_refused():
+    with pytest.raises(tt.ExaminationError, match="not initialised yet"):
+        tt.examine(nn.Sequential(nn.LazyLinear(3), nn.GRU(3, 4)), torch.randn(5, 2, 3), loss=per_step)
+
+
 class Own(nn.LSTM):
     def forward(self, input, hx=None):
-        return super().forward(input * 2, hx)
+        output, state = super().forward(input * 2, hx)
+        return output.sin(), state
+
+
+class DroppedWeights(nn.Module):
+    """Dropout on recurrent weights, as AWD-LSTM does it (Merity, Keskar, Socher 2018)."""
+
+    def __init__(self):
+        super().__init__()
+        self.recurrence = nn.LSTM(3, 4)
+        self.raw = nn.Parameter(self.recurrence._parameters.pop("weight_hh_l0").detach())
+
+    def forward(self, inputs):
+        self.recurrence.weight_hh_l0 = nn.functional.dropout(self.raw, 0.5)
+        return self.recurrence(inputs)
 
 
 @pytest.mark.parametrize(
-    ("model", "message"),
+    "model",
     [
-        (Own(3, 4), "forward function of its own"),
-        (nn.Sequential(nn.LazyLinear(3), nn.GRU(3, 4)), "not initialised yet"),
+        Own(3, 4),
+        DroppedWeights(),
+        torch.nn.utils.parametrizations.weight_norm(nn.GRU(3, 4), "weight_hh_l0"),
+        torch.compile(nn.GRU(3, 4)),
     ],
-    ids=["subclass", "lazy"],
+    ids=["a forward function of its own", "dropout on weights", "weight norm", "compiled"],
 )
-def test_models_that_are_refused(model, message):
-    with pytest.raises(tt.ExaminationError, match=message):
-        tt.examine(model, torch.randn(5, 2, 3), loss=per_step)
+def test_layers_that_are_not_quite_torchs(model):
+    exam = tt.examine(model.double(), torch.randn(5, 2, 3, dtype=torch.float64), loss=per_step)
+    (name,) = exam.recurrences
+    for weight in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
+        assert exam.weight_terms(name, weight).attrs["relative_error"] < 1e-12
 
 
 def test_settings_that_are_refused():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +19,7 @@ from throughtime.capture.errors import ExaminationError
 from throughtime.capture.graph import leaves_behind
 from throughtime.capture.inputs import InputWatch
 from throughtime.capture.loops import same
-from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of
+from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of, own_kind
 from throughtime.capture.plan import Plan
 from throughtime.capture.recurrence import Opened, Recurrence, Run
 from throughtime.capture.sequences import Layout, Reading
@@ -64,18 +66,29 @@ def capture(model: nn.Module, inputs: Any, plan: Plan) -> Captured:
 
 @contextmanager
 def _opened(modules: Mapping[str, nn.Module], opening: _Opening) -> Iterator[None]:
-    patched = {name: module.__dict__["forward"] for name, module in modules.items() if "forward" in module.__dict__}
-    try:
-        for name, module in modules.items():
-            layers = layers_of(module)
-            kind = _OpenedCell if isinstance(layers, SingleStep) else _OpenedLayers
-            module.forward = kind(name, layers, opening)
+    """Inside, torch's own forward functions run the opened modules, also where a subclass calls them."""
+    opened: dict[int, Callable[..., Any]] = {}
+    for name, module in modules.items():
+        layers = layers_of(module)
+        kind = _OpenedCell if isinstance(layers, SingleStep) else _OpenedLayers
+        opened[id(module)] = kind(name, layers, opening)
+    with ExitStack() as stack:
+        for own in {own_kind(module) for module in modules.values()}:
+            stack.enter_context(patch.object(own, "forward", _dispatching(own.forward, opened)))
+        for module in modules.values():
+            # Somebody's replacement holds the function that it replaced.
+            if "forward" in module.__dict__:
+                stack.enter_context(patch.dict(module.__dict__, forward=opened[id(module)]))
         yield
-    finally:
-        for name, module in modules.items():
-            module.__dict__.pop("forward", None)
-            if name in patched:
-                module.forward = patched[name]
+
+
+def _dispatching(own: Callable[..., Any], opened: Mapping[int, Callable[..., Any]]) -> Callable[..., Any]:
+    def forward(self: nn.Module, *arguments: Any, **keywords: Any) -> Any:
+        if id(self) in opened:
+            return opened[id(self)](*arguments, **keywords)
+        return own(self, *arguments, **keywords)
+
+    return forward
 
 
 @contextmanager
@@ -95,7 +108,7 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
     handles = [
         module.register_forward_hook(check(name))
         for name, module in model.named_modules()
-        if not isinstance(module, RECURRENT_MODULES)
+        if not isinstance(module, (*RECURRENT_MODULES, torch.jit.ScriptModule))
     ]
     try:
         yield
@@ -118,6 +131,7 @@ class _Opening:
 
     def __init__(self, substitution: Substitution) -> None:
         self.substitution = substitution
+        self._calls: Counter[str] = Counter()
         self.outputs: dict[str, list[Tensor]] = {}
         self._runs: list[Run] = []
         self._handed: dict[str, list[_Handed]] = {}
@@ -148,7 +162,14 @@ class _Opening:
         """Remember where a state that goes to the user comes from."""
         self._handed.setdefault(state, []).append(_Handed(tensor, tensor._version, runs))
 
-    def run(self, name: str, layers: Layers, place: tuple[int, int], sequence: Tensor, start: Started) -> Run:
+    def called(self, module: str) -> int:
+        """The number of this call among those of a module."""
+        self._calls[module] += 1
+        return self._calls[module] - 1
+
+    def run(
+        self, name: str, call: tuple[str, int], layers: Layers, place: tuple[int, int], sequence: Tensor, start: Started
+    ) -> Run:
         """One layer and direction over a sequence."""
         layer, direction = place
         reading = start.reading
@@ -179,6 +200,7 @@ class _Opening:
             continues,
             unbroken,
             len(self._runs),
+            {key: (*call, attribute) for key, attribute in layers.attributes(layer, direction).items()},
         )
         self._runs.append(run)
         if continues is not None and any(self.substitution.was_reconnected(given) for given in start.given.values()):
@@ -238,6 +260,7 @@ class _OpenedLayers:
     def _forward(self, input: Tensor | PackedSequence, hx: Any) -> tuple[Tensor | PackedSequence, Any]:
         module, states = self._layers.module, self._layers.cell.states
         sequence, layout = Layout.read(input, module.batch_first)
+        call = self._name, self._opening.called(self._name)
         as_given = (
             dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
         )
@@ -250,9 +273,8 @@ class _OpenedLayers:
                 start = {state: value[len(final["h"])] for state, value in given.items()}
                 reading = Reading(bool(direction), layout.lengths)
                 name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
-                run = self._opening.run(
-                    name, self._layers, (layer, direction), sequence, Started(start, as_given, reading)
-                )
+                started = Started(start, as_given, reading)
+                run = self._opening.run(name, call, self._layers, (layer, direction), sequence, started)
                 runs[name] = run
                 outputs.append(run.hidden)
                 final["h"].append(reading.last(run.hidden))
@@ -294,7 +316,8 @@ class _OpenedCell:
         start = {state: value if batched else value.unsqueeze(0) for state, value in given.items()}
         sequence = (input if batched else input.unsqueeze(0)).unsqueeze(0)
         name = self._name or "cell"
-        run = self._opening.run(name, self._layers, (0, 0), sequence, Started(start, given, Reading(False)))
+        call = self._name, self._opening.called(self._name)
+        run = self._opening.run(name, call, self._layers, (0, 0), sequence, Started(start, given, Reading(False)))
         last = {"h": run.hidden[0], **run.final}
         if not batched:
             last = {state: value.squeeze(0) for state, value in last.items()}

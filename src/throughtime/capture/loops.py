@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -198,6 +198,7 @@ def _linked(callee: Callee, calls: Sequence[Call], pairs: Counter[tuple[str, str
     # A state that a module keeps for itself, and is given besides, is one.
     given = {back for place, back in best.items() if _outer_name(place) != "self"}
     best = {place: back for place, back in best.items() if _outer_name(place) != "self" or back not in given}
+    best |= _changed_between(calls, best)
     order = [place for call in calls for place in call.received if place in best]
     places = sorted(best, key=order.index)
     names = _names([_inner_name(place) for place in places])
@@ -232,6 +233,25 @@ def _passed_on(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
             if tensor.requires_grad and _memory(tensor) not in unchanged:
                 returned.setdefault(_memory(tensor), place)
     return pairs
+
+
+def _changed_between(calls: Sequence[Call], states: Mapping[str, str]) -> dict[str, str]:
+    """Further states, that the model changes between two calls: computed from what was returned, but not by way of a
+    state that is passed on as it is."""
+    one, two = calls[:2]
+    blocked = [one.returned[back] for back in states.values() if back in one.returned]
+    found: dict[str, str] = {}
+    first = _outer_name(next(iter(one.received)))
+    for place, tensor in two.received.items():
+        if place in states or _outer_name(place) == "self" or (_outer_name(place) == first and _INPUTS.match(first)):
+            continue
+        for back, before in one.returned.items():
+            if back in {*states.values(), *found.values()} or before.shape != tensor.shape:
+                continue
+            if _outer_name(back) != "self" and distance(tensor, before, blocked) is not None:
+                found[place] = back
+                break
+    return found
 
 
 def _copied(calls: Sequence[Call]) -> Counter[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """Which modules are recurrences we can open, and how each is read: its cell, its weights, its own kernel."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from throughtime import cells
-from throughtime.capture.errors import ExaminationError
 from throughtime.capture.sequences import Reading
 from throughtime.cells import Cell, Named
 from throughtime.unroll import Recurrent, Trajectory, Weights, retrace, unroll
@@ -47,24 +47,19 @@ class Layers:
         sizes = dict.fromkeys(self.cell.states, self.module.hidden_size)
         return sizes | {"h": self.projected_size or sizes["h"]}
 
-    def parameters(self, layer: int, direction: int) -> dict[str, nn.Parameter]:
-        """The parameters of one recurrence, by torch's name without layer and direction.
+    def parameters(self, layer: int, direction: int) -> dict[str, Tensor]:
+        """The weights of one recurrence, by torch's name without layer and direction.
 
-        Raises:
-            ExaminationError: A weight is computed from other parameters.
+        Where a weight is computed from others (by a parametrization, weight norm, dropout on weights), the result.
         """
+        return {name: getattr(self.module, attribute) for name, attribute in self.attributes(layer, direction).items()}
+
+    def attributes(self, layer: int, direction: int) -> dict[str, str]:
+        """By the same names, the attributes of the module that hold them."""
         suffix = Recurrent.suffix(layer, direction)
         names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.module.bias else ())
         names += ("weight_hr",) if self.projected_size else ()
-        found = {name: getattr(self.module, name + suffix) for name in names}
-        for name, parameter in found.items():
-            if not isinstance(parameter, nn.Parameter):
-                raise ExaminationError(
-                    f"model: {name}{suffix} of {type(self.module).__name__} is computed from other parameters "
-                    "(a parametrization or weight norm); make it a plain parameter first, e.g. with "
-                    "torch.nn.utils.parametrize.remove_parametrizations"
-                )
-        return found
+        return {name: name + suffix for name in names}
 
     def run(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Trajectory:
         """One layer and direction over a sequence, by the kernel that the module itself uses.
@@ -89,25 +84,33 @@ class Layers:
         return retrace(self.cell, weights, read, initial, hidden, running)
 
 
-def is_plain(module: nn.Module) -> bool:
-    """Whether a recurrent module does what its class does, with weights of its own."""
-    own = next(kind for kind in (*RECURRENT_MODULES, *SINGLE_STEP_MODULES) if isinstance(module, kind))
+def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """All modules by qualified name, without what torch.compile wraps around them."""
+    for name, module in model.named_modules():
+        yield ".".join(part for part in name.split(".") if part != "_orig_mod"), module
+
+
+def weights_of(module: nn.Module) -> dict[str, Tensor]:
+    """The weights that a recurrent module worked with when it was last called, by the names of its attributes."""
+    if isinstance(module, nn.RNNBase):
+        held = zip(module._flat_weights_names, module._flat_weights, strict=True)
+        return {name: weight for name, weight in held if weight is not None}
+    return dict(module.named_parameters())
+
+
+def is_plain_cell(module: nn.Module) -> bool:
+    """Whether one of torch's cells does what its class does, with weights of its own."""
     weights = [name for name in dir(module) if name.startswith(("weight_", "bias_"))]
-    return type(module).forward is own.forward and all(name in module._parameters for name in weights)
+    return type(module).forward is own_kind(module).forward and all(name in module._parameters for name in weights)
+
+
+def own_kind(module: nn.Module) -> Any:
+    """The class of torch's or ours whose forward function a recurrent module has, or replaces."""
+    return next(kind for kind in (*RECURRENT_MODULES, *SINGLE_STEP_MODULES) if isinstance(module, kind))
 
 
 def layers_of(module: nn.Module) -> Layers:
-    """How a recurrent module is read.
-
-    Raises:
-        ExaminationError: It is configured in a way that is not followed.
-    """
-    own = next(kind for kind in (*RECURRENT_MODULES, *SINGLE_STEP_MODULES) if isinstance(module, kind))
-    if type(module).forward is not own.forward:
-        raise ExaminationError(
-            f"model: {type(module).__name__} has a forward function of its own in place of {own.__name__}'s, and what "
-            f"it does cannot be seen; call a plain {own.__name__} from a module around it"
-        )
+    """How a recurrent module is read."""
     if isinstance(module, Recurrent):
         return Layers(module, module.cell)
     if isinstance(module, SINGLE_STEP_MODULES):
@@ -127,9 +130,9 @@ def _cell_of(module: nn.Module) -> Cell:
 class SingleStep(Layers):
     """A module of torch's that runs one step a call."""
 
-    def parameters(self, layer: int, direction: int) -> dict[str, nn.Parameter]:
-        """Its parameters, by name."""
-        return dict(self.module.named_parameters())
+    def attributes(self, layer: int, direction: int) -> dict[str, str]:
+        """Its weights, by their own names."""
+        return {name: name for name, _ in self.module.named_parameters()}
 
     def run(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Trajectory:
         """One step."""

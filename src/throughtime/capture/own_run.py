@@ -1,6 +1,6 @@
 """The user's own forward and backward pass, against which every examination is checked."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.capture.errors import ExaminationError
-from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES
-from throughtime.capture.recurrence import Recurrence
+from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, named_modules, own_kind, weights_of
+from throughtime.capture.recurrence import Opened, Recurrence
 from throughtime.capture.sequences import Layout
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watch import Call, Watch
@@ -23,6 +23,7 @@ class OwnRun:
 
     Args:
         module_outputs: By name of a recurrent module, the output of each of its calls, packed ones as their data.
+        weights: By name of a recurrent module, for each of its calls the weights that it worked with, by attribute.
         losses: One loss per step.
         problem: Why there are none.
         calls: All calls that it made.
@@ -30,6 +31,7 @@ class OwnRun:
     """
 
     module_outputs: dict[str, list[Tensor]]
+    weights: dict[str, list[dict[str, Tensor]]]
     losses: Tensor
     problem: ExaminationError | None = None
     calls: Sequence[Call] = ()
@@ -37,16 +39,22 @@ class OwnRun:
 
     def gradients(self, sources: Tensor, recurrences: Sequence[Recurrence]) -> list[dict[str, Tensor]]:
         """For every recurrence, .grad of its weights after a backward pass from the sum of the sources' losses."""
-        parameters = [parameter for recurrence in recurrences for parameter in recurrence.parameters.values()]
-        with torch.enable_grad():
-            found = parameters and torch.autograd.grad(
-                self.losses[sources].sum(), parameters, allow_unused=True, retain_graph=True
-            )
-        filled = iter(
-            torch.zeros_like(parameter) if gradient is None else gradient
-            for parameter, gradient in zip(parameters, found, strict=True)
-        )
-        return [{name: next(filled) for name in recurrence.parameters} for recurrence in recurrences]
+        held = [{name: self._held(recurrence, name) for name in recurrence.parameters} for recurrence in recurrences]
+        every = {id(one): one for by_name in held for ones in by_name.values() for one in ones if one.requires_grad}
+        found: dict[int, Tensor | None] = {}
+        if every:
+            with torch.enable_grad():
+                total = self.losses[sources].sum()
+            gradients = torch.autograd.grad(total, list(every.values()), allow_unused=True, retain_graph=True)
+            found = dict(zip(every, gradients, strict=True))
+        return [{name: _summed(ones, found) for name, ones in by_name.items()} for by_name in held]
+
+    def _held(self, recurrence: Recurrence, name: str) -> list[Tensor]:
+        """What this run worked with as a weight: the parameter, or at every call what the module made of others."""
+        if not isinstance(recurrence, Opened):
+            return [recurrence.parameters[name]]
+        found = [self.weights[module][call][attribute] for module, call, attribute in recurrence.origins(name)]
+        return list({id(one): one for one in found}.values())
 
 
 def survey(model: nn.Module, call: Callable[[], Any], losses: Callable[[Any], Tensor]) -> OwnRun:
@@ -60,35 +68,36 @@ def survey(model: nn.Module, call: Callable[[], Any], losses: Callable[[Any], Te
         losses: From its output.
     """
     watch, substitution = Watch(model), Substitution()
-    with _outputs(model) as outputs, substitution, watch:
+    with _outputs(model) as (outputs, weights), substitution, watch:
         output = call()
     found, problem = torch.zeros(0), None
     try:
         found = losses(output)
     except ExaminationError as error:
         problem = error
-    return OwnRun(outputs, found, problem, watch.calls, substitution.detached)
+    return OwnRun(outputs, weights, found, problem, watch.calls, substitution.detached)
 
 
 def reconnected_run(model: nn.Module, losses: Callable[[], Tensor], reconnected: frozenset[int]) -> OwnRun:
     """Run the model as it is, but for some of its detaches, which leave the graph whole."""
-    with _outputs(model) as outputs, Substitution(reconnected):
-        return OwnRun(outputs, losses())
+    with _outputs(model) as (outputs, weights), Substitution(reconnected):
+        return OwnRun(outputs, weights, losses())
 
 
 @contextmanager
-def _outputs(model: nn.Module) -> Iterator[dict[str, list[Tensor]]]:
-    """The outputs of all recurrent modules that run inside."""
+def _outputs(model: nn.Module) -> Iterator[tuple[dict[str, list[Tensor]], dict[str, list[dict[str, Tensor]]]]]:
+    """The outputs of all recurrent modules that run inside, and the weights that they worked with."""
     outputs: dict[str, list[Tensor]] = {}
+    weights: dict[str, list[dict[str, Tensor]]] = {}
     handles = []
-    for name, module in model.named_modules():
+    for name, module in named_modules(model):
         if isinstance(module, (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)):
-            outputs[name] = []
+            outputs[name], weights[name] = [], []
             if isinstance(module, RECURRENT_MODULES):
                 handles.append(module.register_forward_pre_hook(_not_empty))
-            handles.append(module.register_forward_hook(_keeping(outputs[name])))
+            handles.append(module.register_forward_hook(_keeping(outputs[name], weights[name])))
     try:
-        yield outputs
+        yield outputs, weights
     finally:
         for handle in handles:
             handle.remove()
@@ -99,10 +108,19 @@ def _not_empty(module: Any, arguments: Any) -> None:
         Layout.read(arguments[0], module.batch_first)
 
 
-def _keeping(outputs: list[Tensor]) -> Callable[..., None]:
+def _keeping(outputs: list[Tensor], weights: list[dict[str, Tensor]]) -> Callable[..., None]:
     def hook(module: Any, arguments: Any, output: Any) -> None:
+        weights.append(weights_of(module))
+        if type(module).forward is not own_kind(module).forward:
+            # A subclass has made of its layer's output what it wants.
+            return
         # A layer returns its sequence and its state; a cell its state, or its states.
         sequence: Tensor | PackedSequence = output if isinstance(output, Tensor) else output[0]
         outputs.append(sequence if isinstance(sequence, Tensor) else sequence.data)
 
     return hook
+
+
+def _summed(ones: Sequence[Tensor], found: Mapping[int, Tensor | None]) -> Tensor:
+    gradients = [gradient for one in ones if (gradient := found.get(id(one))) is not None]
+    return torch.stack(gradients).sum(0) if gradients else torch.zeros_like(ones[0])

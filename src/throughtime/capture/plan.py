@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from throughtime.capture.errors import ExaminationError
 from throughtime.capture.inputs import InputPlan, input_plan
 from throughtime.capture.loops import Candidate, candidates, chains, named
-from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain
+from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain_cell, named_modules
 from throughtime.capture.own_run import OwnRun
 from throughtime.capture.watch import Call
 from throughtime.notation import INPUTS
@@ -55,24 +57,28 @@ def plan(
     calls = seen.calls
     names: list[str] = []
     kinds = (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)
-    modules = {name: module for name, module in model.named_modules() if isinstance(module, kinds)}
+    modules = {name: module for name, module in named_modules(model) if isinstance(module, kinds)}
     if recurrence is None:
-        plain = {name: module for name, module in modules.items() if is_plain(module)}
+        plain = {
+            name: module
+            for name, module in modules.items()
+            if isinstance(module, RECURRENT_MODULES) or is_plain_cell(module)
+        }
         known = [
             call for call in calls if call.callee.is_module and any(call.callee.module is one for one in plain.values())
         ]
         loops = candidates(calls, known)
-        # A layer that is not what it seems can only be followed as a step of a loop.
-        stepped = {id(one.callee.module) for one in loops}
-        opened = {
-            name: module
-            for name, module in modules.items()
-            if name in plain or (id(module) not in stepped and isinstance(module, RECURRENT_MODULES))
-        }
+        opened = plain
     else:
         names = [recurrence] if isinstance(recurrence, str) else list(recurrence)
         opened = {name: module for name, module in modules.items() if name in names}
         loops = named(calls, [name for name in names if name not in opened and name != INPUTS])
+    for one in loops:
+        if isinstance(one.callee.module, torch.jit.ScriptModule):
+            raise ExaminationError(
+                f"model: {one.name} is compiled by TorchScript, which hides what its states owe one another; examine "
+                "the module that it was made from"
+            )
     wanted = INPUTS in names if recurrence is not None else not opened and not loops
     followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
     return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -37,6 +37,7 @@ class Run:
         continues: The earlier run whose final states this one starts from.
         unbroken: Whether it starts from exactly these; otherwise from what the model made of them.
         number: In the order of execution.
+        origins: By weight, the name of the module, the number of its call, and the attribute that held the weight.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Run:
     continues: Run | None = None
     unbroken: bool = False
     number: int = 0
+    origins: Mapping[str, tuple[str, int, str]] = field(default_factory=dict)
 
     @property
     def steps(self) -> int:
@@ -140,6 +142,10 @@ class Opened(Recurrence):
     def trajectory(self) -> Trajectory:
         """Through all runs."""
         return joined([run.trajectory for run in self.runs])
+
+    def origins(self, name: str) -> list[tuple[str, int, str]]:
+        """Where every run had a weight from: see `Run.origins`."""
+        return [run.origins[name] for run in self.runs]
 
     @property
     def offsets(self) -> list[int]:

@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from throughtime.capture.modules import named_modules
+
 _CALL_IMPL = nn.Module._call_impl.__code__
 _OWN = str(Path(__file__).parents[1])
 _TORCH = str(Path(torch.__file__).parent)
@@ -25,8 +27,10 @@ _STANDARD = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")}
 _PACKAGES = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
 # What every module keeps for torch's sake.
 _TORCHS_ATTRIBUTES = frozenset(vars(nn.Module()))
-# How deep states may be nested in tuples, lists, dicts and objects.
+# How deep states may be nested in tuples, lists, dicts and objects, and how many there may be side by side: what holds
+# more is a sequence, which grows as a model runs.
 _DEPTH = 4
+_LARGEST = 64
 
 
 Key = tuple[Any, ...]
@@ -96,7 +100,7 @@ class Watch:
         on_call: Callable[[Call], None] | None = None,
         on_return: Callable[[Call], None] | None = None,
     ) -> None:
-        self._names = {id(module): name for name, module in model.named_modules()}
+        self._names = {id(module): name for name, module in named_modules(model)}
         self._model, self._only, self._on_call, self._on_return = model, only, on_call, on_return
         self.calls: list[Call] = []
         self._callees: dict[Key, Callee] = {}
@@ -109,7 +113,8 @@ class Watch:
         return self
 
     def __exit__(self, *error: object) -> None:
-        sys.setprofile(self._before)
+        # A profiler written in C cannot be started again from here.
+        sys.setprofile(self._before if callable(self._before) else None)
         self._open.clear()
         self._callers.clear()
 
@@ -209,7 +214,7 @@ def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[st
     if isinstance(value, Tensor):
         if (value.is_floating_point() or value.is_complex()) and value.numel() and value.layout == torch.strided:
             yield place, value
-    elif depth == 0 or value is None or isinstance(value, str | bytes | int | float | nn.Module | type):
+    elif depth == 0 or isinstance(value, str | bytes | int | float | nn.Module | type | None) or _is_long(value):
         return
     elif isinstance(value, Mapping):
         for key, item in value.items():
@@ -226,6 +231,10 @@ def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[st
     elif not type(value).__module__.startswith(("torch.", "numpy.")):
         for name, item in getattr(value, "__dict__", {}).items():
             yield from tensors_in(item, f"{place}.{name}", depth - 1)
+
+
+def _is_long(value: Any) -> bool:
+    return isinstance(value, tuple | list | Mapping) and len(value) > _LARGEST
 
 
 def _kept(owner: Any) -> dict[str, Tensor]:
