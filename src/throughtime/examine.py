@@ -3,8 +3,9 @@
 import math
 import numbers
 import operator
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -132,14 +133,10 @@ def examine(
         ).run(labels, on_progress or (lambda done, total, name: None))
 
 
-@contextmanager
-def _eager() -> Iterator[None]:
+def _eager() -> AbstractContextManager[Any]:
     """Compiled modules and functions run as they were written: what is compiled cannot be opened."""
-    torch.compiler.set_stance("force_eager")
-    try:
-        yield
-    finally:
-        torch.compiler.set_stance("default")
+    # Nothing is compiled before the compiler is imported, and importing it takes a second.
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
