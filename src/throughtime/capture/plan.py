@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,12 +28,14 @@ class Plan:
         loops: What else is called step by step with what it returned.
         reconnected: Which of the model's detaches cut a recurrence, counted from 0.
         inputs: The input, where it is followed too.
+        left_out: The recurrences that were found and are not followed, by name.
     """
 
     opened: Mapping[str, nn.Module] = field(default_factory=dict)
     loops: Sequence[Candidate] = ()
     reconnected: frozenset[int] = frozenset()
     inputs: InputPlan | None = None
+    left_out: tuple[str, ...] = ()
 
 
 def plan(
@@ -55,33 +58,40 @@ def plan(
         ExaminationError: There is no recurrence of a name; what was found is listed. Or the input cannot be followed.
     """
     calls = seen.calls
-    names: list[str] = []
     kinds = (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)
-    modules = {name: module for name, module in named_modules(model) if isinstance(module, kinds)}
-    if recurrence is None:
-        plain = {
-            name: module
-            for name, module in modules.items()
-            if isinstance(module, RECURRENT_MODULES) or is_plain_cell(module)
-        }
-        known = [
-            call for call in calls if call.callee.is_module and any(call.callee.module is one for one in plain.values())
-        ]
-        loops = candidates(calls, known)
-        opened = plain
-    else:
+    modules = {
+        name: module
+        for name, module in named_modules(model)
+        if isinstance(module, RECURRENT_MODULES) or (isinstance(module, kinds) and is_plain_cell(module))
+    }
+    opened_ids = set(map(id, modules.values()))
+    known = [call for call in calls if call.callee.is_module and id(call.callee.module) in opened_ids]
+    opened, loops, names = modules, candidates(calls, known), [INPUTS] if recurrence is None else []
+    left_out: tuple[str, ...] = ()
+    if recurrence is not None:
         names = [recurrence] if isinstance(recurrence, str) else list(recurrence)
-        opened = {name: module for name, module in modules.items() if name in names}
-        loops = named(calls, [name for name in names if name not in opened and name != INPUTS])
+        found = {*modules, *(one.name for one in loops)}
+        opened = {name: module for name, module in modules.items() if any(_means(one, name) for one in names)}
+        others = [one for one in names if one != INPUTS and not any(_means(one, name) for name in opened)]
+        loops = named(calls, others)
+        left_out = tuple(sorted(found - {*opened, *(one.name for one in loops)}))
     for one in loops:
         if isinstance(one.callee.module, torch.jit.ScriptModule):
             raise ExaminationError(
                 f"model: {one.name} is compiled by TorchScript, which hides what its states owe one another; examine "
                 "the module that it was made from"
             )
-    wanted = INPUTS in names if recurrence is not None else not opened and not loops
+    wanted = INPUTS in names and (recurrence is not None or not (opened or loops))
     followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
-    return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed)
+    return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed, left_out)
+
+
+def _means(name: str, module: str) -> bool:
+    """Whether a name is that of a module, or of one of its recurrences: "encoder", "encoder.l0.reverse"."""
+    return (
+        name == module
+        or re.fullmatch(re.escape(f"{module}." if module else "") + r"l\d+(\.reverse)?", name) is not None
+    )
 
 
 def _cutting(

@@ -1,0 +1,79 @@
+"""The runs of a user's model from which an examination is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from throughtime.capture.agreement import check_outputs
+from throughtime.capture.capture import Captured, capture
+from throughtime.capture.checks import call_model
+from throughtime.capture.own_run import OwnRun, reconnected_run, survey
+from throughtime.capture.plan import plan
+from throughtime.capture.preserved import same_attributes, same_randomness
+
+
+@dataclass(frozen=True)
+class Runs:
+    """All from the same random state, so that they compute the same.
+
+    Args:
+        captured: With the recurrences opened.
+        losses: One loss per step, on the captured graph.
+        own: The model as it is, but for detaches between steps, which leave the graph whole.
+        detached: The model as it is, where that makes a difference.
+        left_out: What was found, or might have been, and is not followed.
+    """
+
+    captured: Captured
+    losses: Tensor
+    own: OwnRun
+    detached: OwnRun | None
+    left_out: tuple[str, ...]
+
+
+def runs_of(
+    model: nn.Module,
+    inputs: Any,
+    losses_from: Callable[[Any], Tensor],
+    recurrence: str | Sequence[str] | None,
+    time_axis: int | None,
+) -> Runs:
+    """Run a model as it is, decide what to follow, and run it again with that opened.
+
+    Args:
+        model: The model.
+        inputs: What it is called with.
+        losses_from: The losses of an output.
+        recurrence: See `plan`.
+        time_axis: See `plan`.
+
+    Raises:
+        ExaminationError: The model, its data or its loss cannot be followed.
+    """
+
+    def call() -> Any:
+        return call_model(model, inputs)
+
+    with same_randomness(), same_attributes(model):
+        seen = survey(model, call, losses_from)
+    followed = plan(model, inputs, seen, recurrence, time_axis)
+    with same_randomness(), same_attributes(model):
+        captured = capture(model, inputs, followed)
+        losses = losses_from(captured.output)
+    if seen.problem is not None:
+        raise seen.problem
+    check_outputs(seen, captured, losses)
+    ran = {one.name.partition("#")[0] for one in captured.recurrences}
+    idle = tuple(name for name in followed.opened if not any(_belongs(one, name) for one in ran))
+    own, detached = seen, None
+    if followed.reconnected:
+        own, detached = reconnected_run(model, lambda: losses_from(call()), followed.reconnected), seen
+    return Runs(captured, losses, own, detached, followed.left_out + idle)
+
+
+def _belongs(recurrence: str, module: str) -> bool:
+    return not module or recurrence == module or recurrence.startswith(f"{module}.")

@@ -1,0 +1,203 @@
+"""From the runs of a model to its examination: the film of every recurrence, played once for all measures."""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from throughtime.adjoint import Network
+from throughtime.capture import ExaminationError, Recurrence
+from throughtime.capture.runs import Runs
+from throughtime.causes.findings import findings
+from throughtime.examination import Examination, Record
+from throughtime.measures import Film, LagBands
+from throughtime.notation import INPUTS
+from throughtime.record import Recorder
+from throughtime.self_check import Summed, distance, not_finite, relative_errors
+
+# Lags that are summed one by one; of more, the far ones are summed in bands.
+SINGLE_LAGS = 256
+
+Progress = Callable[[int, int, str], None]
+
+
+class Measuring:
+    """One examination under way: every recurrence played once through all of its measures.
+
+    Args:
+        runs: The runs of the user's model.
+        sources: The losses that are followed, as indices.
+        max_lag: The largest lag that is followed; None for all.
+        memory: Bytes that the adjoints of the sources followed at once may take.
+        seed: Of the bootstrap.
+    """
+
+    def __init__(self, runs: Runs, sources: Tensor, max_lag: int | None, memory: int, seed: int) -> None:
+        self._own, self._detached, self._left_out = runs.own, runs.detached, runs.left_out
+        self._losses, self._sources = len(runs.losses), sources
+        self._max_lag, self._memory = max_lag, memory
+        self._network = Network(runs.captured.recurrences, runs.losses)
+        self._recurrences = runs.captured.recurrences
+        self._films = [self._film(index) for index in range(len(self._recurrences))]
+        self._recorders = [
+            Recorder(recurrence, film, self._network.pullbacks.get(index), self._bands(recurrence, film), seed)
+            for index, (recurrence, film) in enumerate(zip(self._recurrences, self._films, strict=True))
+        ]
+        self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
+        self._overflowed: list[str] = []
+
+    def run(self, tokens: tuple[str, ...] | None, on_progress: Progress) -> Examination:
+        """Play the film and take everything down.
+
+        Args:
+            tokens: One label per step of the first sample.
+            on_progress: Called with (states done, all states, name of the recurrence).
+
+        Raises:
+            ExaminationError: The losses depend on no recurrence, or the summed weight terms are not `.grad`.
+        """
+        if not any(self._reached):
+            names = ", ".join(repr(recurrence.name) for recurrence in self._recurrences)
+            raise ExaminationError(
+                f"loss: it does not depend on any recurrence ({names}); was the hidden state detached, or never read?"
+            )
+        with torch.no_grad():
+            self._play(on_progress)
+            records = self._records()
+        found = tuple(
+            finding for name, record in records.items() for finding in findings(name, record.measures, record.causes)
+        )
+        return Examination(records, found, tokens, self._notes())
+
+    def _play(self, on_progress: Progress) -> None:
+        chunks = self._sources.split(max(1, self._memory // self._network.bytes_per_source()))
+        total = len(chunks) * sum(
+            r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
+        )
+        done, start = 0, 0  # of all frames, and of all sources
+        for chunk in chunks:
+            rows = torch.arange(start, start + len(chunk))
+            start += len(chunk)
+            last_steps = [self._last_steps(film, rows) for film in self._films]
+            for play in self._network.play(chunk, last_steps):
+                name, shown = self._recurrences[play.index].name, 0
+                for shown, frame in enumerate(play.frames, start=1):
+                    for measure in self._recorders[play.index].audience:
+                        measure.update(frame.of(rows))
+                    on_progress(done + shown, total, name)
+                # Where no source is active, no frame is shown; the last step counts in any case.
+                done += play.states
+                if shown < play.states:
+                    on_progress(done, total, name)
+
+    def _records(self) -> dict[str, Record]:
+        indices = [index for index, reached in enumerate(self._reached) if reached]
+        summed = [
+            Summed(
+                self._recurrences[i],
+                self._recorders[i].weight_terms(),
+                self._recorders[i].slope_rounding(),
+                self._network.outside(i, self._sources),
+            )
+            for i in indices
+        ]
+        if any(film.cut for film in self._films):
+            errors = [dict.fromkeys(one.terms, math.nan) for one in summed]
+        else:
+            errors = relative_errors(self._own, self._sources, summed)
+            self._overflowed = not_finite(summed, errors)
+        return {
+            one.recurrence.name: self._recorders[index].record(one.terms, error, lost)
+            for index, one, error, lost in zip(indices, summed, errors, self._lost(indices), strict=True)
+        }
+
+    def _lost(self, indices: Sequence[int]) -> list[float | None]:
+        """For every recurrence that the model cuts, how far its own gradient is from the whole one."""
+        recurrences = [self._recurrences[index] for index in indices]
+        if self._detached is None:
+            return [None] * len(recurrences)
+        found = self._detached.gradients(self._sources, recurrences)
+        whole = self._own.gradients(self._sources, recurrences)
+        return [
+            distance(cut, full) if recurrence.detached else None
+            for recurrence, cut, full in zip(recurrences, found, whole, strict=True)
+        ]
+
+    def _film(self, index: int) -> Film:
+        recurrence = self._recurrences[index]
+        labels = self._sources + 1 if self._losses > 1 else torch.tensor([recurrence.steps])
+        if self._losses == recurrence.steps:
+            positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+        else:
+            positions = self._network.last_read(index, self._sources)
+        return Film(
+            recurrence.states,
+            recurrence.steps,
+            recurrence.batch,
+            labels,
+            positions,
+            recurrence.reverse,
+            self._max_lag,
+            self._network.causal(index),
+            recurrence.begins,
+        )
+
+    def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
+        smallest, largest = film.lag_range
+        # The largest lag of all is that of the initial state, which has no weight term.
+        largest = min(largest, int(film.positions.max()) - 1)
+        weights = sum(weight.numel() * 8 for weight in recurrence.parameters.values())
+        return LagBands.covering(smallest, largest, max(1, min(SINGLE_LAGS, self._memory // max(weights, 1))))
+
+    def _last_steps(self, film: Film, rows: Tensor) -> Tensor:
+        """The smallest step to which every source is followed."""
+        largest = film.steps if self._max_lag is None else self._max_lag
+        return (film.positions[rows] - largest).clamp(min=film.begins)
+
+    def _notes(self) -> tuple[str, ...]:
+        unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
+        notes = []
+        if any(recurrence.name == INPUTS for recurrence in self._recurrences):
+            found = [recurrence.name for recurrence in self._recurrences if recurrence.name != INPUTS]
+            if not found:
+                notes.append(
+                    "No recurrence was found in this model; if there is one, name with recurrence= the module or "
+                    "function that is called step by step."
+                )
+            notes.append(
+                "What is named inputs are the derivatives of the losses with respect to the model's input, step by "
+                "step: what the output depends on, not what a state passes on."
+            )
+        if self._left_out:
+            notes.append(f"Not followed, since not named or not called: {', '.join(map(repr, self._left_out))}.")
+        notes += [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
+        if any(recurrence.batch == 1 for recurrence in self._recurrences):
+            notes.append("There is one sample, so the lag profile has no interval.")
+        if all(recurrence.steps == 1 for recurrence in self._recurrences):
+            notes.append("The sequence has one step: there is nothing to look back on but the initial state.")
+        if self._overflowed:
+            notes.append(
+                f"Autograd's own gradient of {', '.join(self._overflowed)} is not finite, so the terms were not "
+                "compared with it."
+            )
+        if any(film.cut for film in self._films):
+            notes.append(
+                f"Lags beyond {self._max_lag} were not followed: the reach is at least what is said, and unchecked."
+            )
+        lengths = {recurrence.steps for recurrence in self._recurrences} - {self._losses}
+        if self._losses > 1 and lengths:
+            notes.append(
+                f"There are {self._losses} losses for sequences of {listed(lengths)} steps: there, the lag of a loss "
+                "is counted from the last step that it reads."
+            )
+        if self._losses == 1:
+            notes.append(
+                "The loss is a scalar: it counts as the loss of the last step, and lags are counted from there."
+            )
+        return tuple(notes)
+
+
+def listed(steps: set[int]) -> str:
+    """Numbers in words: "5 and 7"."""
+    return " and ".join(map(str, sorted(steps)))
