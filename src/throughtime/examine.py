@@ -2,9 +2,7 @@
 
 import numbers
 import operator
-import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +10,7 @@ from torch import Tensor, nn
 
 from throughtime.capture import ExaminationError, Recurrence, preserved
 from throughtime.capture.checks import check_finite, check_model, losses_of
+from throughtime.capture.plainly import plainly
 from throughtime.capture.runs import runs_of
 from throughtime.examination import Examination
 from throughtime.measuring import Measuring, Progress, listed
@@ -80,7 +79,7 @@ def examine(
     check_finite("inputs", inputs)
     if torch.is_inference_mode_enabled():
         raise ExaminationError("model: inference mode keeps no derivatives; leave torch.inference_mode() first")
-    with preserved(model), torch.enable_grad(), _eager():
+    with preserved(model), torch.enable_grad(), plainly():
         for parameter in model.parameters():
             if parameter.is_floating_point():
                 parameter.requires_grad_()
@@ -97,12 +96,6 @@ def examine(
         sources = chosen(loss_steps, len(runs.losses))
         measuring = Measuring(runs, sources, max_lag, MEMORY if memory is None else memory, seed)
         return measuring.run(labels, on_progress or (lambda done, total, name: None))
-
-
-def _eager() -> AbstractContextManager[Any]:
-    """Compiled modules and functions run as they were written: what is compiled cannot be opened."""
-    # Nothing is compiled before the compiler is imported, and importing it takes a second.
-    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:

@@ -60,7 +60,8 @@ def capture(model: nn.Module, inputs: Any, plan: Plan) -> Captured:
     input_watch = InputWatch(plan.inputs)
     with _opened(plan.opened, opening), finite_outputs(model), input_watch.watching(), substitution, loops:
         output = call_model(model, input_watch.prepared(inputs))
-    recurrences = [*opening.recurrences(), *loops.recurrences(), *input_watch.loops()]
+    recurrences = sorted([*opening.recurrences(), *loops.recurrences()], key=lambda one: one.began)
+    recurrences += input_watch.loops()
     return Captured(output, recurrences, opening.outputs)
 
 
@@ -199,7 +200,7 @@ class _Opening:
             final,
             continues,
             unbroken,
-            len(self._runs),
+            next(self.substitution.clock),
             {key: (*call, attribute) for key, attribute in layers.attributes(layer, direction).items()},
         )
         self._runs.append(run)

@@ -75,12 +75,14 @@ def plan(
         others = [one for one in names if one != INPUTS and not any(_means(one, name) for name in opened)]
         loops = named(calls, others)
         left_out = tuple(sorted(found - {*opened, *(one.name for one in loops)}))
-    for one in loops:
-        if isinstance(one.callee.module, torch.jit.ScriptModule):
-            raise ExaminationError(
-                f"model: {one.name} is compiled by TorchScript, which hides what its states owe one another; examine "
-                "the module that it was made from"
-            )
+    compiled = [one.name for one in loops if isinstance(one.callee.module, torch.jit.ScriptModule)]
+    if recurrence is None and not opened and not loops:
+        compiled = [name or "it" for name, one in named_modules(model) if isinstance(one, torch.jit.ScriptModule)]
+    if compiled:
+        raise ExaminationError(
+            f"model: {compiled[0]} is compiled by TorchScript, which hides what happens at its steps; examine the "
+            "module that it was made from"
+        )
     wanted = INPUTS in names and (recurrence is not None or not (opened or loops))
     followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
     return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed, left_out)

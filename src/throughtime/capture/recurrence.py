@@ -94,6 +94,7 @@ class Recurrence(ABC):
         cell_name: What its step is called.
         detached: The states after which the user's model cuts the graph, by number.
         begins: The first state that was seen.
+        began: When it began, among all that did.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Recurrence(ABC):
     cell_name: str
     detached: tuple[int, ...] = ()
     begins: int = 0
+    began: int = 0
 
     @property
     @abstractmethod
@@ -135,6 +137,7 @@ class Opened(Recurrence):
             first.reverse,
         )
         self.states, self.cell_name = first.cell.states, type(first.cell).__name__
+        self.began = first.number
         self.batch = max(run.batch for run in self.runs)
         self.steps = sum(run.steps for run in self.runs)
 
@@ -184,7 +187,9 @@ class Loop(Recurrence):
         outside: Mapping[str, Sequence[Tensor]],
         cell_name: str,
         detached: tuple[int, ...] = (),
+        began: int = 0,
     ) -> None:
+        self.began = began
         self.name, self.visited, self.copies, self.parameters = name, visited, copies, parameters
         self.outside, self.cell_name, self.detached = outside, cell_name, detached
         self.states = tuple(visited)

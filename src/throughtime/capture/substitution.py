@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
 import torch
@@ -23,12 +24,15 @@ class Substitution(TorchFunctionMode):
     Attributes:
         stand_in: Gives the tensor to be used for a tensor, usually itself; None while nothing is to be replaced.
         detached: What every detach returned.
+        clock: Counts whatever began while the model ran.
     """
 
     def __init__(self, reconnected: frozenset[int] = frozenset()) -> None:
         super().__init__()
         self.stand_in: Callable[[Tensor], Tensor] | None = None
         self.detached: list[Tensor] = []
+        # Tells what began first, of runs and of loops.
+        self.clock = count()
         self._reconnected, self._paused = reconnected, False
 
     def was_reconnected(self, tensor: Tensor) -> bool:

@@ -23,6 +23,7 @@ from throughtime.capture.modules import named_modules
 _CALL_IMPL = nn.Module._call_impl.__code__
 _OWN = str(Path(__file__).parents[1])
 _TORCH = str(Path(torch.__file__).parent)
+_FUNCTIONS = torch.autograd.function.__file__
 _STANDARD = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")}
 _PACKAGES = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
 # What every module keeps for torch's sake.
@@ -145,7 +146,10 @@ class Watch:
 
     def _function_called(self, frame: FrameType) -> None:
         code, local = frame.f_code, frame.f_locals
-        owner = local.get("self") if code.co_varnames[:1] == ("self",) else None
+        if frame.f_back is not None and frame.f_back.f_code.co_filename == _FUNCTIONS:
+            # The forward pass of a custom function: it stands in the graph as one operation.
+            return
+        owner = _owner(code, local)
         module = owner if isinstance(owner, nn.Module) else None
         if module is not None and code.co_name == "forward":
             key: Key = ("module", id(module))
@@ -159,7 +163,7 @@ class Watch:
         callee = self._callee(key, module, type(module).__name__ if is_module else code.co_name, is_module)
         received: dict[str, Tensor] = {}
         for name in (*_parameters(code), *code.co_freevars):
-            if name in local and name != "self":
+            if name in local and local[name] is not owner:
                 received.update(tensors_in(local[name], name))
         self._began(frame, callee, {**received, **({} if owner is None else _kept(owner))})
 
@@ -186,15 +190,16 @@ class Watch:
     def _returned(self, frame: FrameType, value: Any) -> None:
         call = self._open.pop()[1]
         call.returned = dict(tensors_in(value, ""))
-        owner = frame.f_locals.get("self")
+        code = frame.f_code
+        owner = frame.f_locals["self"] if code is _CALL_IMPL else _owner(code, frame.f_locals)
         if owner is not None:
             call.returned.update(_kept(owner))
-        for name in frame.f_code.co_freevars:
+        for name in code.co_freevars:
             if name in frame.f_locals:
                 call.returned.update(tensors_in(frame.f_locals[name], name))
         # What a function changed in a list or dict that it was given.
-        if frame.f_code is not _CALL_IMPL:
-            for name in _parameters(frame.f_code):
+        if code is not _CALL_IMPL:
+            for name in _parameters(code):
                 given = frame.f_locals.get(name)
                 if isinstance(given, list | dict):
                     call.returned.update(tensors_in(given, name))
@@ -276,6 +281,13 @@ def _signature(function: Any) -> inspect.Signature:
     return inspect.signature(function)
 
 
+def _owner(code: CodeType, local: Mapping[str, Any]) -> Any:
+    """The object whose method a function is, None for a function of its own."""
+    first = local.get(code.co_varnames[0]) if code.co_argcount else None
+    is_method = code.co_varnames[:1] == ("self",) or isinstance(first, nn.Module)
+    return first if is_method and hasattr(type(first), code.co_name) else None
+
+
 def _parameters(code: CodeType) -> tuple[str, ...]:
     count = code.co_argcount + code.co_kwonlyargcount
     count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
@@ -290,7 +302,7 @@ def _is_users(code: CodeType) -> bool:
         return False
     if code.co_name.startswith("__") and code.co_name != "__call__":
         return False
-    if file.startswith((_TORCH, _OWN, "<frozen", "<string>", "<__array_function__")):
+    if file.startswith((_TORCH, _OWN, "<frozen", "<@", "<__array_function__")):
         return False
     if any(file.startswith(folder) for folder in _PACKAGES):
         return not any(

@@ -64,6 +64,7 @@ class LoopWatch:
         # By call, and by weight, the copy that it works with; the weights of all other uses likewise.
         self._copies: defaultdict[Call, dict[int, tuple[Tensor, Tensor]]] = defaultdict(dict)
         self._uses: Uses = []
+        self._times: dict[Call, int] = {}
         # What stands in for states to start from, and by call and place, what stood in there.
         self._starts: dict[int, tuple[Tensor, Tensor]] = {}
         self._began_from: dict[tuple[Call, str], Tensor] = {}
@@ -98,6 +99,7 @@ class LoopWatch:
 
     def _began(self, call: Call) -> None:
         candidate = self._by_key[call.callee.key]
+        self._times[call] = next(self._substitution.clock)
         if not candidate.inline:
             self._open.append(call)
             self._starts.clear()
@@ -172,7 +174,7 @@ class LoopWatch:
             if step and any(self._substitution.was_reconnected(one) for one in self._entering(candidate, call))
         )
         kind = type(candidate.callee.module).__name__ if candidate.inline else candidate.callee.kind
-        return Loop(chain.name, chain.states, copies, named, outside, kind, detached)
+        return Loop(chain.name, chain.states, copies, named, outside, kind, detached, self._times[chain.calls[0]])
 
     def _entering(self, candidate: Candidate, call: Call) -> list[Tensor]:
         places = call.caller if candidate.inline else call.received
