@@ -77,8 +77,38 @@ def recorded(module: nn.Module, entering: Callable, leaving: Callable, method: s
     return calls
 
 
+def _doubled(value: Tensor) -> Tensor:
+    return value.double().clone() if value.is_floating_point() else value.clone()
+
+
 def _leaf(state: Tensor) -> Tensor:
     return state if state.requires_grad else state.requires_grad_()
+
+
+def unrolled(model: nn.Module, *names: str) -> Callable[[], dict[str, list[Call]]]:
+    """Unrolls torch's layers of these names, from now on; gives their calls by layer and direction afterwards."""
+    for name in names:
+        model.set_submodule(name, naive.Unrolled(model.get_submodule(name)))
+
+    def calls() -> dict[str, list[Call]]:
+        found: dict[str, list[Call]] = {}
+        for name in names:
+            module = model.get_submodule(name)
+            two = naive.kind_of(module.module) == "lstm"
+            for by_layer in module.calls:
+                for layer, its in by_layer.items():
+                    visited = {"h": its.hidden} | ({"c": its.carried} if two else {})
+                    found.setdefault(f"{name}.{layer}", []).extend(
+                        Call(
+                            {state: values[step] for state, values in visited.items()},
+                            {state: values[step + 1] for state, values in visited.items()},
+                            copies,
+                        )
+                        for step, copies in enumerate(its.copies)
+                    )
+        return found
+
+    return calls
 
 
 def states_of(calls: list[Call]) -> dict[str, list[Tensor]]:
@@ -99,7 +129,7 @@ def gradient_map(losses: list[Tensor], states: list[Tensor], batch_axis: int | N
 def term_norms(losses: list[Tensor], copies: list[Tensor]) -> np.ndarray:
     """Frobenius norms of the weight terms, (loss_step, step)."""
     found = naive.gradients(losses, copies)
-    return torch.stack([gradients.flatten(1).norm(dim=1) for gradients in found], 1).numpy()
+    return torch.stack([gradients.reshape(len(losses), -1).norm(dim=1) for gradients in found], 1).numpy()
 
 
 def examined(model: nn.Module, inputs: Any, loss: Callable, **keywords: Any) -> tt.Examination:
@@ -179,7 +209,9 @@ def per_step(output, _):
     return output.square().sum((1, 2))
 
 
-def check(model, inputs, record, *, loss=per_step, tolerance=1e-9, batch_axis=0, without=(), read=None, **keywords):
+def check(
+    model, inputs, record, *, loss=per_step, twin=None, tolerance=1e-9, batch_axis=0, without=(), read=None, **keywords
+):
     """Examine a model, and compare every recurrence with what is recorded of it.
 
     Args:
@@ -188,19 +220,21 @@ def check(model, inputs, record, *, loss=per_step, tolerance=1e-9, batch_axis=0,
         record: record(twin): begins the recording in a copy of the model; returns the calls by name of the recurrence,
             or a function of no arguments that does, where they are to be told apart afterwards.
         loss: loss(output, targets).
+        twin: twin(copy of the model), the same model written otherwise.
         tolerance: Relative, of norms.
         batch_axis: Of the states.
         without: Weights that no step works with.
         read: What the twin is called with, where it is not `inputs`.
         keywords: Of `examine`.
     """
-    twin = copy.deepcopy(model).double()
+    same = copy.deepcopy(model).double()
+    same = same if twin is None else twin(same)
     exam = examined(model, inputs, loss, **keywords)
-    calls = record(twin)
+    calls = record(same)
     own = tree_map_only(
         Tensor, lambda one: one.double() if one.is_floating_point() else one, inputs if read is None else read
     )
-    losses = run(twin, tree_map_only(Tensor, torch.clone, own), loss)
+    losses = run(same, tree_map_only(Tensor, torch.clone, own), loss)
     for mine, theirs in zip(run(model, inputs, loss), losses, strict=True):
         torch.testing.assert_close(mine.double(), theirs, rtol=tolerance, atol=tolerance)
     calls = calls() if callable(calls) else calls

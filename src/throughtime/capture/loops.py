@@ -263,6 +263,8 @@ def _copied(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
                 if (
                     received.requires_grad
                     and received.shape == tensor.shape
+                    and back in call.returned
+                    and call.returned[back].shape == tensor.shape
                     and _memory(tensor) not in map(_memory, before.received.values())
                     and torch.equal(received, tensor)
                     and distance(received, tensor) is not None

@@ -84,6 +84,8 @@ def plan(
             "module that it was made from"
         )
     wanted = INPUTS in names and (recurrence is not None or not (opened or loops))
+    if wanted and seen.problem is not None:
+        raise seen.problem
     followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
     return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed, left_out)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Inexact
 from torch import Tensor
 
 from throughtime.capture.sequences import Reading
@@ -214,7 +214,7 @@ class Loop(Recurrence):
         """Numbers in its first state, per sample."""
         return self._width
 
-    def rows(self, state: str, gradients: Float[Tensor, "source *state"]) -> Float[Tensor, "source batch hidden"]:
+    def rows(self, state: str, gradients: Inexact[Tensor, "source *state"]) -> Float[Tensor, "source batch hidden"]:
         """Gradients of a state, laid out with one row per source and sample."""
         axis = self._axes[state]
         if gradients.is_complex():

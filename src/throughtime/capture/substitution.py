@@ -15,6 +15,9 @@ from torch.utils._pytree import tree_map_only
 _DETACH = {torch.detach, torch.detach_, Tensor.detach, Tensor.detach_, Tensor.data.__get__}  # type: ignore[attr-defined]
 
 
+_IN_PLACE = {torch.detach_, Tensor.detach_}
+
+
 class Substitution(TorchFunctionMode):
     """Every torch function gets the stand-ins of its arguments, while there are any; the model's detaches are counted.
 
@@ -31,13 +34,19 @@ class Substitution(TorchFunctionMode):
         super().__init__()
         self.stand_in: Callable[[Tensor], Tensor] | None = None
         self.detached: list[Tensor] = []
+        # By what a detach that leaves the graph whole has led to, what it was called on.
+        self._whole: dict[int, tuple[Tensor, Tensor]] = {}
         # Tells what began first, of runs and of loops.
         self.clock = count()
         self._reconnected, self._paused = reconnected, False
 
     def was_reconnected(self, tensor: Tensor) -> bool:
-        """Whether a tensor is what a detach returned that was to leave the graph whole."""
-        return any(self.detached[index] is tensor for index in self._reconnected if index < len(self.detached))
+        """Whether a tensor is what a detach led to that was to leave the graph whole."""
+        return id(tensor) in self._whole
+
+    def before_detach(self, tensor: Tensor) -> Tensor:
+        """What such a detach was called on; any other tensor as it is."""
+        return self._whole[id(tensor)][1] if id(tensor) in self._whole else tensor
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -53,7 +62,9 @@ class Substitution(TorchFunctionMode):
         self._apply = torch.autograd.Function.__dict__["apply"]
 
         def apply(function: Any, *args: Any, **kwargs: Any) -> Any:
-            return self._apply.__func__(function, *self._replaced(args), **self._replaced(kwargs))
+            with self.paused():
+                args, kwargs = self._replaced(args), self._replaced(kwargs)
+            return self._apply.__func__(function, *args, **kwargs)
 
         torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
         return super().__enter__()
@@ -67,9 +78,15 @@ class Substitution(TorchFunctionMode):
         if self._paused:
             return func(*args, **kwargs)
         if func in _DETACH:
-            whole = len(self.detached) in self._reconnected
-            self.detached.append(args[0].view_as(args[0]) if whole else func(*args, **kwargs))
-            return self.detached[-1]
+            if len(self.detached) in self._reconnected:
+                found = args[0].view_as(args[0])
+                self._whole[id(found)] = found, args[0]
+                if func in _IN_PLACE:
+                    self._whole[id(args[0])] = args[0], args[0]
+            else:
+                found = func(*args, **kwargs)
+            self.detached.append(found)
+            return found
         name = getattr(func, "__name__", "")
         if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
             # What is changed in place must be the tensor itself.
@@ -77,6 +94,6 @@ class Substitution(TorchFunctionMode):
         return func(*self._replaced(args), **self._replaced(kwargs))
 
     def _replaced(self, arguments: Any) -> Any:
-        if self.stand_in is None or self._paused:
+        if self.stand_in is None:
             return arguments
         return tree_map_only(Tensor, self.stand_in, arguments)

@@ -122,15 +122,16 @@ class Watch:
     def _event(self, frame: FrameType, event: str, value: Any) -> None:
         if event == "call":
             code = frame.f_code
-            if code is _CALL_IMPL:
-                self._module_called(frame)
-            elif _is_users(code):
-                self._function_called(frame)
-        elif event == "return":
-            if self._open and self._open[-1][0] is frame:
-                self._returned(frame, value)
-            if id(frame) in self._callers:
-                self._caller_ended(frame)
+            if code is _CALL_IMPL or _is_users(code):
+                # Looking at a tensor is no call of the model's.
+                with torch._C.DisableTorchFunction():
+                    self._module_called(frame) if code is _CALL_IMPL else self._function_called(frame)
+        elif event == "return" and (id(frame) in self._callers or (self._open and self._open[-1][0] is frame)):
+            with torch._C.DisableTorchFunction():
+                if self._open and self._open[-1][0] is frame:
+                    self._returned(frame, value)
+                if id(frame) in self._callers:
+                    self._caller_ended(frame)
 
     def _module_called(self, frame: FrameType) -> None:
         module = frame.f_locals["self"]

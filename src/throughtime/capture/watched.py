@@ -100,15 +100,16 @@ class LoopWatch:
     def _began(self, call: Call) -> None:
         candidate = self._by_key[call.callee.key]
         self._times[call] = next(self._substitution.clock)
-        if not candidate.inline:
-            self._open.append(call)
-            self._starts.clear()
-            for state in candidate.states:
-                start = call.received.get(state.entering)
-                if start is not None:
-                    self._start(start)
-                    if id(start) in self._starts:
-                        self._began_from[call, state.entering] = self._starts[id(start)][1]
+        if candidate.inline:
+            return
+        self._open.append(call)
+        self._starts.clear()
+        for state in candidate.states:
+            start = call.received.get(state.entering)
+            if start is not None:
+                self._start(start)
+                if id(start) in self._starts:
+                    self._began_from[call, state.entering] = self._starts[id(start)][1]
 
     def _ended(self, call: Call) -> None:
         if self._open and self._open[-1] is call:
@@ -146,6 +147,11 @@ class LoopWatch:
                 values[0] = self._starts[id(values[0])][1]
             entering = next(one.entering for one in candidate.states if one.name == state)
             values[0] = self._began_from.get((chain[0], entering), values[0])
+            if candidate.inline:
+                # What the model cut off is still the state that its losses have read.
+                values[1:] = [
+                    value if value is None else self._substitution.before_detach(value) for value in values[1:]
+                ]
             _check(name, state, values)
         return states
 
