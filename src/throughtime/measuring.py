@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from throughtime.adjoint import Network
-from throughtime.capture import ExaminationError, Recurrence
+from throughtime.capture import ExaminationError, Loop, Recurrence
 from throughtime.capture.runs import Runs
 from throughtime.causes.findings import findings
 from throughtime.examination import Examination, Record
@@ -35,6 +35,7 @@ class Measuring:
 
     def __init__(self, runs: Runs, sources: Tensor, max_lag: int | None, memory: int, seed: int) -> None:
         self._own, self._detached, self._left_out = runs.own, runs.detached, runs.left_out
+        self._guessed = runs.guessed
         self._losses, self._sources = len(runs.losses), sources
         self._max_lag, self._memory = max_lag, memory
         self._network = Network(runs.captured.recurrences, runs.losses)
@@ -46,6 +47,7 @@ class Measuring:
         ]
         self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
         self._overflowed: list[str] = []
+        self._mistaken: list[str] = []
 
     def run(self, tokens: tuple[str, ...] | None, on_progress: Progress) -> Examination:
         """Play the film and take everything down.
@@ -102,15 +104,23 @@ class Measuring:
             )
             for i in indices
         ]
-        if any(film.cut for film in self._films):
+        errors: list[dict[str, float] | ExaminationError]
+        cut = any(film.cut for film in self._films)
+        if cut:
             errors = [dict.fromkeys(one.terms, math.nan) for one in summed]
         else:
             errors = relative_errors(self._own, self._sources, summed)
-            self._overflowed = not_finite(summed, errors)
-        return {
-            one.recurrence.name: self._recorders[index].record(one.terms, error, lost)
-            for index, one, error, lost in zip(indices, summed, errors, self._lost(indices), strict=True)
-        }
+        records = {}
+        for index, one, error, lost in zip(indices, summed, errors, self._lost(indices), strict=True):
+            if isinstance(error, ExaminationError):
+                # What was only taken for a recurrence, and is not as it was taken, is left out; that is said.
+                if not (self._guessed and isinstance(one.recurrence, Loop) and len(summed) > 1):
+                    raise error
+                self._mistaken.append(f"{one.recurrence.name!r} is left out: {error}")
+                continue
+            self._overflowed += [] if cut else not_finite(one, error)
+            records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost)
+        return records
 
     def _lost(self, indices: Sequence[int]) -> list[float | None]:
         """For every recurrence that the model cuts, how far its own gradient is from the whole one."""
@@ -169,6 +179,7 @@ class Measuring:
                 "What is named inputs are the derivatives of the losses with respect to the model's input, step by "
                 "step: what the output depends on, not what a state passes on."
             )
+        notes += self._mistaken
         if self._left_out:
             notes.append(f"Not followed, since not named or not called: {', '.join(map(repr, self._left_out))}.")
         notes += [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]

@@ -35,34 +35,32 @@ class Summed:
     outside: Mapping[str, Tensor]
 
 
-def relative_errors(own: OwnRun, sources: Tensor, summed: Sequence[Summed]) -> list[dict[str, float]]:
+def relative_errors(
+    own: OwnRun, sources: Tensor, summed: Sequence[Summed]
+) -> list[dict[str, float] | ExaminationError]:
     """For every recurrence and weight, the norm of the difference relative to that of `.grad`.
 
-    NaN where autograd's own gradient is not finite, so that nothing can be compared.
+    NaN where autograd's own gradient is not finite, so that nothing can be compared. In place of all of a recurrence's
+    errors, what is wrong where its terms are further from a gradient than rounding explains.
 
     Args:
         own: The user's own run.
         sources: The losses that were followed.
         summed: All recurrences.
-
-    Raises:
-        ExaminationError: Terms are further from a gradient than rounding explains; recurrence and weight are named.
     """
+    found: list[dict[str, float] | ExaminationError] = []
     gradients = own.gradients(sources, [one.recurrence for one in summed])
-    return [
-        {name: _error(summed, one.recurrence, name, gradient[name]) for name in one.terms}
-        for one, gradient in zip(summed, gradients, strict=True)
-    ]
+    for one, gradient in zip(summed, gradients, strict=True):
+        try:
+            found.append({name: _error(summed, one.recurrence, name, gradient[name]) for name in one.terms})
+        except ExaminationError as wrong:
+            found.append(wrong)
+    return found
 
 
-def not_finite(summed: Sequence[Summed], errors: Sequence[Mapping[str, float]]) -> list[str]:
+def not_finite(one: Summed, errors: Mapping[str, float]) -> list[str]:
     """The weights whose own gradient was not finite."""
-    return [
-        f"{name} of {one.recurrence.name!r}"
-        for one, by_name in zip(summed, errors, strict=True)
-        for name, error in by_name.items()
-        if math.isnan(error)
-    ]
+    return [f"{name} of {one.recurrence.name!r}" for name, error in errors.items() if math.isnan(error)]
 
 
 def distance(gradients: Mapping[str, Tensor], whole: Mapping[str, Tensor]) -> float:

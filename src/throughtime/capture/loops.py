@@ -248,7 +248,7 @@ def _changed_between(calls: Sequence[Call], states: Mapping[str, str]) -> dict[s
         for back, before in one.returned.items():
             if back in {*states.values(), *found.values()} or before.shape != tensor.shape:
                 continue
-            if _outer_name(back) != "self" and distance(tensor, before, blocked) is not None:
+            if _outer_name(back) != "self" and before.requires_grad and distance(tensor, before, blocked) is not None:
                 found[place] = back
                 break
     return found

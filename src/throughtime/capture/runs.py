@@ -26,6 +26,7 @@ class Runs:
         own: The model as it is, but for detaches between steps, which leave the graph whole.
         detached: The model as it is, where that makes a difference.
         left_out: What was found, or might have been, and is not followed.
+        guessed: Whether what is followed was found, not named.
     """
 
     captured: Captured
@@ -33,6 +34,7 @@ class Runs:
     own: OwnRun
     detached: OwnRun | None
     left_out: tuple[str, ...]
+    guessed: bool
 
 
 def runs_of(
@@ -72,7 +74,7 @@ def runs_of(
     own, detached = seen, None
     if followed.reconnected:
         own, detached = reconnected_run(model, lambda: losses_from(call()), followed.reconnected), seen
-    return Runs(captured, losses, own, detached, followed.left_out + idle)
+    return Runs(captured, losses, own, detached, followed.left_out + idle, recurrence is None)
 
 
 def _belongs(recurrence: str, module: str) -> bool:

@@ -86,7 +86,9 @@ class LoopWatch:
         found: list[_Chain] = []
         for candidate in self._by_key.values():
             calls = [call for call in self._calls if call.callee.key == candidate.key]
-            for number, chain in enumerate(chains(candidate, calls), start=1):
+            # A call that no other continues is no recurrence.
+            longer = [chain for chain in chains(candidate, calls) if len(chain) > 1]
+            for number, chain in enumerate(longer, start=1):
                 name = f"{candidate.name}#{number}" if number > 1 else candidate.name
                 states = self._visited(name, candidate, chain)
                 found.append(_Chain(name, candidate, chain, states, self._used(candidate, chain, states)))
