@@ -18,6 +18,7 @@ from throughtime.checkpoints import examine_checkpoint as examine_checkpoint
 from throughtime.examination import Examination as Examination
 from throughtime.examination import load as load
 from throughtime.examine import examine as examine
+from throughtime.report import write_html as write_html
 from throughtime.unroll import GRU as GRU
 from throughtime.unroll import LSTM as LSTM
 from throughtime.unroll import RNN as RNN

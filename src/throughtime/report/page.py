@@ -90,7 +90,11 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
 
 
 def write_html(examinations: Mapping[str, Examined], path: str | os.PathLike[str]) -> None:
-    """Write the report, whole or not at all.
+    """Write the report of one or several examinations on common axes: one file, whole or not at all.
+
+    Args:
+        examinations: By name of the network.
+        path: Where it goes.
 
     Raises:
         OSError: `path` cannot be written.
@@ -103,8 +107,9 @@ def write_html(examinations: Mapping[str, Examined], path: str | os.PathLike[str
 def headline(all_readings: Sequence[Reading]) -> str:
     """The answer in one sentence."""
     learning = [reading for reading in all_readings if reading.has_loss]
-    # Where there is a state, it is what the answer is about.
-    learning = [reading for reading in learning if reading.is_recurrence] or learning
+    # Where a network has a state, it is what the answer is about.
+    with_state = {reading.network for reading in learning if reading.is_recurrence}
+    learning = [reading for reading in learning if reading.is_recurrence or reading.network not in with_state]
     return _learned(learning) if learning else _passed(all_readings)
 
 
