@@ -1,9 +1,9 @@
 """How far back in time a recurrent network can learn, why it cannot learn further, and what would cure it.
 
 To read the package as a story: `notation` has the words, `cells.gru` one cell's equations, `cells.derivation` what
-follows from them, `unroll.trajectory` a cell over time, `adjoint.sweep` the film played backwards,
-`measures.gradient_map` one measure, `causes.decomposition` what shrank it, `examination` the result, `examine` the one
-call that makes it, and `report` what a person sees of it.
+follows from them, `unroll.trajectory` a cell over time, `capture.runs` how a model is run and opened,
+`adjoint.sweep` the film played backwards, `measures.gradient_map` one measure, `causes.decomposition` what shrank it,
+`examination` the result, `measuring` how it is made, `examine` the one call, and `report` what a person sees of it.
 """
 
 from throughtime.capture import ExaminationError as ExaminationError
