@@ -176,6 +176,7 @@ class Loop(Recurrence):
         parameters: The weights themselves, by the same names.
         outside: By weight, what the rest of the model worked with: the weight itself, or copies of it.
         cell_name: What the module or function is called.
+        samples: How many samples its inputs have, where they tell.
     """
 
     def __init__(
@@ -188,6 +189,7 @@ class Loop(Recurrence):
         cell_name: str,
         detached: tuple[int, ...] = (),
         began: int = 0,
+        samples: int | None = None,
     ) -> None:
         self.began = began
         self.name, self.visited, self.copies, self.parameters = name, visited, copies, parameters
@@ -196,7 +198,7 @@ class Loop(Recurrence):
         self.steps = len(next(iter(visited.values()))) - 1
         self.begins = int(any(values[0] is None for values in visited.values()))
         seen = {state: next(value for value in values if value is not None) for state, values in visited.items()}
-        axes = {state: _batch_axis(value) for state, value in seen.items()}
+        axes = {state: _batch_axis(value, samples) for state, value in seen.items()}
         batches = {1 if axis is None else seen[state].shape[axis] for state, axis in axes.items()}
         # States that differ in their number of samples are taken as one sample each.
         self._axes: dict[str, int | None] = axes if len(batches) == 1 else dict.fromkeys(axes)
@@ -238,8 +240,10 @@ class Loop(Recurrence):
         return torch.view_as_complex(back.contiguous()) if like.is_complex() else back
 
 
-def _batch_axis(state: Tensor) -> int | None:
-    """The first axis, the second of a state like torch's (layers, batch, hidden) with one layer, none of a vector."""
+def _batch_axis(state: Tensor, samples: int | None) -> int | None:
+    """The first axis, the second of a state like torch's (layers, batch, hidden), none of a vector."""
     if state.dim() <= 1:
         return None
-    return 1 if state.dim() == 3 and state.shape[0] == 1 else 0
+    first, second = state.shape[:2]
+    layers_first = first == 1 if samples is None else second == samples != first
+    return 1 if state.dim() == 3 and layers_first else 0

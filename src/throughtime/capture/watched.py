@@ -181,8 +181,13 @@ class LoopWatch:
             for step, call in enumerate(chain.calls)
             if step and any(self._substitution.was_reconnected(one) for one in self._entering(candidate, call))
         )
+        entering = {state.entering for state in candidate.states}
+        received = [one for place, one in chain.calls[0].received.items() if place not in entering and one.dim() == 2]
+        samples = len(received[0]) if received else None
         kind = type(candidate.callee.module).__name__ if candidate.inline else candidate.callee.kind
-        return Loop(chain.name, chain.states, copies, named, outside, kind, detached, self._times[chain.calls[0]])
+        return Loop(
+            chain.name, chain.states, copies, named, outside, kind, detached, self._times[chain.calls[0]], samples
+        )
 
     def _entering(self, candidate: Candidate, call: Call) -> list[Tensor]:
         places = call.caller if candidate.inline else call.received
