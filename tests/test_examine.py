@@ -87,6 +87,7 @@ def test_a_bare_layer_is_called_l0():
     model = nn.RNN(4, 5)
     exam = tt.examine(model, data()[0], loss=lambda output, _: output[0].square().sum((1, 2)))
     assert exam.recurrences == ["l0"]
+    assert (exam["l0"].attrs["input_size"], exam["l0"].attrs["hidden_size"]) == (4, 5)
 
 
 def test_a_scalar_loss_is_the_loss_of_the_last_step():

@@ -154,6 +154,25 @@ def test_a_state_that_a_model_keeps_between_calls():
     assert exam.weight_terms("recurrence.l0", "weight_hh").attrs["relative_error"] < 1e-12
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+def test_a_model_may_change_what_a_layer_returned_in_place(batch_first):
+    class Masking(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.recurrence = nn.GRU(3, 4, batch_first=batch_first, dtype=torch.float64)
+
+        def forward(self, inputs):
+            output = self.recurrence(inputs)[0]
+            output[:, 1] = 0
+            return output
+
+    inputs = torch.randn(5, 5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    time, batch = (1, 0) if batch_first else (0, 1)
+    exam = tt.examine(Masking(), inputs, loss=lambda output, _: output.square().sum((batch, 2)))
+    assert exam.weight_terms("recurrence.l0", "weight_hh").attrs["relative_error"] < 1e-12
+    assert exam["recurrence.l0"].sizes["loss_step"] == inputs.shape[time]
+
+
 def test_a_weight_that_two_layers_share():
     class Shared(nn.Module):
         def __init__(self):

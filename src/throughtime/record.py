@@ -179,6 +179,7 @@ class Recorder:
             "cell": recurrence.cell_name,
             "equations": self._equations,
             "hidden_size": recurrence.width,
+            **({"input_size": recurrence.runs[0].inputs.shape[-1]} if isinstance(recurrence, Opened) else {}),
             "steps": recurrence.steps,
             "batch": recurrence.batch,
             "carried": recurrence.states[-1],

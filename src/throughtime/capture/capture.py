@@ -284,7 +284,8 @@ class _OpenedLayers:
             sequence = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
             if layer < module.num_layers - 1:
                 sequence = self._dropped(sequence, layout)
-        written = layout.written(sequence)
+        # A copy, since a model may change its outputs in place, which the beginning of a graph does not allow.
+        written = layout.written(sequence.clone())
         self._outputs.append(written.data.detach())
         last = {state: layout.state_out(torch.stack(values)) for state, values in final.items()}
         for state, value in last.items():
