@@ -18,6 +18,7 @@ which adds up without a remainder, in no particular order of the paths. What joi
 layer above) is the last cause, "entering".
 """
 
+from abc import abstractmethod
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ from torch import Tensor
 from throughtime.adjoint import Pullback, SweptFrame, or_zero
 from throughtime.cells import Named, derive
 from throughtime.measures import Film, Measure
-from throughtime.measures.film import log_mean_exp
+from throughtime.measures.film import FrameKind, log_mean_exp
 from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, OUTPUT_GATE, WEIGHTS
 
 # Paths cost one product with W_hh per gate and source where the sweep needs one in all; beyond this many sources,
@@ -57,52 +58,49 @@ class Decomposition:
     gain: Float[Tensor, "path factor followed state_step"]
 
 
-def followed_sources(film: Film) -> tuple[Int[Tensor, " followed"], Int[Tensor, " source"]]:
-    """The sources whose causes are taken, evenly spread, and for every source its place among them, -1 for none."""
-    count = min(film.sources, SOURCES_FOLLOWED)
-    followed = torch.linspace(0, film.sources - 1, count).round().long()
-    return followed, torch.full((film.sources,), -1).index_copy_(0, followed, torch.arange(count))
+class Crossing(Measure[FrameKind]):
+    """Splits the change of ln-norm at every step, for up to SOURCES_FOLLOWED sources, evenly spread.
 
+    What the step did is the subclass's; what is in the adjoint afterwards and did not arrive through it has entered.
 
-class Causes(Measure[SweptFrame]):
-    """Splits the change of ln-norm at every step, for up to SOURCES_FOLLOWED sources."""
+    Args:
+        film: The axes.
+        names: The causes, the last of them what has entered.
+    """
 
-    def __init__(self, film: Film, pullback: Pullback) -> None:
-        self._film, self._pullback = film, pullback
-        derivation = derive(pullback.cell)
-        self.paths = (*derivation.paths, *((OUTPUT_GATE,) if pullback.two_states else ()))
-        single = derivation.paths.get(CANDIDATE)
-        self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
-        self.names = (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING)
-        self._followed, self._row = followed_sources(film)
-        shape = (len(self._followed), film.steps)
-        self._nats = torch.full((len(self.names), *shape), torch.nan, dtype=torch.float64)
-        self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
-        self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
+    def __init__(self, film: Film, names: tuple[str, ...]) -> None:
+        self._film, self.names = film, names
+        count = min(film.sources, SOURCES_FOLLOWED)
+        self._followed = torch.linspace(0, film.sources - 1, count).round().long()
+        self._row = torch.full((film.sources,), -1).index_copy_(0, self._followed, torch.arange(count))
+        self._nats = torch.full((len(names), count, film.steps), torch.nan, dtype=torch.float64)
         self._arrived: tuple[int, Tensor, Tensor] | None = None
 
-    def update(self, frame: SweptFrame) -> None:
-        """Complete the step that led to this frame, and take the paths of the next one."""
+    def update(self, frame: FrameKind) -> None:
+        """Complete the step that led to this frame, and take the next one."""
         rows = self._row[frame.sources]
         here = rows >= 0
         if not here.any():
             return
         rows = rows[here]
-        state = self._pullback.cell.carried
-        before = log_mean_exp(frame.ln_square[state][here])
+        before = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
         self._complete(frame.step, rows, before)
         if frame.step > 0:
-            self._cross(frame, here, rows, before)
+            self._nats[-1, rows, frame.step - 1] = 0.0
+            self._arrived = frame.step, rows, self._cross(frame, here, rows, before)
 
-    def result(self) -> Decomposition:
-        """All causes that were found."""
-        order = self._film.in_sequence
-        return Decomposition(
-            self._followed, self.names, order(self._nats), self.paths, order(self._share), order(self._gain)
-        )
+    @abstractmethod
+    def _cross(self, frame: FrameKind, here: Tensor, rows: Tensor, before: Tensor) -> Tensor:
+        """Take down what a step does, and return ln of the squared norm of what arrives at the state before it.
+
+        Args:
+            frame: The adjoints after the step, in reading order.
+            here: Which of the frame's sources are followed.
+            rows: Their places among those that are.
+            before: ln of the squared norms of their adjoints.
+        """
 
     def _complete(self, step: int, rows: Tensor, ln_square: Tensor) -> None:
-        """What is in the adjoint now and did not arrive through the step has entered."""
         if self._arrived is None or self._arrived[0] != step + 1:
             return
         _, arrived_rows, arrived = self._arrived
@@ -111,7 +109,29 @@ class Causes(Measure[SweptFrame]):
         same = now[arrived_rows] == arrived
         self._nats[-1, arrived_rows, step] = entered.masked_fill(same, 0.0)
 
-    def _cross(self, frame: SweptFrame, here: Tensor, rows: Tensor, before: Tensor) -> None:
+
+class Causes(Crossing[SweptFrame]):
+    """The causes of a recurrence whose equations are known."""
+
+    def __init__(self, film: Film, pullback: Pullback) -> None:
+        self._pullback = pullback
+        derivation = derive(pullback.cell)
+        self.paths = (*derivation.paths, *((OUTPUT_GATE,) if pullback.two_states else ()))
+        single = derivation.paths.get(CANDIDATE)
+        self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
+        super().__init__(film, (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING))
+        shape = (len(self._followed), film.steps)
+        self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
+        self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
+
+    def result(self) -> Decomposition:
+        """All causes that were found."""
+        order = self._film.in_sequence
+        return Decomposition(
+            self._followed, self.names, order(self._nats), self.paths, order(self._share), order(self._gain)
+        )
+
+    def _cross(self, frame: SweptFrame, here: Tensor, rows: Tensor, before: Tensor) -> Tensor:
         adjoint, column = frame.adjoint[here], frame.step - 1
         weight = _sample_weights(adjoint.log_scale)
         largest = or_zero(adjoint.log_scale.max(dim=-1).values)
@@ -125,7 +145,6 @@ class Causes(Measure[SweptFrame]):
         started, after = over_batch(carried.square()), over_batch((total * total).sum(-1))
         shares = over_batch((along * total).sum(-1))
         gates, squares = over_batch(slopes.square()), over_batch((along * along).sum(-1))
-        arrived = after.log() + 2 * largest
         self._share[:, rows, column] = shares / after
         self._gain[:, 0, rows, column] = (gates.log() - started.log()) / 2
         self._gain[:, 1, rows, column] = (squares.log() - gates.log()) / 2
@@ -134,8 +153,7 @@ class Causes(Measure[SweptFrame]):
             self._nats[1, rows, column] = self._gain[0, 1, rows, column]
         else:
             self._nats[:-1, rows, column] = self._divisia(shares, after, started)
-        self._nats[-1, rows, column] = 0.0
-        self._arrived = frame.step, rows, arrived
+        return after.log() + 2 * largest
 
     def _along_paths(self, step: int, adjoint: Named) -> tuple[Tensor, Tensor]:
         """What arrives at the carried state of step - 1, (path, source, batch, hidden), and the norm of what stood
