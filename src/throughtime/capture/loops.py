@@ -84,7 +84,10 @@ def candidates(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
     copied = [
         one
         for callee, its in by_callee.items()
-        if all(callee is not other.callee and not _nested(its, other.calls) for other in passed)
+        if all(
+            callee is not other.callee and not _inside(its, other.calls) and not _inside(other.calls, its)
+            for other in passed
+        )
         and (one := _linked(callee, its, _copied(its))) is not None
     ]
     linked = [*passed, *copied]
@@ -203,9 +206,7 @@ def _linked(callee: Callee, calls: Sequence[Call], pairs: Counter[tuple[str, str
     places = sorted(best, key=order.index)
     names = _names([_inner_name(place) for place in places])
     states = tuple(State(name, place, best[place]) for name, place in zip(names, places, strict=True))
-    return Candidate(
-        callee, callee.name, calls, tuple(sorted(states, key=lambda state: _RANK.get(state.name, state.name)))
-    )
+    return Candidate(callee, callee.name, calls, _ordered(states))
 
 
 def _any(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
@@ -213,9 +214,10 @@ def _any(callee: Callee, calls: Sequence[Call]) -> Candidate | None:
     return _linked(callee, calls, _passed_on(calls) or _copied(calls)) or _inline(callee, calls, ())
 
 
-def _nested(some: Sequence[Call], others: Sequence[Call]) -> bool:
-    """Whether any of the calls was made from inside any of the others, or the other way round."""
-    return any(one.is_within(other) or other.is_within(one) for one in some[:2] for other in others)
+def _inside(some: Sequence[Call], others: Sequence[Call]) -> bool:
+    """Whether any of the calls was made from inside any of the others."""
+    around = set(others)
+    return any(not around.isdisjoint(call.around()) for call in some)
 
 
 def _passed_on(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
@@ -275,29 +277,29 @@ def _copied(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
 
 def _explained(one: Candidate, all_linked: Sequence[Candidate], known: Sequence[Call]) -> bool:
     """Whether a candidate only passes on what another recurrence, inside or around it, is about."""
-    own = {_memory(tensor) for call in one.calls for tensor in call.returned.values()}
-    inside = [call for call in known if any(call.is_within(outer) for outer in one.calls)]
-    if inside or any(one.calls[0].is_within(call) for call in known):
+    if _inside(known, one.calls) or _inside(one.calls, known):
         return True
+    returned = {_memory(tensor) for call in one.calls for tensor in call.returned.values()}
     for other in all_linked:
         if other is one:
             continue
-        theirs = {
-            _memory(call.returned[s.leaving])
-            for call in other.calls
-            for s in other.states
-            if s.leaving in call.returned
-        }
-        states = {
-            _memory(call.returned[s.leaving]) for call in one.calls for s in one.states if s.leaving in call.returned
-        }
-        nested = any(call.is_within(outer) for call in other.calls for outer in one.calls)
-        around = any(call.is_within(outer) for call in one.calls for outer in other.calls)
-        if nested and theirs & own and (other.callee.is_module or not one.callee.is_module):
+        # Of two that hand on the same states a module goes before a function, and what is inside before what is around.
+        module, others_module = one.callee.is_module, other.callee.is_module
+        if (others_module or not module) and _inside(other.calls, one.calls) and _left(other) & returned:
             return True
-        if around and states & theirs and other.callee.is_module and not one.callee.is_module:
+        if others_module and not module and _inside(one.calls, other.calls) and _left(other) & _left(one):
             return True
     return False
+
+
+def _left(candidate: Candidate) -> set[tuple[int, ...]]:
+    """Where the states that its calls leave behind are in memory."""
+    return {
+        _memory(call.returned[state.leaving])
+        for call in candidate.calls
+        for state in candidate.states
+        if state.leaving in call.returned
+    }
 
 
 def _inline(callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor]) -> Candidate | None:
@@ -343,7 +345,7 @@ def _inline(callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor]) ->
     names = _names([_inner_name(place) for place in cut])
     states = tuple(State(name, place, None) for name, place in zip(names, cut, strict=True))
     owner = callee.name.rpartition(".")[0]
-    return Candidate(callee, owner or "loop", calls, tuple(sorted(states, key=lambda s: _RANK.get(s.name, s.name))))
+    return Candidate(callee, owner or "loop", calls, _ordered(states))
 
 
 def _outermost_loop(found: Sequence[Candidate]) -> list[Candidate]:
@@ -363,7 +365,9 @@ def _memory(tensor: Tensor) -> tuple[int, ...]:
     return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), *tensor.shape)
 
 
-_RANK = {"h": "0", "c": "1"}
+def _ordered(states: Iterable[State]) -> tuple[State, ...]:
+    """h first, then c, then the others."""
+    return tuple(sorted(states, key=lambda state: {"h": "0", "c": "1"}.get(state.name, state.name)))
 
 
 def _names(given: Sequence[str]) -> list[str]:

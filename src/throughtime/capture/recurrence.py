@@ -130,12 +130,8 @@ class Opened(Recurrence):
     def __init__(self, name: str, runs: Sequence[Run], detached: tuple[int, ...] = ()) -> None:
         self.name, self.runs, self.detached = name, tuple(runs), detached
         first = self.runs[0]
-        self.cell, self.weights, self.parameters, self.reverse = (
-            first.cell,
-            first.weights,
-            first.parameters,
-            first.reverse,
-        )
+        self.cell, self.weights, self.parameters = first.cell, first.weights, first.parameters
+        self.reverse = first.reverse
         self.states, self.cell_name = first.cell.states, type(first.cell).__name__
         self.began = first.number
         self.batch = max(run.batch for run in self.runs)

@@ -76,12 +76,12 @@ class Call:
     returned: dict[str, Tensor] = field(default_factory=dict)
     after: dict[str, Tensor] = field(default_factory=dict)
 
-    def is_within(self, other: Call) -> bool:
-        """Whether it was made from inside another call, directly or not."""
+    def around(self) -> Iterator[Call]:
+        """The calls from inside which it was made, from the innermost outwards."""
         outer = self.within
-        while outer is not None and outer is not other:
+        while outer is not None:
+            yield outer
             outer = outer.within
-        return outer is other
 
 
 class Watch:
