@@ -22,10 +22,9 @@ from throughtime.capture.loops import same
 from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of, own_kind
 from throughtime.capture.plan import Plan
 from throughtime.capture.recurrence import Opened, Recurrence, Run
-from throughtime.capture.sequences import Layout, Reading
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watched import LoopWatch
-from throughtime.unroll import Trajectory, Weights
+from throughtime.unroll import Layout, Reading, Trajectory, Weights
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from throughtime import cells
-from throughtime.capture.sequences import Reading
 from throughtime.cells import Cell, Named
-from throughtime.unroll import Recurrent, Trajectory, Weights, retrace, unroll
+from throughtime.unroll import Reading, Recurrent, Trajectory, Weights, retrace, unroll
 
 # torch's fused layers and Throughtime's own; everything else is ordinary autograd.
 RECURRENT_MODULES = (nn.RNN, nn.GRU, nn.LSTM, Recurrent)

@@ -12,7 +12,6 @@ from torch.nn.utils.rnn import PackedSequence
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, named_modules, own_kind, weights_of
 from throughtime.capture.recurrence import Opened, Recurrence
-from throughtime.capture.sequences import Layout
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watch import Call, Watch
 
@@ -94,7 +93,7 @@ def _outputs(model: nn.Module) -> Iterator[tuple[dict[str, list[Tensor]], dict[s
         if isinstance(module, (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)):
             outputs[name], weights[name] = [], []
             if isinstance(module, RECURRENT_MODULES):
-                handles.append(module.register_forward_pre_hook(_not_empty))
+                handles.append(module.register_forward_pre_hook(_not_empty, with_kwargs=True))
             handles.append(module.register_forward_hook(_keeping(outputs[name], weights[name])))
     try:
         yield outputs, weights
@@ -103,9 +102,13 @@ def _outputs(model: nn.Module) -> Iterator[tuple[dict[str, list[Tensor]], dict[s
             handle.remove()
 
 
-def _not_empty(module: Any, arguments: Any) -> None:
-    if arguments:
-        Layout.read(arguments[0], module.batch_first)
+def _not_empty(module: Any, arguments: Any, keywords: Any) -> None:
+    input = arguments[0] if arguments else keywords.get("input")
+    if isinstance(input, Tensor) and 0 in input.shape:
+        raise ExaminationError(
+            f"inputs: a recurrence is called with an empty sequence, shape {tuple(input.shape)}; expected at least "
+            "one step and one sample"
+        )
 
 
 def _keeping(outputs: list[Tensor], weights: list[dict[str, Tensor]]) -> Callable[..., None]:

@@ -11,9 +11,8 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
-from throughtime.capture.sequences import Reading
 from throughtime.cells import Cell, Named
-from throughtime.unroll import Trajectory, Weights, joined
+from throughtime.unroll import Reading, Trajectory, Weights, joined
 
 
 @dataclass(frozen=True)

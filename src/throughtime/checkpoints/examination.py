@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from throughtime.capture import ExaminationError, Opened, Run
-from throughtime.capture.sequences import Reading
 from throughtime.causes.findings import findings
 from throughtime.cells import Cell
 from throughtime.cells.rnn import NONLINEARITIES
@@ -21,7 +20,7 @@ from throughtime.checkpoints.probe import followed
 from throughtime.checkpoints.recognition import recognised
 from throughtime.checkpoints.tensors import read_tensors
 from throughtime.examination import Examination
-from throughtime.unroll import Weights, unroll
+from throughtime.unroll import Reading, Weights, unroll
 
 # What is said of Keras's own formats.
 _KERAS = (".h5", ".hdf5", ".keras")

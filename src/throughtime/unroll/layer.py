@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from throughtime import cells
 from throughtime.cells import Cell
 from throughtime.unroll.trajectory import Weights, unroll
 
@@ -160,40 +159,3 @@ class Recurrent(nn.Module):
             f", {name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value
         ]
         return f"{self.cell!r}, {self.input_size}, {self.hidden_size}{''.join(changed)}"
-
-
-class RNN(Recurrent):
-    """`torch.nn.RNN` as equations: same arguments, weights and outputs. See `Recurrent` for the rest."""
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: str = "tanh",
-        *arguments: Any,
-        **keywords: Any,
-    ) -> None:
-        super().__init__(cells.RNN(nonlinearity), input_size, hidden_size, num_layers, *arguments, **keywords)
-        self.nonlinearity = nonlinearity
-
-
-class Gated(Recurrent):
-    """The story's layer: keep gate, write gate and candidate, each a recurrent layer of its own. See `Recurrent`."""
-
-    def __init__(self, input_size: int, hidden_size: int, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(cells.Gated(), input_size, hidden_size, *arguments, **keywords)
-
-
-class GRU(Recurrent):
-    """`torch.nn.GRU` as equations: same arguments, weights and outputs. See `Recurrent`."""
-
-    def __init__(self, input_size: int, hidden_size: int, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(cells.GRU(), input_size, hidden_size, *arguments, **keywords)
-
-
-class LSTM(Recurrent):
-    """`torch.nn.LSTM` as equations: same arguments, weights and outputs. See `Recurrent`."""
-
-    def __init__(self, input_size: int, hidden_size: int, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(cells.LSTM(), input_size, hidden_size, *arguments, **keywords)

@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from throughtime.capture.errors import ExaminationError
-
 
 @dataclass(frozen=True)
 class Layout:
@@ -30,19 +28,10 @@ class Layout:
 
     @classmethod
     def read(cls, input: Tensor | PackedSequence, batch_first: bool) -> tuple[Tensor, Layout]:
-        """The sequence as (time, batch, features), samples in the caller's order, and how it was laid out.
-
-        Raises:
-            ExaminationError: The sequence is empty.
-        """
+        """The sequence as (time, batch, features), samples in the caller's order, and how it was laid out."""
         if isinstance(input, PackedSequence):
             sequence, lengths = pad_packed_sequence(input)
             return sequence, cls(batch_first, True, input, lengths)
-        if 0 in input.shape:
-            raise ExaminationError(
-                f"inputs: a recurrence is called with an empty sequence, shape {tuple(input.shape)}; expected at least "
-                "one step and one sample"
-            )
         if input.dim() == 2:
             return input.unsqueeze(1), cls(False, False)
         return (input.transpose(0, 1) if batch_first else input), cls(batch_first, True)
