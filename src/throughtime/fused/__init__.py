@@ -1,0 +1,6 @@
+"""From a cell's equations to what runs them over a whole sequence, and the one place where that is decided."""
+
+from throughtime.fused.executor import executor as executor
+from throughtime.fused.reference import Run as Run
+from throughtime.fused.run import run as run
+from throughtime.fused.torchs_own import torchs_own as torchs_own
