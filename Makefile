@@ -23,6 +23,7 @@ check: install
 	$(BIN)/lint-imports
 
 bench: install
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks
 
 clean:

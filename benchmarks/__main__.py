@@ -1,21 +1,18 @@
-"""`make bench`: all benchmarks, one table after the other."""
+"""`make bench`: all benchmarks, one table after the other, and the page that shows them."""
 
-import platform
-
-import torch
 from rich.console import Console
 
-from benchmarks import floor, peers, whole
+from benchmarks import full_map, growth, machine, page, roofline, whole
 
 
 def main() -> None:
     """Print every table as soon as it is measured."""
-    console = Console()
-    console.print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {platform.machine()}", highlight=False
-    )
-    for benchmark in (floor, peers, whole):
-        console.print(benchmark.table())
+    console, sections = Console(), []
+    console.print(machine.named(), highlight=False)
+    for benchmark in (full_map, growth, roofline, whole):
+        sections.append(benchmark.measured())
+        console.print(sections[-1].table())
+    page.write(sections, machine.named())
 
 
 if __name__ == "__main__":

@@ -12,43 +12,51 @@ from throughtime.unroll import Recurrent, Trajectory, unroll
 
 @dataclass(frozen=True)
 class Network:
-    """A cell over a random sequence, and the direct derivative dl_t/dh_t of every loss."""
+    """A cell over a random sequence, and the direct derivative dl_t/dh_t of every loss.
+
+    Args:
+        cell: The equations.
+        layer: Holds their weights.
+        trajectory: What it ran through.
+        direct: One per step.
+        sources: Which losses are followed, as indices in increasing order.
+    """
 
     cell: Cell
     layer: Recurrent
     trajectory: Trajectory
     direct: Tensor
+    sources: Tensor
 
     @classmethod
-    def drawn(cls, cell: Cell, steps: int, batch: int, hidden: int) -> "Network":
-        """With torch's initialisation and the same numbers at every call."""
+    def drawn(cls, cell: Cell, steps: int, batch: int, hidden: int, sources: int | None = None) -> "Network":
+        """With torch's initialisation and the same numbers at every call; `sources` are evenly spread, None for all."""
         torch.manual_seed(0)
         layer = Recurrent(cell, hidden, hidden)
         inputs, direct = torch.randn(2, steps, batch, hidden)
+        followed = torch.linspace(steps - 1, 0, steps if sources is None else sources).round().long().flip(0)
         with torch.no_grad():
             initial = {state: torch.zeros(batch, hidden) for state in cell.states}
-            return cls(cell, layer, unroll(cell, layer.weights(0, 0), inputs, initial), direct)
+            return cls(cell, layer, unroll(cell, layer.weights(0, 0), inputs, initial), direct, followed)
 
     @property
     def minimal_operations(self) -> int:
         """One product with the step Jacobian per source, state step and sample: 2 H^2, for an LSTM 4 H^2."""
-        steps, batch, hidden = self.direct.shape
-        return 2 * len(self.cell.states) * hidden**2 * batch * steps * (steps + 1) // 2
+        _, batch, hidden = self.direct.shape
+        return 2 * len(self.cell.states) * hidden**2 * batch * int((self.sources + 1).sum())
 
     @torch.no_grad()
-    def swept(self, keep: bool = False) -> Tensor | None:
-        """The bare sweep; with `keep`, the gradient map ln |dl_t/dh_i| of shape (loss_step, state_step)."""
-        steps = len(self.direct)
+    def swept(self) -> Tensor:
+        """By the bare sweep the gradient map ln |dl_t/dh_i|, (source, state_step), nats."""
         pullback = Pullback(self.cell, self.layer.weights(0, 0), self.trajectory)
-        entering = [AtOneStep(self.direct, torch.arange(1, steps + 1))]
-        found = torch.full((steps, steps + 1), -torch.inf, dtype=torch.float64) if keep else None
-        for frame in sweep(pullback, entering, steps, torch.zeros(steps, dtype=torch.long)):
-            if found is not None:
-                found[frame.sources, frame.step] = frame.ln_square["h"].exp().mean(-1).log() / 2
+        entering = [AtOneStep(self.direct[self.sources], self.sources + 1)]
+        found = torch.full((len(self.sources), len(self.direct) + 1), -torch.inf, dtype=torch.float64)
+        for frame in sweep(pullback, entering, len(self.sources), torch.zeros_like(self.sources)):
+            found[frame.sources, frame.step] = frame.ln_square["h"].exp().mean(-1).log() / 2
         return found
 
     def unrolled(self) -> tuple[list[Tensor], Tensor]:
-        """The same trajectory as a graph of single steps: h_0 .. h_T, and the losses direct_t . h_t."""
+        """The same trajectory as a graph of single steps: h_0 .. h_T, and the losses direct_t . h_t of the sources."""
         cell, weights = self.cell, self.layer.weights(0, 0)
         hidden = torch.zeros(self.direct.shape[1:], requires_grad=True)
         carried = hidden if cell.carried == "h" else torch.zeros_like(hidden)
@@ -57,7 +65,8 @@ class Network:
             u = torch.nn.functional.linear(hidden, weights.weight_hh, weights.bias_hh)
             hidden, carried = cell.reference_step(x, u, carried)
             states.append(hidden)
-        return states, torch.stack([(d * h).sum() for d, h in zip(self.direct.unbind(0), states[1:], strict=True)])
+        losses = [(self.direct[source] * states[source + 1]).sum() for source in self.sources]
+        return states, torch.stack(losses)
 
 
 def ln_rms(gradients: Tensor) -> Tensor:
