@@ -79,7 +79,7 @@ class Recorder:
             return 0.0
         epsilon = torch.finfo(recurrence.dtype).eps
         weights = recurrence.weights
-        stretch = 1 + float(weights.weight_hh.double().norm())
+        stretch = 1.0 if weights.weight_hh is None else 1 + float(weights.weight_hh.double().norm())
         if weights.weight_hr is not None:
             stretch *= 1 + float(weights.weight_hr.double().norm())
         return epsilon * stretch * self._terms.without_slopes()
@@ -157,7 +157,7 @@ class Recorder:
         """What depends on the states alone, whatever the loss."""
         if not isinstance(self._recurrence, Opened):
             return {}
-        kept = time_constants(self._recurrence.cell, self._recurrence.trajectory)
+        kept = time_constants(self._recurrence.cell, self._recurrence.trajectory, self._recurrence.weights.units)
         if kept is None:
             return {}
         units = {UNIT: np.arange(len(kept))}

@@ -31,21 +31,25 @@ class Pullback:
     def __init__(self, cell: Cell, weights: Weights, trajectory: Trajectory) -> None:
         self.cell, self.weights, self.trajectory = cell, weights, trajectory
         self.two_states = cell.carried != "h"
-        self._recurrent_weights = cell_rows(cell, weights.weight_hh)
+        self._recurrent_weights = weights.by_gate(cell)
         derivation = derive(cell)
         self.update = self._where_running(derivation.evaluate_update(*self._arguments))
         self.hidden = self._where_running(derivation.evaluate_hidden(*self._arguments)) if self.two_states else None
         # Where x.g and u.g enter every equation only as their sum, their adjoints are one.
-        self.one_pre_activation = all(
+        self.one_pre_activation = cell.entered == cell.gates and all(
             partial is None or dict(partial.recurrent) == dict(partial.input)
             for partial in (derivation.update, derivation.hidden)
         )
+        # Where the gates see the carried state unit by unit, h passes nothing on.
+        self.unit_by_unit = cell.enters == "diagonal"
+        self._carry = self._along_carried(self.update, self.update.carried)
+        self._output_carry = self._along_carried(self.hidden, None) if self.hidden is not None else None
 
     @property
-    def _arguments(self) -> tuple[Named, Named, Tensor, Tensor]:
-        split, carried, trajectory = self.cell.split, self.cell.carried, self.trajectory
-        before, after = trajectory.before(carried), trajectory.states[carried][1:]
-        return split(trajectory.input_pre), split(trajectory.recurrent_pre), before, after
+    def _arguments(self) -> tuple[Named, Named, Tensor, Tensor, Named]:
+        cell, trajectory = self.cell, self.trajectory
+        x, u = cell.split(trajectory.input_pre), cell.split_recurrent(trajectory.recurrent_pre)
+        return x, u, trajectory.before(cell.carried), trajectory.states[cell.carried][1:], self.weights.units
 
     @cached_property
     def paths(self) -> dict[str, Partial]:
@@ -62,11 +66,11 @@ class Pullback:
             rows: How many rows to make: as many as there are sources, and zeros for those that are yet to start.
         """
         carried = adjoint[self.cell.carried]
-        pulled = carried.new_empty(rows, carried.shape[1], self.weights.weight_hh.shape[1])
+        pulled = carried.new_empty(rows, carried.shape[1], self.trajectory.states["h"].shape[-1])
         pulled[len(carried) :] = 0
         reached = pulled[: len(carried)]
         self._through(self.update, step, carried, reached)
-        if self.hidden is None:
+        if self.hidden is None or self.unit_by_unit:
             return pulled
         output = self.output(adjoint["h"])
         for gate, slope in self.hidden.recurrent.items():
@@ -74,11 +78,21 @@ class Pullback:
             reached.flatten(0, 1).addmm_(part.flatten(0, 1), self._recurrent_weights[gate])
         return pulled
 
-    def previous_carried(
-        self, step: int, carried: Float[Tensor, "source batch hidden"], hidden: Float[Tensor, "source batch projected"]
-    ) -> Float[Tensor, "source batch hidden"]:
-        """What reaches c_{step-1}: from c_step through the step, and from h_{step-1} through the output."""
-        return self.carried_from_hidden(step - 1, hidden).addcmul_(carried, self.update.carried[step - 1])
+    def previous_carried(self, step: int, adjoint: Named, rows: int) -> Float[Tensor, "rows batch hidden"]:
+        """What reaches c_{step-1} of a cell with two states, but for its effect on h_{step-1}.
+
+        Args:
+            step: The step.
+            adjoint: Of s_step, by state.
+            rows: As for `previous_hidden`.
+        """
+        carried = adjoint[self.cell.carried]
+        pulled = carried.new_zeros(rows, *carried.shape[1:])
+        if self._carry is not None:
+            torch.mul(carried, self._carry[step - 1], out=pulled[: len(carried)])
+        if self._output_carry is not None:
+            pulled[: len(carried)].addcmul_(self.output(adjoint["h"]), self._output_carry[step - 1])
+        return pulled
 
     def carried_from_hidden(self, step: int, hidden: Float[Tensor, "source batch projected"]) -> Tensor:
         """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0."""
@@ -98,6 +112,14 @@ class Pullback:
         """The adjoint of W_ih x_step + b_ih."""
         return self._pre_activation(step, adjoint, "input")
 
+    def vectors(self, step: int, adjoint: Named) -> Named:
+        """By name, the weight terms of the weights that are vectors, sample by sample, (source, batch, *weight)."""
+        terms = {f"weight_{name}": self._by_name(step, adjoint, "units")[name] for name in self.cell.units}
+        if self.unit_by_unit:
+            before = self.trajectory.before(self.cell.carried)[step - 1]
+            terms["weight_hh"] = self.recurrent_pre(step, adjoint) * before.repeat(1, len(self.cell.entered))
+        return terms
+
     def path_slopes(self, step: int, adjoint: Named) -> dict[str, tuple[Tensor | None, Named]]:
         """By path, the adjoint scaled by the path's element-wise derivatives: for the state itself, and by gate.
 
@@ -105,15 +127,16 @@ class Pullback:
         """
         carried = adjoint[self.cell.carried]
         slopes = {path: self._scaled(partial, step, carried) for path, partial in self.paths.items()}
-        if self.hidden is not None:
+        if self.hidden is not None and self.hidden.recurrent:
             slopes[OUTPUT_GATE] = (None, self._scaled(self.hidden, step, self.output(adjoint["h"]))[1])
         return slopes
 
     def through_weights(self, by_gate: Named) -> Tensor | None:
-        """The sum over gates of v_g W_hg; None where no gate takes part."""
+        """The sum over gates of v_g W_hg, or v_g * w_hg; None where no gate takes part."""
         total = None
         for gate, value in by_gate.items():
-            product = value @ self._recurrent_weights[gate]
+            weight = self._recurrent_weights[gate]
+            product = value * weight if self.unit_by_unit else value @ weight
             total = product if total is None else total.add_(product)
         return total
 
@@ -128,22 +151,38 @@ class Pullback:
         direct = None if partial.carried is None else adjoint * partial.carried[step - 1]
         return direct, {gate: adjoint * slope[step - 1] for gate, slope in partial.recurrent.items()}
 
+    def _along_carried(self, partial: Partial, direct: Tensor | None) -> Tensor | None:
+        """The element-wise derivative with respect to the carried state, through the gates that see it too."""
+        gates = partial.recurrent.items() if self.unit_by_unit else ()
+        for gate, slope in gates:
+            through = slope * self._recurrent_weights[gate]
+            direct = through if direct is None else direct + through
+        return direct
+
     def _pre_activation(self, step: int, adjoint: Named, side: str) -> Tensor:
+        parts = self._by_name(step, adjoint, side)
+        gates = self.cell.gates if side == "input" else self.cell.entered
+        return torch.cat([parts[gate] for gate in gates], dim=-1)
+
+    def _by_name(self, step: int, adjoint: Named, kind: str) -> Named:
+        """By gate, or by name of a learned vector, the adjoint of what the equations see; zero of what they do not."""
         carried = adjoint[self.cell.carried]
         reached = [(self.update, carried)]
         if self.hidden is not None:
             reached.append((self.hidden, self.output(adjoint["h"])))
         parts: Named = {}
         for partial, vector in reached:
-            for gate, slope in getattr(partial, side).items():
+            for name, slope in getattr(partial, kind).items():
                 part = vector * slope[step - 1]
-                parts[gate] = parts[gate] + part if gate in parts else part
-        return torch.cat([parts.get(gate, torch.zeros_like(carried)) for gate in self.cell.gates], dim=-1)
+                parts[name] = parts[name] + part if name in parts else part
+        every = self.cell.units if kind == "units" else self.cell.gates
+        return {name: parts[name] if name in parts else torch.zeros_like(carried) for name in every}
 
     def _through(self, partial: Partial, step: int, adjoint: Tensor, into: Tensor) -> None:
         """Write what passes from the carried state to h_{step-1} into a tensor of the shape of its adjoint."""
-        slopes = {gate: slope[step - 1] for gate, slope in partial.recurrent.items()}
-        carry = None if self.two_states or partial.carried is None else partial.carried[step - 1]
+        by_gate = {} if self.unit_by_unit else partial.recurrent
+        slopes = {gate: slope[step - 1] for gate, slope in by_gate.items()}
+        carry = None if self.two_states or self._carry is None else self._carry[step - 1]
         if len(slopes) > 1 and len(adjoint) >= SOURCES_TO_FORM:
             torch.bmm(adjoint.transpose(0, 1), self._formed(slopes, carry), out=into.transpose(0, 1))
             return
@@ -163,8 +202,3 @@ class Pullback:
         if carry is not None:
             jacobian.diagonal(dim1=-2, dim2=-1).add_(carry)
         return jacobian
-
-
-def cell_rows(cell: Cell, weight: Tensor) -> Named:
-    """The rows of a weight by gate."""
-    return dict(zip(cell.gates, weight.chunk(len(cell.gates), dim=0), strict=True))

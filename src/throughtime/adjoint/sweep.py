@@ -74,6 +74,13 @@ class SweptFrame(Frame):
         return self._scaled(self.pullback.input_pre(self.step, self.adjoint.values))
 
     @cached_property
+    def vectors(self) -> dict[str, Scaled]:
+        """By name of a weight that is a vector, its weight term of every sample, (active, batch, *weight) as "pre"."""
+        return {
+            name: self._scaled(term) for name, term in self.pullback.vectors(self.step, self.adjoint.values).items()
+        }
+
+    @cached_property
     def projection(self) -> Scaled:
         """The adjoint of what W_hr makes, h_i itself, (active, batch, projected) as "pre"; for step 1 and later."""
         return self._scaled(self.adjoint.values["h"])
@@ -116,11 +123,11 @@ def sweep(
         while starting < sources and starts[starting] >= step:
             starting += 1
         active = torch.cat([active, order[started:starting]])
-        adjoint = _pulled_hidden(pullback, step + 1, adjoint, len(active))
+        adjoint = _pulled(pullback, step + 1, adjoint, len(active))
         started = starting
         _enter(adjoint, entering, "h", step, active)
         if pullback.two_states:
-            adjoint = _pulled_carried(pullback, step + 1, adjoint)
+            adjoint = _with_carried(pullback, step, adjoint)
             _enter(adjoint, entering, pullback.cell.carried, step, active)
         adjoint = adjoint.normalised()
         followed = last_step[active] <= step
@@ -132,30 +139,22 @@ def sweep(
             return
 
 
-def _pulled_hidden(pullback: Pullback, step: int, adjoint: Scaled, rows: int) -> Scaled:
-    """The adjoint of h_{step-1}, zero for sources that start there, from that of s_step; that of c still at s_step."""
+def _pulled(pullback: Pullback, step: int, adjoint: Scaled, rows: int) -> Scaled:
+    """The adjoint of s_{step-1}, zero for sources that start there, from that of s_step; c's without h_{step-1}'s."""
     scale = adjoint.log_scale
-    new = rows - len(scale)
-    scale = torch.cat([scale, scale.new_full((new, scale.shape[1]), -torch.inf)])
-    waiting = {
-        state: torch.cat([value, value.new_zeros(new, *value.shape[1:])])
-        for state, value in adjoint.values.items()
-        if state != "h"
-    }
+    scale = torch.cat([scale, scale.new_full((rows - len(scale), scale.shape[1]), -torch.inf)])
     if step > pullback.trajectory.steps:
-        hidden = adjoint.values["h"].new_zeros(rows, *adjoint.values["h"].shape[1:])
-    else:
-        hidden = pullback.previous_hidden(step, adjoint.values, rows)
-    return Scaled({"h": hidden, **waiting}, scale)
+        return Scaled({s: value.new_zeros(rows, *value.shape[1:]) for s, value in adjoint.values.items()}, scale)
+    values = {"h": pullback.previous_hidden(step, adjoint.values, rows)}
+    if pullback.two_states:
+        values[pullback.cell.carried] = pullback.previous_carried(step, adjoint.values, rows)
+    return Scaled(values, scale)
 
 
-def _pulled_carried(pullback: Pullback, step: int, adjoint: Scaled) -> Scaled:
-    """The adjoint of c_{step-1}, once that of h_{step-1} is complete."""
+def _with_carried(pullback: Pullback, step: int, adjoint: Scaled) -> Scaled:
+    """The adjoint of c_step, once that of h_step is complete."""
     carried, hidden = adjoint.values[pullback.cell.carried], adjoint.values["h"]
-    if step > pullback.trajectory.steps:
-        pulled = pullback.carried_from_hidden(step - 1, hidden)
-    else:
-        pulled = pullback.previous_carried(step, carried, hidden)
+    pulled = carried.add_(pullback.carried_from_hidden(step, hidden))
     return Scaled({"h": hidden, pullback.cell.carried: pulled}, adjoint.log_scale)
 
 

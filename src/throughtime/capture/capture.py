@@ -174,7 +174,7 @@ class _Opening:
         layer, direction = place
         reading = start.reading
         parameters = layers.parameters(layer, direction)
-        weights = Weights(**{key: parameter.detach() for key, parameter in parameters.items()})
+        weights = Weights.of({key: parameter.detach() for key, parameter in parameters.items()})
         with torch.no_grad():
             zeros = {state: sequence.new_zeros(sequence.shape[1], size) for state, size in layers.sizes.items()}
             initial = {state: start.states.get(state, zero).detach() for state, zero in zeros.items()}
@@ -331,7 +331,10 @@ class _OpenedCell:
 
 
 def _check_finite(name: str, trajectory: Trajectory, reverse: bool) -> None:
-    what = {"input": trajectory.inputs, "pre-activation": trajectory.recurrent_pre + trajectory.input_pre}
+    what = {
+        "input": trajectory.inputs,
+        "pre-activation": torch.cat([trajectory.input_pre, trajectory.recurrent_pre], -1),
+    }
     what |= {f"state {state}": value[1:] for state, value in trajectory.states.items()}
     broken = {part: ~value.isfinite().all(dim=-1).all(dim=-1) for part, value in what.items()}
     steps = torch.stack(list(broken.values())).any(dim=0)

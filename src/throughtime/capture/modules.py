@@ -56,6 +56,8 @@ class Layers:
     def attributes(self, layer: int, direction: int) -> dict[str, str]:
         """By the same names, the attributes of the module that hold them."""
         suffix = Recurrent.suffix(layer, direction)
+        if isinstance(self.module, Recurrent):
+            return {name: name + suffix for name in self.module.weight_names}
         names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.module.bias else ())
         names += ("weight_hr",) if self.projected_size else ()
         return {name: name + suffix for name in names}

@@ -29,7 +29,7 @@ from throughtime.adjoint import Pullback, SweptFrame, or_zero
 from throughtime.cells import Named, derive
 from throughtime.measures import Film, Measure
 from throughtime.measures.film import FrameKind, log_mean_exp
-from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, OUTPUT_GATE, WEIGHTS
+from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, WEIGHTS
 
 # Paths cost one product with W_hh per gate and source where the sweep needs one in all; beyond this many sources,
 # evenly spread, the picture no longer changes.
@@ -116,7 +116,7 @@ class Causes(Crossing[SweptFrame]):
     def __init__(self, film: Film, pullback: Pullback) -> None:
         self._pullback = pullback
         derivation = derive(pullback.cell)
-        self.paths = (*derivation.paths, *((OUTPUT_GATE,) if pullback.two_states else ()))
+        self.paths = derivation.path_names
         single = derivation.paths.get(CANDIDATE)
         self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
         super().__init__(film, (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING))
@@ -161,7 +161,7 @@ class Causes(Crossing[SweptFrame]):
         along, before_weights = [], []
         for direct, by_gate in self._pullback.path_slopes(step, adjoint).values():
             through = self._pullback.through_weights(by_gate)
-            if through is not None and self._pullback.two_states:
+            if through is not None and self._pullback.two_states and not self._pullback.unit_by_unit:
                 through = self._pullback.carried_from_hidden(step - 1, through)
             parts = [part for part in (direct, through) if part is not None]
             along.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])

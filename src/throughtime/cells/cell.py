@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from torch import Tensor
 
@@ -21,17 +21,24 @@ class Update:
         write: The gate before the candidate.
         candidate: What may be written.
         output: Where the hidden state is not the carried state itself, the function from the new carried state to it.
+        held: What the keep gate stands before, where that is not the old state itself but a function of it.
     """
 
     keep: Any
     write: Any
     candidate: Any
     output: Callable[[Any], Any] | None = None
+    held: Any = None
 
     def apply(self, carried: Any) -> tuple[Any, Any]:
         """The new hidden state and the new carried state; the same object twice where the cell has one state."""
-        new = _product(self.keep, carried) + _product(self.write, self.candidate)
+        held = carried if self.held is None else self.held
+        new = _product(self.keep, held) + _product(self.write, self.candidate)
         return (new if self.output is None else self.output(new)), new
+
+
+def _split(gates: tuple[str, ...], rows: Tensor) -> Named:
+    return dict(zip(gates, rows.chunk(len(gates), dim=-1), strict=True)) if gates else {}
 
 
 def _product(gate: Any, vector: Any) -> Any:
@@ -51,10 +58,19 @@ class Cell(ABC):
     Attributes:
         gates: One name per gate; gate k owns rows k H to (k + 1) H - 1 of the weights and biases.
         states: ("h",), or ("h", "c") where the hidden state is an output of the carried state c.
+        enters: How the state enters the gates. "dense": u = W_hh h_{t-1} + b_hh. "diagonal": u = w_hh * s_{t-1}, each
+            unit by itself, with s the carried state; `weight_hh` is a vector and there is no `bias_hh`. "none": the
+            gates see the input only, and there is neither.
+        recurrent_gates: The gates that the state enters, which alone own rows of `weight_hh` and `bias_hh` and appear
+            in u; None for all.
+        units: Names of learned vectors with one number per unit, such as peepholes; the parameters `weight_{name}`.
     """
 
     gates: ClassVar[tuple[str, ...]]
     states: ClassVar[tuple[str, ...]] = ("h",)
+    enters: ClassVar[Literal["dense", "diagonal", "none"]] = "dense"
+    recurrent_gates: ClassVar[tuple[str, ...] | None] = None
+    units: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def step(self, x: Any, u: Any, carried: Any) -> Update:
@@ -62,8 +78,10 @@ class Cell(ABC):
 
         Args:
             x: The input pre-activations by gate: x.r = W_ir x_t + b_ir.
-            u: The recurrent pre-activations by gate: u.r = W_hr h_{t-1} + b_hr.
+            u: The recurrent pre-activations by gate: u.r = W_hr h_{t-1} + b_hr; see `enters`.
             carried: The state before the step: h_{t-1}, or c_{t-1} for a cell that carries c.
+
+        A cell with `units` gets these, by name, as a fourth argument.
 
         Only element-wise operations and functions of `throughtime.cells.functions` may be used: the same lines run
         on tensors of shape (..., hidden) and on SymPy symbols.
@@ -74,17 +92,63 @@ class Cell(ABC):
         """The name of the state that is carried from step to step: the last one."""
         return self.states[-1]
 
+    @property
+    def entered(self) -> tuple[str, ...]:
+        """The gates that the state enters, in the order of the rows of `weight_hh`."""
+        if self.enters == "none":
+            return ()
+        return self.gates if self.recurrent_gates is None else self.recurrent_gates
+
+    def weight_shapes(
+        self, input_size: int, hidden_size: int, bias: bool = True, projected: int | None = None
+    ) -> dict[str, tuple[int, ...]]:
+        """The weights of one recurrence, by torch's name, in torch's order.
+
+        Args:
+            input_size: Features of x_t.
+            hidden_size: Units, H.
+            bias: Whether there are biases.
+            projected: Features of h_t; None for H.
+        """
+        rows, entered = len(self.gates) * hidden_size, len(self.entered) * hidden_size
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
+        if entered:
+            shapes["weight_hh"] = (entered, projected or hidden_size) if self.enters == "dense" else (entered,)
+        if bias:
+            shapes["bias_ih"] = (rows,)
+        if bias and entered and self.enters == "dense":
+            shapes["bias_hh"] = (entered,)
+        return shapes | {f"weight_{name}": (hidden_size,) for name in self.units}
+
     def split(self, pre_activation: Tensor) -> Named:
         """The gates' parts of a tensor (..., gates * hidden)."""
-        return dict(zip(self.gates, pre_activation.chunk(len(self.gates), dim=-1), strict=True))
+        return _split(self.gates, pre_activation)
 
-    def update(self, x: Tensor, u: Tensor, carried: Tensor | None) -> Update:
-        """The equations on tensors: pre-activations (..., gates * hidden), carried (..., hidden)."""
-        return self.step(SimpleNamespace(**self.split(x)), SimpleNamespace(**self.split(u)), carried)
+    def split_recurrent(self, pre_activation: Tensor) -> Named:
+        """The parts of a tensor (..., recurrent gates * hidden), by gate that the state enters."""
+        return _split(self.entered, pre_activation)
 
-    def reference_step(self, x: Tensor, u: Tensor, carried: Tensor) -> tuple[Tensor, Tensor]:
-        """The step on tensors: pre-activations (..., gates * hidden) and carried (..., hidden) to (h_t, carried_t)."""
-        return self.update(x, u, carried).apply(carried)
+    def update(self, x: Tensor, u: Tensor, carried: Tensor | None, units: Named | None = None) -> Update:
+        """The equations on tensors.
+
+        Args:
+            x: (..., gates * hidden)
+            u: (..., recurrent gates * hidden)
+            carried: (..., hidden)
+            units: By name, (hidden,).
+        """
+        pre_activations = SimpleNamespace(**self.split(x)), SimpleNamespace(**self.split_recurrent(u))
+        return self.run(*pre_activations, carried, SimpleNamespace(**(units or {})))
+
+    def run(self, x: Any, u: Any, carried: Any, units: Any) -> Update:
+        """The step, which gets its units only where the cell has any."""
+        return self.step(x, u, carried, *((units,) if self.units else ()))
+
+    def reference_step(
+        self, x: Tensor, u: Tensor, carried: Tensor, units: Named | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The step on tensors, shaped as for `update`, to (h_t, carried_t)."""
+        return self.update(x, u, carried, units).apply(carried)
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)

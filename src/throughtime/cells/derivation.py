@@ -1,11 +1,11 @@
 """The derivatives of a cell, obtained by running its equations on symbols once.
 
 With s the carried state, a cell's step is s' = F(x, u, s) and h' = O(x, u, s'), element-wise in the pre-activations
-x.g, u.g of its gates g. In the gated form F = keep * s + write * candidate, and the product rule splits every
-derivative of F into the four paths of the step Jacobian:
+x.g, u.g of its gates g. In the gated form F = keep * held + write * candidate, with held = s in most cells, and the
+product rule splits every derivative of F into the four paths of the step Jacobian:
 
-    carry        keep
-    keep gate    s * d keep
+    carry        keep * d held
+    keep gate    held * d keep
     candidate    write * d candidate
     write gate   candidate * d write
 
@@ -15,17 +15,17 @@ The derivative of O at fixed s' is the output gate's path.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeAlias
 
 import sympy
 from torch import Tensor
 
 from throughtime.cells.cell import Cell, Named
 from throughtime.cells.functions import ON_TENSORS
-from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, WRITE_GATE
+from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, OUTPUT_GATE, WRITE_GATE
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,13 @@ class Partial:
         carried: With respect to the state the vector is computed from: s for the update, s' for the output.
         recurrent: By gate, with respect to the recurrent pre-activation u.g.
         input: By gate, with respect to the input pre-activation x.g.
+        units: By name, with respect to a learned vector.
     """
 
     carried: Any
     recurrent: Mapping[str, Any]
     input: Mapping[str, Any]
+    units: Mapping[str, Any] = field(default_factory=dict)
 
     def mapped(self, change: Callable[[Any], Any]) -> Partial:
         """With a function applied to everything that is there."""
@@ -50,7 +52,12 @@ class Partial:
             None if self.carried is None else change(self.carried),
             {gate: change(slope) for gate, slope in self.recurrent.items()},
             {gate: change(slope) for gate, slope in self.input.items()},
+            {name: change(slope) for name, slope in self.units.items()},
         )
+
+
+# From x and u by gate, the carried state before and after, and the units by name, to the derivatives there.
+Evaluate: TypeAlias = Callable[..., Partial]
 
 
 class Derivation:
@@ -63,11 +70,14 @@ class Derivation:
     def __init__(self, cell: Cell) -> None:
         self.cell = cell
         self.x = {gate: sympy.Symbol(f"x_{gate}", real=True) for gate in cell.gates}
-        self.u = {gate: sympy.Symbol(f"u_{gate}", real=True) for gate in cell.gates}
+        self.u = {gate: sympy.Symbol(f"u_{gate}", real=True) for gate in cell.entered}
+        self.units = {name: sympy.Symbol(f"units_{name}", real=True) for name in cell.units}
         self.before = sympy.Symbol("before", real=True)
         self.after = sympy.Symbol("after", real=True)
-        update = cell.step(SimpleNamespace(**self.x), SimpleNamespace(**self.u), self.before)
+        x, u, units = (SimpleNamespace(**by_name) for by_name in (self.x, self.u, self.units))
+        update = cell.run(x, u, self.before, units)
         self.keep, self.write, self.candidate = map(sympy.sympify, (update.keep, update.write, update.candidate))
+        self.held = self.before if update.held is None else update.held
         self.output = None if update.output is None else sympy.sympify(update.output(self.after))
         if self.output is not None and self.output.has(self.before):
             raise ValueError(
@@ -75,10 +85,15 @@ class Derivation:
                 "carried state, which is the argument of `output`"
             )
 
+    @property
+    def new(self) -> Any:
+        """The new carried state."""
+        return self.keep * self.held + self.write * self.candidate
+
     @cached_property
     def update(self) -> Partial:
         """The partial derivatives of the new carried state."""
-        return self._partial(self.keep * self.before + self.write * self.candidate, self.before)
+        return self._partial(self.new, self.before)
 
     @cached_property
     def hidden(self) -> Partial | None:
@@ -88,64 +103,68 @@ class Derivation:
     @cached_property
     def paths(self) -> dict[str, Partial]:
         """The update's partial derivatives, split into the paths that a cell has. They add up to `update`."""
-        carry = Partial(carried=self.keep, recurrent={}, input={})
-        split = {CARRY: carry} | {
+        split = {
             path: self._partial(factor, self.before, times=other)
             for path, factor, other in (
-                (KEEP_GATE, self.keep, self.before),
+                (CARRY, self.held, self.keep),
+                (KEEP_GATE, self.keep, self.held),
                 (CANDIDATE, self.candidate, self.write),
                 (WRITE_GATE, self.write, self.candidate),
             )
         }
         return {path: partial for path, partial in split.items() if partial.carried != 0 or partial.recurrent}
 
+    @property
+    def path_names(self) -> tuple[str, ...]:
+        """The paths from state to state: those of the update, and the output gate's where the state opens it."""
+        return (*self.paths, *((OUTPUT_GATE,) if self.hidden is not None and self.hidden.recurrent else ()))
+
     @cached_property
-    def evaluate_update(self) -> Callable[[Named, Named, Tensor, Tensor], Partial]:
+    def evaluate_update(self) -> Evaluate:
         """`update` on tensors; see `evaluated`."""
         return self.evaluated(self.update)
 
     @cached_property
-    def evaluate_hidden(self) -> Callable[[Named, Named, Tensor, Tensor], Partial]:
+    def evaluate_hidden(self) -> Evaluate:
         """`hidden` on tensors; see `evaluated`."""
         assert self.hidden is not None, "a cell with one state has no output to derive"
         return self.evaluated(self.hidden)
 
     @cached_property
-    def evaluate_paths(self) -> dict[str, Callable[[Named, Named, Tensor, Tensor], Partial]]:
+    def evaluate_paths(self) -> dict[str, Evaluate]:
         """`paths` on tensors, by path; see `evaluated`."""
         return {path: self.evaluated(partial) for path, partial in self.paths.items()}
 
-    def evaluated(self, partial: Partial) -> Callable[[Named, Named, Tensor, Tensor], Partial]:
-        """A partial derivative as a function of tensors: x and u by gate, the carried state before and after.
+    def evaluated(self, partial: Partial) -> Evaluate:
+        """A partial derivative as a function of tensors: x and u by gate, the carried state before and after, units.
 
         Subexpressions are shared, so that every activation is computed once.
         """
         names: list[tuple[str, str | None]] = [("carried", None)] if partial.carried != 0 else []
-        names += [("recurrent", gate) for gate in partial.recurrent]
-        names += [("input", gate) for gate in partial.input]
-        expressions = [partial.carried if kind == "carried" else getattr(partial, kind)[gate] for kind, gate in names]
-        arguments = [*self.x.values(), *self.u.values(), self.before, self.after]
+        names += [(kind, name) for kind in ("recurrent", "input", "units") for name in getattr(partial, kind)]
+        expressions = [partial.carried if kind == "carried" else getattr(partial, kind)[name] for kind, name in names]
+        arguments = [*self.x.values(), *self.u.values(), self.before, self.after, *self.units.values()]
         function = sympy.lambdify(arguments, expressions, modules=[ON_TENSORS], cse=True)
 
-        def evaluate(x: Named, u: Named, before: Tensor, after: Tensor) -> Partial:
-            values = function(*x.values(), *u.values(), before, after)
-            parts: dict[str, Any] = {"carried": None, "recurrent": {}, "input": {}}
-            for (kind, gate), value in zip(names, values, strict=True):
-                tensor = value if isinstance(value, Tensor) else before.new_tensor(float(value)).expand_as(before)
-                if gate is None:
-                    parts[kind] = tensor
+        def evaluate(x: Named, u: Named, before: Tensor, after: Tensor, units: Named | None = None) -> Partial:
+            values = function(*x.values(), *u.values(), before, after, *(units or {}).values())
+            parts: dict[str, Any] = {"carried": None, "recurrent": {}, "input": {}, "units": {}}
+            for (kind, name), value in zip(names, values, strict=True):
+                tensor = value if isinstance(value, Tensor) else before.new_tensor(float(value))
+                if name is None:
+                    parts[kind] = tensor.expand_as(before)
                 else:
-                    parts[kind][gate] = tensor
+                    parts[kind][name] = tensor.expand_as(before)
             return Partial(**parts)
 
         return evaluate
 
     def _partial(self, expression: Any, state: sympy.Symbol, times: Any = 1) -> Partial:
         def nonzero(symbols: Mapping[str, sympy.Symbol]) -> dict[str, Any]:
-            slopes = {gate: times * sympy.diff(expression, symbol) for gate, symbol in symbols.items()}
-            return {gate: slope for gate, slope in slopes.items() if slope != 0}
+            slopes = {name: times * sympy.diff(expression, symbol) for name, symbol in symbols.items()}
+            return {name: slope for name, slope in slopes.items() if slope != 0}
 
-        return Partial(times * sympy.diff(expression, state), nonzero(self.u), nonzero(self.x))
+        return Partial(times * sympy.diff(expression, state), nonzero(self.u), nonzero(self.x), nonzero(self.units))
 
 
 @cache

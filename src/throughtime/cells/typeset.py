@@ -33,8 +33,7 @@ def equations(cell: Cell, projected: bool = False) -> list[str]:
     """
     derivation = derive(cell)
     state = cell.carried
-    new = derivation.keep * derivation.before + derivation.write * derivation.candidate
-    lines = [rf"{state}_t = {_print(derivation, new)}"]
+    lines = [rf"{state}_t = {_print(derivation, derivation.new)}"]
     if derivation.output is not None:
         output = _print(derivation, derivation.output)
         lines.append(rf"h_t = W_{{hr}} \left({output}\right)" if projected else f"h_t = {output}")
@@ -47,37 +46,52 @@ def path_formulas(cell: Cell) -> dict[str, str]:
     formulas = {path: _linear_map(derivation, partial) for path, partial in derivation.paths.items()}
     if derivation.hidden is not None:
         output = _print(derivation, derivation.hidden.carried, compact=True)
-        formulas[OUTPUT_GATE] = _linear_map(derivation, derivation.hidden, skip_carried=True)
+        if derivation.hidden.recurrent:
+            formulas[OUTPUT_GATE] = _linear_map(derivation, derivation.hidden, skip_carried=True)
         formulas["h from c"] = rf"\operatorname{{diag}}\left({output}\right)"
     return formulas
 
 
 def _linear_map(derivation: Derivation, partial: Any, skip_carried: bool = False) -> str:
     terms = [] if skip_carried or partial.carried == 0 else [_diagonal(derivation, partial.carried)]
-    terms += [rf"{_diagonal(derivation, slope)} {_weight('h', gate)}" for gate, slope in partial.recurrent.items()]
+    diagonal = derivation.cell.enters == "diagonal"
+    weights = {gate: _diagonal_of(_vector(gate)) if diagonal else _weight("h", gate) for gate in partial.recurrent}
+    terms += [f"{_diagonal(derivation, slope)} {weights[gate]}" for gate, slope in partial.recurrent.items()]
     return " + ".join(terms)
 
 
 def _diagonal(derivation: Derivation, expression: Any) -> str:
-    return rf"\operatorname{{diag}}\left({_print(derivation, expression, compact=True)}\right)"
+    return _diagonal_of(_print(derivation, expression, compact=True))
+
+
+def _diagonal_of(vector: str) -> str:
+    return rf"\operatorname{{diag}}\left({vector}\right)"
 
 
 def _print(derivation: Derivation, expression: Any, compact: bool = False) -> str:
     state = derivation.cell.carried
     names = {derivation.before: f"{state}_{{t-1}}", derivation.after: f"{state}_t"}
+    names |= {unit: f"w_{{{_subscript(name)}}}" for name, unit in derivation.units.items()}
     for gate in derivation.cell.gates:
-        x, u = derivation.x[gate], derivation.u[gate]
+        x, u = derivation.x[gate], derivation.u.get(gate)
         names[x] = f"{_weight('i', gate)} x_t + {_bias('i', gate)}"
-        names[u] = f"{_weight('h', gate)} h_{{t-1}} + {_bias('h', gate)}"
+        if u is not None and derivation.cell.enters == "dense":
+            names[u] = f"{_weight('h', gate)} h_{{t-1}} + {_bias('h', gate)}"
+        elif u is not None:
+            names[u] = rf"{_vector(gate)} \odot {state}_{{t-1}}"
         if compact:
             whole = sympy.Symbol(f"a_{gate}", real=True)
             names[whole] = f"a_{{{_subscript(gate)}}}"
-            expression = expression.xreplace({x + u: whole})
+            expression = expression.xreplace({x if u is None else x + u: whole})
     return _ElementwisePrinter({"symbol_names": names, "order": "none"}).doprint(expression)
 
 
 def _weight(source: str, gate: str) -> str:
     return f"W_{{{source}{_subscript(gate)}}}"
+
+
+def _vector(gate: str) -> str:
+    return f"w_{{h{_subscript(gate)}}}"
 
 
 def _bias(source: str, gate: str) -> str:

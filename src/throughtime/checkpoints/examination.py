@@ -130,7 +130,7 @@ def _unrolled(
             if weights is None:
                 continue
             name = layer.name + ".reverse" * reverse
-            wide = Weights(**{weight: value.to(dtype) for weight, value in weights.items()})
+            wide = Weights.of({weight: value.to(dtype) for weight, value in weights.items()})
             run = _run(name, layer.cell(nonlinearity), wide, read, Reading(reverse))
             if not run.hidden.isfinite().all():
                 raise ExaminationError(
@@ -145,8 +145,11 @@ def _unrolled(
 
 def _run(name: str, cell: Cell, weights: Weights, read: Tensor, reading: Reading) -> Run:
     samples = read.shape[1]
-    sizes = {cell.carried: len(weights.weight_hh) // len(cell.gates)} | {"h": weights.weight_hh.shape[1]}
-    initial = {state: read.new_zeros(samples, sizes[state]) for state in cell.states}
+    hidden_size = len(weights.weight_ih) // len(cell.gates)
+    sizes = dict.fromkeys(cell.states, hidden_size)
+    if weights.weight_hr is not None:
+        sizes["h"] = len(weights.weight_hr)
+    initial = {state: read.new_zeros(samples, size) for state, size in sizes.items()}
     trajectory = unroll(cell, weights, reading.order(read), initial)
     hidden = reading.order(trajectory.states["h"][1:])
     return Run(name, reading, cell, weights, {}, trajectory, read, {}, hidden, {})

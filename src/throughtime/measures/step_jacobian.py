@@ -74,9 +74,8 @@ def step_jacobian(pullback: Pullback, step: int) -> Float[Tensor, "batch state p
         # c_step has an effect on h_step, so the rows of h pass through it.
         pullback.cell.carried: torch.cat([pullback.carried_from_hidden(step, rows), own]),
     }
-    assert pullback.update.carried is not None, "a state that is carried depends on itself"
-    to_carried = adjoint[pullback.cell.carried] * pullback.update.carried[step - 1]
-    to_hidden = pullback.previous_hidden(step, adjoint, len(to_carried))
+    to_carried = pullback.previous_carried(step, adjoint, len(adjoint["h"]))
+    to_hidden = pullback.previous_hidden(step, adjoint, len(adjoint["h"]))
     return torch.cat([to_hidden, to_carried], dim=-1).transpose(0, 1)
 
 

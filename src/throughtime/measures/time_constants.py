@@ -3,11 +3,11 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.cells import Cell
+from throughtime.cells import Cell, Named
 from throughtime.unroll import Trajectory
 
 
-def time_constants(cell: Cell, trajectory: Trajectory) -> Float[Tensor, " unit"] | None:
+def time_constants(cell: Cell, trajectory: Trajectory, units: Named | None = None) -> Float[Tensor, " unit"] | None:
     """-1 / mean over steps and samples of ln keep, in steps, for every unit; None for a cell without a keep gate.
 
     A unit whose keep gate alone acted would hold 1/e of its state after so many steps. Infinite where the gate stays at
@@ -18,10 +18,12 @@ def time_constants(cell: Cell, trajectory: Trajectory) -> Float[Tensor, " unit"]
     Args:
         cell: The equations.
         trajectory: Where the gate is looked at; steps at which a sample rests do not count.
+        units: The cell's learned vectors, by name.
     """
     # In float64, where a gate of 1 - 1e-9 is not yet 1.
     before = trajectory.before(cell.carried).double()
-    keep = cell.update(trajectory.input_pre.double(), trajectory.recurrent_pre.double(), before).keep
+    pre_activations = trajectory.input_pre.double(), trajectory.recurrent_pre.double()
+    keep = cell.update(*pre_activations, before, units).keep
     if not isinstance(keep, Tensor):
         return None
     ln_keep = keep.log().expand_as(before)

@@ -1,6 +1,9 @@
 """Weight terms: the split of dL/dW over loss steps and state steps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 
 import torch
 from jaxtyping import Float
@@ -54,27 +57,35 @@ class WeightTerms(Measure[SweptFrame]):
 
     The immediate derivative of a dense layer is an outer product, so the norm of a term summed over the batch is
     sum over samples b, b' of (p_b . p_b') (v_b . v_b') with p the adjoint of the pre-activation and v what the weight
-    is multiplied with; the term itself is never made.
+    is multiplied with; the term itself is never made. A weight that is a vector is treated as a bias is, with what it
+    is multiplied with as a slope more.
     """
 
     def __init__(self, film: Film, pullback: Pullback, bands: LagBands) -> None:
         self._film = film
-        states, inputs = pullback.trajectory.before("h"), pullback.trajectory.inputs
-        self._biases = pullback.weights.bias_hh is not None
-        self._one_side = pullback.one_pre_activation
-        rows = len(pullback.weights.weight_hh)
-        if self._one_side:
-            self._hidden = self._input = _Side(film, bands, {"weight_hh": states, "weight_ih": inputs}, rows)
+        weights, trajectory = pullback.weights, pullback.trajectory
+        states, inputs, output = trajectory.before("h"), trajectory.inputs, trajectory.output
+        self._names = tuple(weights.named())
+        vectors = [name for name, weight in weights.named().items() if name[:6] == "weight" and weight.dim() == 1]
+        of_input, of_state = {"weight_ih": inputs}, {"weight_hh": states}
+        dense = weights.weight_hh is not None and "weight_hh" not in vectors
+        self._sides: list[tuple[_Side, Callable[[SweptFrame], Scaled]]]
+        if dense and pullback.one_pre_activation:
+            shared = _Side(film, bands, of_state | of_input, ("bias_ih", "bias_hh"), weights.weight_ih)
+            self._sides = [(shared, attrgetter("recurrent_pre"))]
         else:
-            self._hidden = _Side(film, bands, {"weight_hh": states}, rows)
-            self._input = _Side(film, bands, {"weight_ih": inputs}, rows)
-        values = [states, inputs]
-        weight_hr, output = pullback.weights.weight_hr, pullback.trajectory.output
-        self._projection: _Side | None = None
-        if weight_hr is not None and output is not None:
-            self._projection = _Side(film, bands, {"weight_hr": output}, len(weight_hr))
-            values.append(output)
+            self._sides = [(_Side(film, bands, of_input, ("bias_ih",), weights.weight_ih), attrgetter("input_pre"))]
+        if weights.weight_hh is not None and dense and not pullback.one_pre_activation:
+            recurrent = _Side(film, bands, of_state, ("bias_hh",), weights.weight_hh)
+            self._sides.append((recurrent, attrgetter("recurrent_pre")))
+        if weights.weight_hr is not None and output is not None:
+            projection = _Side(film, bands, {"weight_hr": output}, (), weights.weight_hr)
+            self._sides.append((projection, attrgetter("projection")))
+        for name in vectors:
+            self._sides.append((_Side(film, bands, {}, (name,), weights.named()[name]), partial(_vector, name=name)))
         # What multiplies an adjoint in the immediate derivatives: all these and 1.
+        values = [states, inputs, *([] if output is None else [output])]
+        values += [trajectory.before(pullback.cell.carried)] if vectors else []
         squares = torch.stack([value.double().square().sum(-1) for value in values])
         self._multiplied = (squares.sum(0) + 1).log() / 2
         self._ln_unslowed = torch.tensor(-torch.inf, dtype=torch.float64)
@@ -87,11 +98,8 @@ class WeightTerms(Measure[SweptFrame]):
         ln_terms = (largest + self._multiplied[frame.step - 1]).logsumexp((0, 1))
         self._ln_unslowed = torch.logaddexp(self._ln_unslowed, ln_terms)
         lags = self._film.lags(frame)
-        self._hidden.update(frame, frame.recurrent_pre, lags)
-        if not self._one_side:
-            self._input.update(frame, frame.input_pre, lags)
-        if self._projection is not None:
-            self._projection.update(frame, frame.projection, lags)
+        for side, adjoint in self._sides:
+            side.update(frame, adjoint(frame), lags)
 
     def without_slopes(self) -> float:
         """What the terms' norms would add up to at most if every slope were 1.
@@ -103,27 +111,26 @@ class WeightTerms(Measure[SweptFrame]):
 
     def result(self) -> dict[str, Terms]:
         """By weight name, in torch's order."""
-        hidden, inputs = self._hidden.result(self._film), self._input.result(self._film)
-        terms = {"weight_ih": inputs["weight_ih"], "weight_hh": hidden["weight_hh"]}
-        if self._biases:
-            terms |= {"bias_ih": inputs["bias"], "bias_hh": hidden["bias"]}
-        if self._projection is not None:
-            terms["weight_hr"] = self._projection.result(self._film)["weight_hr"]
-        return terms
+        found = {name: term for side, _ in self._sides for name, term in side.result(self._film).items()}
+        return {name: found[name] for name in self._names}
+
+
+def _vector(frame: SweptFrame, name: str) -> Scaled:
+    return frame.vectors[name]
 
 
 class _Side:
-    """The terms of all weights that share one pre-activation adjoint: the bias, and what multiplies `values`."""
+    """The terms of all weights that share one pre-activation adjoint: the biases, and what multiplies `values`."""
 
-    def __init__(self, film: Film, bands: LagBands, values: Named, pre_activations: int) -> None:
-        self._bands, self._values = bands, values
+    def __init__(self, film: Film, bands: LagBands, values: Named, biases: tuple[str, ...], weight: Tensor) -> None:
+        self._bands, self._values, self._biases = bands, values, biases
         self._grams = {name: value.double() @ value.double().transpose(1, 2) for name, value in values.items()}
         shape = (film.sources, film.steps)
         self._ln_norms = {name: torch.full(shape, -torch.inf, dtype=torch.float64) for name in (*values, "bias")}
-        ones = next(iter(values.values())).new_ones(film.steps, film.batch, 1)
+        ones = weight.new_ones(film.steps, film.batch, 1)
         self._columns = torch.cat([*values.values(), ones], dim=-1)
         self._ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
-        rows = pre_activations
+        rows = len(weight)
         self._sums = ones.new_zeros(len(bands), rows, self._columns.shape[-1])
         self._rows = ones.new_zeros(len(bands), STEPS_AT_ONCE, film.batch, rows)
         self._steps: list[int] = []
@@ -135,14 +142,16 @@ class _Side:
             self._sum_up()
 
     def result(self, film: Film) -> dict[str, Terms]:
-        """By name of the weight, and "bias"."""
+        """By name of the weight."""
         self._sum_up()
         widths = [value.shape[-1] for value in self._values.values()] + [1]
         parts = dict(zip(self._ln_norms, self._sums.split(widths, dim=-1), strict=True))
         parts["bias"] = parts["bias"].squeeze(-1)
-        return {
+        terms = {
             name: Terms(film.in_sequence(self._ln_norms[name]), part, self._ln_scale) for name, part in parts.items()
         }
+        bias = terms.pop("bias")
+        return terms | dict.fromkeys(self._biases, bias)
 
     def _norms(self, frame: SweptFrame, pre: Tensor, scale: Tensor) -> None:
         largest = or_zero(scale.max(dim=-1, keepdim=True).values)

@@ -80,7 +80,7 @@ class _Chain:
         """The numbers of the story."""
         delta = self.loss_by_output @ self.output_by_hidden
         rows, columns = self.output_by_hidden.shape
-        gates = self.cell.split(self.weights.weight_hh.T)
+        gates = self.weights.by_gate(self.cell)
         return Chain(
             probabilities={word: float(self.probabilities[index]) for word, index in shown.items()},
             loss=self.loss,

@@ -20,17 +20,18 @@ def path_jacobians(
     """The paths of dh_i/dh_{i-1}, i = 1 .. T, of the first sample. They add up to the step Jacobian.
 
     Raises:
-        ValueError: The cell has other states than h.
+        ValueError: The cell has other states than h, or h does not enter its gates through a matrix.
     """
     if cell.states != ("h",):
         raise ValueError(f"cell: expected one whose only state is h, found {cell!r} with {cell.states}")
-    arguments = _arguments(cell, trajectory)
-    columns = cell.split(weights.weight_hh.T)
+    if cell.enters != "dense":
+        raise ValueError(f"cell: expected one whose gates see h through a matrix W_hh, found {cell!r}")
+    arguments, rows = _arguments(cell, trajectory), weights.by_gate(cell)
     jacobians = {}
     for path, evaluate in derive(cell).evaluate_paths.items():
         partial = evaluate(*arguments)
         matrices = [] if partial.carried is None else [torch.diag_embed(partial.carried)]
-        matrices += [slope.unsqueeze(-1) * columns[gate].T for gate, slope in partial.recurrent.items()]
+        matrices += [slope.unsqueeze(-1) * rows[gate] for gate, slope in partial.recurrent.items()]
         jacobians[path] = torch.stack(matrices).sum(0)
     return jacobians
 
@@ -41,7 +42,7 @@ def immediate_slopes(cell: Cell, trajectory: Trajectory) -> dict[str, Float[Tens
     zero = torch.zeros_like(trajectory.states["h"][1:, 0])
     return {
         "W_hx": torch.stack([partial.input.get(gate, zero) for gate in cell.gates], dim=1),
-        "W_hh": torch.stack([partial.recurrent.get(gate, zero) for gate in cell.gates], dim=1),
+        "W_hh": torch.stack([partial.recurrent.get(gate, zero) for gate in cell.entered], dim=1),
     }
 
 
@@ -98,4 +99,4 @@ def _arguments(cell: Cell, trajectory: Trajectory) -> tuple[Named, Named, Tensor
     """What a derivation is evaluated on: pre-activations by gate and the state before and after, first sample."""
     hidden = trajectory.states["h"].detach()[:, 0]
     x, u = trajectory.input_pre.detach()[:, 0], trajectory.recurrent_pre.detach()[:, 0]
-    return cell.split(x), cell.split(u), hidden[:-1], hidden[1:]
+    return cell.split(x), cell.split_recurrent(u), hidden[:-1], hidden[1:]

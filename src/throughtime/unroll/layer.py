@@ -58,14 +58,11 @@ class Recurrent(nn.Module):
             raise ValueError(f"dropout: expected a probability between 0 and 1, found {dropout}")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
-        rows, directions = len(self.cell.gates) * hidden_size, 1 + bidirectional
+        directions = 1 + bidirectional
         for layer in range(num_layers):
             columns = input_size if layer == 0 else directions * hidden_size
             for direction in range(directions):
-                shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, columns), "weight_hh": (rows, hidden_size)}
-                if bias:
-                    shapes |= {"bias_ih": (rows,), "bias_hh": (rows,)}
-                for name, shape in shapes.items():
+                for name, shape in self.cell.weight_shapes(columns, hidden_size, bias).items():
                     parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(name + self.suffix(layer, direction), parameter)
         self.reset_parameters()
@@ -84,8 +81,12 @@ class Recurrent(nn.Module):
     def weights(self, layer: int, direction: int) -> Weights:
         """The weights of one recurrence of the stack."""
         suffix = self.suffix(layer, direction)
-        names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.bias else ())
-        return Weights(**{name: getattr(self, name + suffix) for name in names})
+        return Weights.of({name: getattr(self, name + suffix) for name in self.weight_names})
+
+    @property
+    def weight_names(self) -> tuple[str, ...]:
+        """The weights of one recurrence, without layer and direction."""
+        return tuple(self.cell.weight_shapes(self.input_size, self.hidden_size, self.bias))
 
     def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
         """Run over a sequence.

@@ -1,7 +1,7 @@
 """A cell unrolled over time: its weights, the trajectory it runs through, and the loop that produces it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,17 +17,49 @@ class Weights:
 
     With a `weight_hr`, h_t is not the cell's output but a projection of it, h_t = W_hr output_t, `projected` features
     wide: torch's `proj_size` (Sak, Senior, Beaufays 2014, arXiv:1402.1128). Without, `projected` is `hidden`.
+
+    `weight_hh` is a vector in a cell that the state enters unit by unit, and None in one that it does not enter; see
+    `Cell.enters`. `units` are the cell's learned vectors, by name.
     """
 
     weight_ih: Float[Tensor, "gates_hidden input"]
-    weight_hh: Float[Tensor, "gates_hidden projected"]
+    weight_hh: Float[Tensor, "entered_hidden projected"] | Float[Tensor, " entered_hidden"] | None = None
     bias_ih: Float[Tensor, " gates_hidden"] | None = None
-    bias_hh: Float[Tensor, " gates_hidden"] | None = None
+    bias_hh: Float[Tensor, " entered_hidden"] | None = None
     weight_hr: Float[Tensor, "projected hidden"] | None = None
+    units: Named = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, named: Mapping[str, Tensor]) -> "Weights":
+        """From tensors by torch's name, as `named` returns them."""
+        own = {name: tensor for name, tensor in named.items() if name in cls.__dataclass_fields__}
+        units = {name.removeprefix("weight_"): tensor for name, tensor in named.items() if name not in own}
+        return cls(**own, units=units)
 
     def named(self) -> Named:
         """Those that there are, by torch's name."""
-        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
+        own = {name: tensor for name, tensor in vars(self).items() if name != "units" and tensor is not None}
+        return own | {f"weight_{name}": tensor for name, tensor in self.units.items()}
+
+    def by_gate(self, cell: Cell) -> Named:
+        """The rows of `weight_hh` by gate that the state enters; none where it enters none."""
+        if self.weight_hh is None:
+            return {}
+        return dict(zip(cell.entered, self.weight_hh.chunk(len(cell.entered), dim=0), strict=True))
+
+    def entering(self, cell: Cell, hidden: Tensor, carried: Tensor) -> Tensor:
+        """The recurrent pre-activations u, (..., recurrent gates * hidden).
+
+        Args:
+            cell: The equations.
+            hidden: h_{t-1}, (..., projected).
+            carried: The carried state before the step, (..., hidden).
+        """
+        if self.weight_hh is None:
+            return carried[..., :0]
+        if cell.enters == "diagonal":
+            return carried.repeat(*[1] * (carried.dim() - 1), len(cell.entered)) * self.weight_hh
+        return functional.linear(hidden, self.weight_hh, self.bias_hh)
 
 
 @dataclass(frozen=True)
@@ -37,7 +69,7 @@ class Trajectory:
     Args:
         inputs: x_1 .. x_T.
         input_pre: W_ih x_i + b_ih.
-        recurrent_pre: W_hh h_{i-1} + b_hh.
+        recurrent_pre: W_hh h_{i-1} + b_hh, of the gates that the state enters.
         states: By name, s_0 .. s_T.
         running: Where a sample is read at all; elsewhere it rests, and nothing passes. None for everywhere.
         entered: By name, the states that steps 1 .. T started from, where something between the steps changed them.
@@ -46,7 +78,7 @@ class Trajectory:
 
     inputs: Float[Tensor, "time batch input"]
     input_pre: Float[Tensor, "time batch gates_hidden"]
-    recurrent_pre: Float[Tensor, "time batch gates_hidden"]
+    recurrent_pre: Float[Tensor, "time batch entered_hidden"]
     states: Named
     running: Bool[Tensor, "time batch"] | None = None
     entered: Named | None = None
@@ -122,8 +154,8 @@ def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input
     recurrent_pre, outputs = [], []
     # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
     for x in input_pre.unbind(0):
-        u = functional.linear(hidden, weights.weight_hh, weights.bias_hh)
-        hidden, carried = cell.reference_step(x, u, carried)
+        u = weights.entering(cell, hidden, carried)
+        hidden, carried = cell.reference_step(x, u, carried, weights.units)
         if weights.weight_hr is not None:
             outputs.append(hidden)
             hidden = functional.linear(hidden, weights.weight_hr)
@@ -159,10 +191,10 @@ def retrace(
     """
     states = {"h": torch.cat([initial["h"].unsqueeze(0), hidden])}
     input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
-    recurrent_pre = functional.linear(states["h"][:-1], weights.weight_hh, weights.bias_hh)
+    recurrent_pre = weights.entering(cell, states["h"][:-1], states["h"][:-1])
     output = None
     if cell.carried != "h":
-        update = cell.update(input_pre, recurrent_pre, None)
+        update = cell.update(input_pre, recurrent_pre, None, weights.units)
         carried = [initial[cell.carried]]
         for step, (keep, written) in enumerate(zip(update.keep, update.write * update.candidate, strict=True)):
             new = keep * carried[-1] + written
