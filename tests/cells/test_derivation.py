@@ -1,6 +1,5 @@
 """What is derived from a cell's equations equals `torch.func` on its reference step, in float64."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +9,7 @@ from torch.func import jacrev
 
 from throughtime.cells import ALL_CELLS, Cell, Partial, Update, derive, sigmoid, tanh
 from throughtime.notation import UPDATE_PATHS
+from throughtime.unroll import Weights
 
 HIDDEN = 5
 
@@ -39,6 +39,41 @@ class Peephole(Cell):
         )
 
 
+class UnitByUnit(Cell):
+    """The state enters two of three gates unit by unit; a learned vector in the update and one in the output."""
+
+    gates = ("f", "n", "r")
+    states = ("h", "c")
+    enters = "diagonal"
+    recurrent_gates = ("f", "r")
+    units = ("scale", "leak")
+
+    def step(self, x: Any, u: Any, c: Any, units: Any) -> Update:
+        f, r = sigmoid(x.f + u.f), sigmoid(x.r + u.r)
+        return Update(keep=f, write=1 - f, candidate=units.scale * x.n, output=lambda c: r * tanh(c) + units.leak * c)
+
+
+class InputOnly(Cell):
+    """The state enters no gate, and what is kept is a function of it."""
+
+    gates = ("f", "n")
+    enters = "none"
+
+    def step(self, x: Any, u: Any, h: Any) -> Update:
+        return Update(keep=sigmoid(x.f), write=1, candidate=tanh(x.n), held=tanh(h))
+
+
+class SomeGates(Cell):
+    """The state enters one of two gates through a matrix."""
+
+    gates = ("n", "f")
+    recurrent_gates = ("f",)
+
+    def step(self, x: Any, u: Any, h: Any) -> Update:
+        f = sigmoid(x.f + u.f)
+        return Update(keep=f, write=1 - f, candidate=x.n)
+
+
 class Linear(Cell):
     """All slopes are constants."""
 
@@ -48,7 +83,7 @@ class Linear(Cell):
         return Update(keep=0, write=1, candidate=x.h + u.h)
 
 
-CELLS = [*ALL_CELLS, MGU(), Peephole(), Linear()]
+CELLS = [*ALL_CELLS, MGU(), Peephole(), UnitByUnit(), InputOnly(), SomeGates(), Linear()]
 pytestmark = pytest.mark.parametrize("cell", CELLS, ids=repr)
 
 
@@ -61,21 +96,29 @@ class At:
         def draw(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-        rows = len(cell.gates) * HIDDEN
-        self.cell, self.x, self.hidden, self.before = cell, draw(rows), draw(HIDDEN), draw(HIDDEN)
+        self.cell, self.hidden, self.before = cell, draw(HIDDEN), draw(HIDDEN)
         if cell.carried == "h":
             self.hidden = self.before
-        self.weight_hh, self.bias_hh = draw(rows, HIDDEN), draw(rows)
-        self.u = self.weight_hh @ self.hidden + self.bias_hh
-        self.after = cell.reference_step(self.x, self.u, self.before)[1]
+        weights = Weights.of({name: draw(*shape) for name, shape in cell.weight_shapes(1, HIDDEN).items()})
+        self.weights, self.units, self.x = weights, weights.units, draw(len(cell.gates) * HIDDEN)
+        self.u = self.entering(self.hidden, self.before)
+        self.after = cell.reference_step(self.x, self.u, self.before, self.units)[1]
+
+    def entering(self, hidden: Tensor, carried: Tensor) -> Tensor:
+        return self.cell.recurrent_pre(hidden, carried, self.weights.weight_hh, self.weights.bias_hh)
+
+    def update(self, x: Tensor, u: Tensor, before: Tensor, *units: Tensor) -> Update:
+        return self.cell.update(x, u, before, dict(zip(self.cell.units, units, strict=True)))
 
     def partial(self, evaluate: Any) -> Partial:
-        return evaluate(self.cell.split(self.x), self.cell.split(self.u), self.before, self.after)
+        return evaluate(self.cell.split(self.x), self.cell.split_recurrent(self.u), self.before, self.after, self.units)
 
     def recurrent_map(self, partial: Partial) -> Tensor:
-        """What the recurrent pre-activations contribute to the derivative with respect to h_{t-1}."""
-        weights = self.cell.split(self.weight_hh.T)
-        terms = [torch.diag(slope) @ weights[gate].T for gate, slope in partial.recurrent.items()]
+        """What the recurrent pre-activations contribute to the derivative with respect to what they are made of."""
+        weights = self.weights.by_gate(self.cell)
+        if self.cell.enters == "diagonal":
+            weights = {gate: torch.diag(vector) for gate, vector in weights.items()}
+        terms = [torch.diag(slope) @ weights[gate] for gate, slope in partial.recurrent.items()]
         return sum(terms, start=torch.zeros(HIDDEN, HIDDEN, dtype=torch.float64))
 
     def carried_map(self, partial: Partial) -> Tensor:
@@ -88,8 +131,13 @@ class At:
         carried = sum(self.carried_map(part) for part in update)
         if hidden is None:
             return recurrent + carried
-        c_row = torch.cat([recurrent, carried], dim=1)
-        direct = torch.cat([self.recurrent_map(hidden), torch.zeros_like(carried)], dim=1)
+        direct = self.recurrent_map(hidden)
+        if self.cell.enters == "diagonal":
+            c_row = torch.cat([torch.zeros_like(carried), carried + recurrent], dim=1)
+            direct = torch.cat([torch.zeros_like(direct), direct], dim=1)
+        else:
+            c_row = torch.cat([recurrent, carried], dim=1)
+            direct = torch.cat([direct, torch.zeros_like(direct)], dim=1)
         return torch.cat([self.carried_map(hidden) @ c_row + direct, c_row])
 
     def reference_jacobian(self) -> Tensor:
@@ -97,7 +145,7 @@ class At:
 
         def step(state: Tensor) -> Tensor:
             h, carried = (state, state) if self.cell.carried == "h" else state.chunk(2)
-            new = self.cell.reference_step(self.x, self.weight_hh @ h + self.bias_hh, carried)
+            new = self.cell.reference_step(self.x, self.entering(h, carried), carried, self.units)
             return new[0] if self.cell.carried == "h" else torch.cat(new)
 
         return jacrev(step)(self.before if self.cell.carried == "h" else torch.cat([self.hidden, self.before]))
@@ -105,18 +153,24 @@ class At:
 
 def assert_partials_equal_autograd(at: At, partial: Partial, function: Any, state: Tensor) -> None:
     """Every Jacobian is diagonal by gate, with the derived coefficients on it, zero where one was left out."""
-    by_x, by_u, by_state = jacrev(function, argnums=(0, 1, 2))(at.x, at.u, state)
+    units = at.units.values()
+    by_x, by_u, by_state, *by_unit = jacrev(function, argnums=tuple(range(3 + len(units))))(at.x, at.u, state, *units)
     zero = torch.zeros_like(state)
-    for derived, jacobian in ((partial.input, by_x), (partial.recurrent, by_u)):
-        expected = torch.cat([torch.diag(derived.get(gate, zero)) for gate in at.cell.gates], dim=1)
-        torch.testing.assert_close(expected, jacobian, rtol=1e-12, atol=1e-15)
+    by_name = dict(zip(at.cell.units, by_unit, strict=True))
+    for derived, jacobian, names in (
+        (partial.input, by_x, at.cell.gates),
+        (partial.recurrent, by_u, at.cell.entered),
+        *((partial.units, by_name[name], (name,)) for name in at.cell.units),
+    ):
+        expected = [torch.diag(derived.get(name, zero)) for name in names]
+        torch.testing.assert_close(torch.cat([jacobian[:, :0], *expected], dim=1), jacobian, rtol=1e-12, atol=1e-15)
     torch.testing.assert_close(at.carried_map(partial), by_state, rtol=1e-12, atol=1e-15)
 
 
 def test_update_partials(cell: Cell) -> None:
     at = At(cell)
     partial = at.partial(derive(cell).evaluate_update)
-    assert_partials_equal_autograd(at, partial, lambda x, u, s: cell.reference_step(x, u, s)[1], at.before)
+    assert_partials_equal_autograd(at, partial, lambda *given: at.update(*given).apply(given[2])[1], at.before)
 
 
 def test_hidden_partials(cell: Cell) -> None:
@@ -125,9 +179,8 @@ def test_hidden_partials(cell: Cell) -> None:
         assert cell.states == ("h",)
         return
 
-    def output(x: Tensor, u: Tensor, after: Tensor) -> Tensor:
-        gates_x, gates_u = SimpleNamespace(**cell.split(x)), SimpleNamespace(**cell.split(u))
-        return cell.step(gates_x, gates_u, at.before).output(after)
+    def output(x: Tensor, u: Tensor, after: Tensor, *units: Tensor) -> Tensor:
+        return at.update(x, u, at.before, *units).output(after)
 
     assert_partials_equal_autograd(at, at.partial(derive(cell).evaluate_hidden), output, at.after)
 
@@ -150,30 +203,37 @@ def test_paths_are_the_products_that_define_them(cell: Cell) -> None:
     at, derivation = At(cell), derive(cell)
 
     def factors(u: Tensor, before: Tensor) -> tuple[Tensor, ...]:
-        update = cell.step(SimpleNamespace(**cell.split(at.x)), SimpleNamespace(**cell.split(u)), before)
+        update = at.update(at.x, u, before, *at.units.values())
+        held = before if update.held is None else update.held
         return tuple(
-            torch.as_tensor(f, dtype=u.dtype).expand(HIDDEN) for f in (update.keep, update.candidate, update.write)
+            torch.as_tensor(f, dtype=u.dtype).expand(HIDDEN)
+            for f in (held, update.keep, update.candidate, update.write)
         )
 
-    keep, candidate, write = factors(at.u, at.before)
-    others = dict(zip(UPDATE_PATHS[1:], (at.before, write, candidate), strict=True))
-    slopes = dict(zip(UPDATE_PATHS[1:], jacrev(factors)(at.u, at.before), strict=True))
+    held, keep, candidate, write = factors(at.u, at.before)
+    others = dict(zip(UPDATE_PATHS, (keep, held, write, candidate), strict=True))
+    by_u, by_state = (dict(zip(UPDATE_PATHS, jacrev(factors, argnums=i)(at.u, at.before), strict=True)) for i in (0, 1))
     evaluated = {path: at.partial(evaluate) for path, evaluate in derivation.evaluate_paths.items()}
     assert tuple(evaluated) == tuple(path for path in UPDATE_PATHS if path in evaluated)
-    if "carry" in evaluated:
-        torch.testing.assert_close(evaluated["carry"].carried, keep)
-        assert evaluated["carry"].recurrent == {}
     for path, other in others.items():
-        expected = torch.diag(other) @ slopes[path] @ at.weight_hh
-        derived = at.recurrent_map(evaluated[path]) if path in evaluated else torch.zeros_like(expected)
-        torch.testing.assert_close(derived, expected, rtol=1e-11, atol=1e-13)
+        through = (
+            torch.diag(other)
+            @ by_u[path]
+            @ jacrev(at.entering, argnums=(0, 1))(at.hidden, at.before)[cell.enters == "diagonal"]
+        )
+        direct = torch.diag(other) @ by_state[path]
+        for expected, derived in ((through, at.recurrent_map), (direct, at.carried_map)):
+            found = derived(evaluated[path]) if path in evaluated else torch.zeros_like(expected)
+            torch.testing.assert_close(found, expected, rtol=1e-11, atol=1e-13)
 
 
 def test_partials_have_the_shape_and_dtype_of_the_states(cell: Cell) -> None:
     x, before = torch.randn(3, 2, len(cell.gates) * HIDDEN), torch.randn(3, 2, HIDDEN)
-    after = cell.reference_step(x, x, before)[1]
-    partial = derive(cell).evaluate_update(cell.split(x), cell.split(x), before, after)
-    tensors = [*partial.recurrent.values(), *partial.input.values()]
+    u = torch.randn(3, 2, len(cell.entered) * HIDDEN)
+    units = {name: torch.randn(HIDDEN) for name in cell.units}
+    after = cell.reference_step(x, u, before, units)[1]
+    partial = derive(cell).evaluate_update(cell.split(x), cell.split_recurrent(u), before, after, units)
+    tensors = [*partial.recurrent.values(), *partial.input.values(), *partial.units.values()]
     tensors += [] if partial.carried is None else [partial.carried]
     assert {(tensor.shape, tensor.dtype) for tensor in tensors} == {(before.shape, torch.float32)}
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, TypeAlias
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 # One tensor per gate or per state, by its name.
 Named: TypeAlias = dict[str, Tensor]
@@ -119,6 +121,23 @@ class Cell(ABC):
         if bias and entered and self.enters == "dense":
             shapes["bias_hh"] = (entered,)
         return shapes | {f"weight_{name}": (hidden_size,) for name in self.units}
+
+    def recurrent_pre(
+        self, hidden: Tensor, carried: Tensor, weight_hh: Tensor | None, bias_hh: Tensor | None = None
+    ) -> Tensor:
+        """The recurrent pre-activations u, (..., recurrent gates * hidden).
+
+        Args:
+            hidden: h_{t-1}, (..., projected).
+            carried: The carried state before the step, (..., hidden).
+            weight_hh: None where the state does not enter the gates.
+            bias_hh: None for zero.
+        """
+        if weight_hh is None:
+            return carried[..., :0]
+        if self.enters == "diagonal":
+            return torch.cat([carried] * len(self.entered), dim=-1) * weight_hh
+        return functional.linear(hidden, weight_hh, bias_hh)
 
     def split(self, pre_activation: Tensor) -> Named:
         """The gates' parts of a tensor (..., gates * hidden)."""

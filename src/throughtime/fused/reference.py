@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from throughtime.cells import Cell, Named
 
@@ -34,14 +33,16 @@ def reference(
 ) -> Run:
     """Run the equations over a sequence, differentiable any number of times; arguments as for `fused.run`."""
     states, steps = dict(initial), []
+    units = {name: weights[f"weight_{name}"] for name in cell.units}
     read = None if lengths is None else _read(lengths, input_pre)
     # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
     order = list(enumerate(input_pre.unbind(0)))
     for step, x in reversed(order) if reverse else order:
         if resets is not None:
             states = _where(~resets[step], states, dict.fromkeys(states, input_pre.new_zeros(())))
-        u = functional.linear(states["h"], weights["weight_hh"], weights.get("bias_hh"))
-        hidden, carried = cell.reference_step(x, u, states[cell.carried])
+        before = states[cell.carried]
+        u = cell.recurrent_pre(states["h"], before, weights.get("weight_hh"), weights.get("bias_hh"))
+        hidden, carried = cell.reference_step(x, u, before, units)
         new = {"h": hidden, cell.carried: carried}
         states = new if read is None else _where(read[step], new, states)
         steps.append(states)

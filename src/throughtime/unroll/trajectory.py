@@ -47,20 +47,6 @@ class Weights:
             return {}
         return dict(zip(cell.entered, self.weight_hh.chunk(len(cell.entered), dim=0), strict=True))
 
-    def entering(self, cell: Cell, hidden: Tensor, carried: Tensor) -> Tensor:
-        """The recurrent pre-activations u, (..., recurrent gates * hidden).
-
-        Args:
-            cell: The equations.
-            hidden: h_{t-1}, (..., projected).
-            carried: The carried state before the step, (..., hidden).
-        """
-        if self.weight_hh is None:
-            return carried[..., :0]
-        if cell.enters == "diagonal":
-            return carried.repeat(*[1] * (carried.dim() - 1), len(cell.entered)) * self.weight_hh
-        return functional.linear(hidden, self.weight_hh, self.bias_hh)
-
 
 @dataclass(frozen=True)
 class Trajectory:
@@ -154,7 +140,7 @@ def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input
     recurrent_pre, outputs = [], []
     # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
     for x in input_pre.unbind(0):
-        u = weights.entering(cell, hidden, carried)
+        u = cell.recurrent_pre(hidden, carried, weights.weight_hh, weights.bias_hh)
         hidden, carried = cell.reference_step(x, u, carried, weights.units)
         if weights.weight_hr is not None:
             outputs.append(hidden)
@@ -191,7 +177,8 @@ def retrace(
     """
     states = {"h": torch.cat([initial["h"].unsqueeze(0), hidden])}
     input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
-    recurrent_pre = weights.entering(cell, states["h"][:-1], states["h"][:-1])
+    before = states["h"][:-1]
+    recurrent_pre = cell.recurrent_pre(before, before, weights.weight_hh, weights.bias_hh)
     output = None
     if cell.carried != "h":
         update = cell.update(input_pre, recurrent_pre, None, weights.units)
