@@ -7,7 +7,6 @@ follows from them, `unroll.trajectory` a cell over time, `capture.runs` how a mo
 """
 
 from throughtime.capture import ExaminationError as ExaminationError
-from throughtime.causes.findings import Finding as Finding
 from throughtime.cells import Cell as Cell
 from throughtime.cells import Update as Update
 from throughtime.cells import elementwise as elementwise
@@ -18,6 +17,7 @@ from throughtime.checkpoints import examine_checkpoint as examine_checkpoint
 from throughtime.examination import Examination as Examination
 from throughtime.examination import load as load
 from throughtime.examine import examine as examine
+from throughtime.findings import Finding as Finding
 from throughtime.report import write_html as write_html
 from throughtime.unroll import GRU as GRU
 from throughtime.unroll import LSTM as LSTM

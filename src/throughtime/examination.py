@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from throughtime import report
-from throughtime.causes.findings import Finding
+from throughtime.findings import Finding, finding_of
 from throughtime.notation import WINDOW
 
 SCHEMA = "throughtime.examination/1"
@@ -195,7 +195,7 @@ def load(path: str | os.PathLike[str]) -> Examination:
         findings, tokens, notes = (json.loads(tree.attrs[part]) for part in ("findings", "tokens", "notes"))
     return Examination(
         records,
-        tuple(Finding(**{**finding, "remedies": tuple(finding["remedies"])}) for finding in findings),
+        tuple(finding_of(finding) for finding in findings),
         None if tokens is None else tuple(tokens),
         tuple(notes),
     )

@@ -9,8 +9,8 @@ from torch import Tensor
 from throughtime.adjoint import Network
 from throughtime.capture import ExaminationError, Loop, Recurrence
 from throughtime.capture.runs import Runs
-from throughtime.causes.findings import findings
 from throughtime.examination import Examination, Record
+from throughtime.findings import findings
 from throughtime.measures import Film, LagBands
 from throughtime.notation import INPUTS
 from throughtime.record import Recorder

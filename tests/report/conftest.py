@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from throughtime.causes.findings import Finding
 from throughtime.examination import Examination, Record
+from throughtime.findings import Finding
 
 STEPS = 12
 

@@ -1,1 +1,1 @@
-"""What shrank the gradient: factors, paths, findings."""
+"""What shrank the gradient: factors and paths."""

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from throughtime.capture import ExaminationError, Opened, Run
-from throughtime.causes.findings import findings
 from throughtime.cells import Cell
 from throughtime.cells.rnn import NONLINEARITIES
 from throughtime.checkpoints.data import read_data
@@ -20,6 +19,7 @@ from throughtime.checkpoints.probe import followed
 from throughtime.checkpoints.recognition import recognised
 from throughtime.checkpoints.tensors import read_tensors
 from throughtime.examination import Examination
+from throughtime.findings import findings
 from throughtime.unroll import Reading, Weights, unroll
 
 # What is said of Keras's own formats.

@@ -1,0 +1,24 @@
+"""The verdicts, and the one call that asks them all."""
+
+import xarray as xr
+
+from throughtime.findings import exploding, healthy, readout_bound, truncated, vanishing
+from throughtime.findings.finding import Finding
+from throughtime.findings.measured import Measured
+
+# Every illness, in the order in which it is told. Each is a small function from the measures to a finding or nothing.
+ILLNESSES = (readout_bound, exploding, vanishing, truncated)
+VERDICTS = (*(illness.VERDICT for illness in ILLNESSES), healthy.VERDICT)
+
+
+def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Finding, ...]:
+    """The verdicts on one recurrence, with their evidence; "healthy" where there is no illness.
+
+    Args:
+        name: Of the recurrence.
+        measures: Its measures; without a share of the gradient, no loss was followed, and the evidence says so.
+        causes: Its causes.
+    """
+    measured = Measured(name, measures, causes)
+    found = [finding for illness in ILLNESSES if (finding := illness.finding(measured)) is not None]
+    return tuple(found) or (healthy.finding(measured),)

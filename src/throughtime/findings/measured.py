@@ -1,0 +1,93 @@
+"""The labelled measures of one recurrence, as the verdicts read them."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import xarray as xr
+
+from throughtime.findings.finding import Number
+from throughtime.notation import BOUND, CAUSE, ENTERING, INPUTS, LAG, STATE
+
+# Where a checkpoint was examined without its code.
+WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One recurrence.
+
+    Args:
+        name: Its name.
+        measures: Its measures; without a share of the gradient, no loss was followed.
+        causes: Its causes.
+    """
+
+    name: str
+    measures: xr.Dataset
+    causes: xr.Dataset
+
+    @property
+    def has_loss(self) -> bool:
+        """Whether a loss was followed, and not random directions of the hidden state."""
+        return "gradient_share" in self.measures
+
+    @property
+    def caveat(self) -> str:
+        """What must be said of everything where no loss was followed; "" where one was."""
+        return "" if self.has_loss else WITHOUT_LOSS
+
+    @property
+    def steps(self) -> int:
+        """T."""
+        return int(self.measures.attrs["steps"])
+
+    @property
+    def carried(self) -> str:
+        """The name of the state that is carried from step to step."""
+        return str(self.measures.attrs["carried"])
+
+    @property
+    def is_input(self) -> bool:
+        """Whether it is no recurrence but the model's input that was followed."""
+        return bool(self.measures.attrs["cell"] == INPUTS)
+
+    @cached_property
+    def profile(self) -> xr.DataArray:
+        """The lag profile of the carried state from lag 0 to T - 1, in nats."""
+        return self.measures["lag_profile"].sel({STATE: self.carried, LAG: slice(0, max(1, self.steps - 1))})
+
+    @property
+    def lags(self) -> np.ndarray:
+        """Its lags."""
+        return self.profile[LAG].values
+
+    @property
+    def arrives(self) -> bool:
+        """Whether any gradient arrives at any state."""
+        return bool((self.profile.values > -np.inf).any())
+
+    @property
+    def change(self) -> float:
+        """From the smallest lag to the largest, in nats."""
+        return float(self.profile[-1] - self.profile[0])
+
+    @property
+    def change_number(self) -> Number:
+        """The same with the ends of its interval over the samples."""
+        low, high = self._interval
+        return Number("change of lag_profile", self.change, "nats", low, high)
+
+    @cached_property
+    def nats(self) -> dict[str, float]:
+        """By cause, its part of that change: so many nats from saturation, from the weights, through each path."""
+        by_lag = self.causes["nats_by_lag"].sel({LAG: slice(0, int(self.lags[-1]) - 1)})
+        total = by_lag.where(np.isfinite(by_lag)).sum(LAG, min_count=1)
+        found = {str(cause): float(total.sel({CAUSE: cause})) for cause in by_lag[CAUSE].values if cause != ENTERING}
+        return {cause: nats for cause, nats in found.items() if np.isfinite(nats)}
+
+    @property
+    def _interval(self) -> tuple[float, float]:
+        interval = self.measures["lag_profile_interval"].sel({STATE: self.carried, LAG: int(self.lags[-1])})
+        start = float(self.profile[0])
+        return float(interval.sel({BOUND: "low"})) - start, float(interval.sel({BOUND: "high"})) - start

@@ -1,0 +1,6 @@
+"""Where the illnesses and their thresholds are described."""
+
+BENGIO = "Bengio, Simard, Frasconi 1994, Learning long-term dependencies with gradient descent is difficult"
+HOCHREITER = "Hochreiter, Bengio, Frasconi, Schmidhuber 2001, Gradient flow in recurrent nets"
+PASCANU = "Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurrent neural networks"
+WILLIAMS = "Williams, Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent networks"
