@@ -83,8 +83,8 @@ def test_repr_shows_what_differs_from_the_defaults() -> None:
     assert repr(unroll.RNN(3, 4, 2, "relu", batch_first=True)) == (
         "RNN(RNN(nonlinearity='relu'), 3, 4, num_layers=2, batch_first=True)"
     )
-    assert repr(unroll.LSTM(3, 4, bias=False, dropout=0.1, bidirectional=True)) == (
-        "LSTM(LSTM(), 3, 4, bias=False, dropout=0.1, bidirectional=True)"
+    assert repr(unroll.LSTM(3, 4, 2, bias=False, dropout=0.1, bidirectional=True, proj_size=2)) == (
+        "LSTM(LSTM(), 3, 4, proj_size=2, num_layers=2, bias=False, dropout=0.1, bidirectional=True)"
     )
 
 
@@ -127,12 +127,11 @@ def test_impossible_arguments(keywords: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((5, 2, 4), r"input: expected \(time, batch, 3\) or \(time, 3\), found \(5, 2, 4\)"),
+        ((5, 2, 4), r"input: expected \(time, batch, 3\), .* or \(time, 3\), found \(5, 2, 4\)"),
         ((5,), r"input: expected .*, found \(5,\)"),
         ((1, 5, 2, 3), r"input: expected .*, found \(1, 5, 2, 3\)"),
-        ((0, 2, 3), r"input: expected at least one step and one sample, found shape \(0, 2, 3\)"),
-        ((5, 0, 3), r"input: expected at least one step and one sample"),
-        ((0, 3), r"input: expected at least one step and one sample"),
+        ((0, 2, 3), r"input: expected at least one step, found shape .* \(0, 2, 3\)"),
+        ((0, 3), r"input: expected at least one step"),
     ],
 )
 def test_input_of_the_wrong_shape(shape: tuple[int, ...], message: str) -> None:
@@ -140,16 +139,9 @@ def test_input_of_the_wrong_shape(shape: tuple[int, ...], message: str) -> None:
         layer()(torch.zeros(shape))
 
 
-def test_a_packed_sequence_is_refused() -> None:
-    packed = nn.utils.rnn.pack_padded_sequence(torch.zeros(5, 2, 3), torch.tensor([5, 3]))
-    # Under the tests the type checker speaks first, in its own words.
-    with pytest.raises(TypeError, match="input"):
-        layer()(packed)
-
-
 def test_initial_state_of_the_wrong_shape() -> None:
     input = torch.zeros(5, 2, 3)
-    with pytest.raises(ValueError, match=r"hx: expected shape \(1, 2, 4\), found \(2, 4\)"):
+    with pytest.raises(ValueError, match=r"hx: expected shape \(1, 2, 4\) for h, found \(2, 4\)"):
         layer()(input, torch.zeros(2, 4))
     with pytest.raises(ValueError, match=r"hx: expected 2 state\(s\) \('h', 'c'\), found 1"):
         unroll.LSTM(3, 4)(input, torch.zeros(1, 2, 4))

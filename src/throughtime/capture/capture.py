@@ -11,7 +11,6 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.capture.checks import call_model, not_a_mask
@@ -281,8 +280,8 @@ class _OpenedLayers:
                 for state, value in run.final.items():
                     final[state].append(value)
             sequence = torch.cat(outputs, dim=-1) if len(outputs) > 1 else outputs[0]
-            if layer < module.num_layers - 1:
-                sequence = self._dropped(sequence, layout)
+            if layer < module.num_layers - 1 and module.dropout and module.training:
+                sequence = layout.dropped(sequence, module.dropout)
         # A copy, since a model may change its outputs in place, which the beginning of a graph does not allow.
         written = layout.written(sequence.clone())
         self._outputs.append(written.data.detach())
@@ -290,14 +289,6 @@ class _OpenedLayers:
         for state, value in last.items():
             self._opening.hand(state, value, runs)
         return written, tuple(last.values()) if len(last) > 1 else last["h"]
-
-    def _dropped(self, sequence: Tensor, layout: Layout) -> Tensor:
-        """Dropout between layers, drawn for the same numbers in the same order as the module draws it."""
-        module = self._layers.module
-        if layout.packed is None:
-            return functional.dropout(sequence, module.dropout, module.training)
-        data = functional.dropout(layout.written(sequence).data, module.dropout, module.training)
-        return Layout.read(layout.packed._replace(data=data), module.batch_first)[0]
 
 
 class _OpenedCell:

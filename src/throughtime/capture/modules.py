@@ -73,16 +73,13 @@ class Layers:
         """
         read = reading.order(sequence)
         if isinstance(self.module, Recurrent):
-            return unroll(self.cell, weights, read, initial)
+            return unroll(self.cell, weights, read, initial, reading.running(len(read)), reading.restarts())
         arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
         start = [initial[state].unsqueeze(0) for state in self.cell.states]
         start_as_torch = start if len(start) > 1 else start[0]
         moved = _kernel(self.module)(reading.begun_at_once(read), start_as_torch, *arguments)[0]
-        running = reading.running(len(read))
-        hidden = reading.begun_in_place(moved)
-        if running is not None:
-            hidden = torch.where(running.unsqueeze(-1), hidden, initial["h"])
-        return retrace(self.cell, weights, read, initial, hidden, running)
+        hidden = reading.resting(reading.begun_in_place(moved), initial["h"])
+        return retrace(self.cell, weights, read, initial, hidden, reading.running(len(read)))
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

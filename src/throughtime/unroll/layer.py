@@ -1,162 +1,132 @@
-"""Recurrent layers with `torch.nn`'s arguments, weight names and outputs, for any cell."""
+"""Recurrent layers with the interface of `torch.nn`'s, for any cell."""
 
-import math
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence
 
-from throughtime.cells import Cell
-from throughtime.unroll.trajectory import Weights, unroll
+from throughtime.cells import Named
+from throughtime.unroll.arguments import check_input, check_steps, initial_states, lengths_of, resets_of
+from throughtime.unroll.parameters import Stacked
+from throughtime.unroll.sequences import Layout, Reading
+from throughtime.unroll.trajectory import unroll
 
 
-class Recurrent(nn.Module):
+class Recurrent(Stacked):
     """A cell over a sequence: stacked, in both directions, with the interface of `torch.nn.RNN`.
 
-    Args:
-        cell: A `Cell`, or a class of cells that needs no arguments.
-        input_size: Features of x_t.
-        hidden_size: Features of h_t, H.
-        num_layers: Layers on top of each other.
-        bias: Whether there are `bias_ih` and `bias_hh`.
-        batch_first: Whether input and output are (batch, time, features) instead of (time, batch, features).
-        dropout: Probability of dropout on the outputs of all layers but the last.
-        bidirectional: Whether a second recurrence reads the sequence backwards in every layer.
-        device: Of the weights.
-        dtype: Of the weights.
-
-    Weights are named `weight_ih_l{k}`, `weight_hh_l{k}`, `bias_ih_l{k}`, `bias_hh_l{k}`, with the suffix `_reverse`
-    for the second direction, and are drawn from U(-1/sqrt(H), 1/sqrt(H)), all as in torch.
-
-    Raises:
-        TypeError: `cell` is no cell.
-        ValueError: A size is below 1, or `dropout` is no probability.
+    Its arguments and weights are those of `Stacked`.
     """
 
-    def __init__(
+    def forward(
         self,
-        cell: Cell | type[Cell],
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        self.cell = cell() if isinstance(cell, type) and issubclass(cell, Cell) else cell
-        if not isinstance(self.cell, Cell):
-            raise TypeError(f"cell: expected a throughtime.Cell or a subclass of it, found {cell!r}")
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
-            if size < 1:
-                raise ValueError(f"{name}: expected at least 1, found {size}")
-        if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout: expected a probability between 0 and 1, found {dropout}")
-        self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, dropout, bidirectional
-        directions = 1 + bidirectional
-        for layer in range(num_layers):
-            columns = input_size if layer == 0 else directions * hidden_size
-            for direction in range(directions):
-                for name, shape in self.cell.weight_shapes(columns, hidden_size, bias).items():
-                    parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-                    self.register_parameter(name + self.suffix(layer, direction), parameter)
-        self.reset_parameters()
-
-    @staticmethod
-    def suffix(layer: int, direction: int) -> str:
-        """What follows a weight's name: "_l0", "_l0_reverse", "_l1", ..."""
-        return f"_l{layer}" + ("_reverse" if direction else "")
-
-    def reset_parameters(self) -> None:
-        """Draw every weight from U(-1/sqrt(H), 1/sqrt(H)), torch's initialisation."""
-        bound = 1 / math.sqrt(self.hidden_size)
-        for parameter in self.parameters():
-            nn.init.uniform_(parameter, -bound, bound)
-
-    def weights(self, layer: int, direction: int) -> Weights:
-        """The weights of one recurrence of the stack."""
-        suffix = self.suffix(layer, direction)
-        return Weights.of({name: getattr(self, name + suffix) for name in self.weight_names})
-
-    @property
-    def weight_names(self) -> tuple[str, ...]:
-        """The weights of one recurrence, without layer and direction."""
-        return tuple(self.cell.weight_shapes(self.input_size, self.hidden_size, self.bias))
-
-    def forward(self, input: Tensor, hx: Any = None) -> tuple[Tensor, Any]:
+        input: Tensor | PackedSequence,
+        hx: Any = None,
+        *,
+        lengths: Sequence[int] | Tensor | None = None,
+        reset_mask: Tensor | None = None,
+        return_all_states: bool = False,
+    ) -> tuple[Any, ...]:
         """Run over a sequence.
 
         Args:
-            input: (time, batch, input_size), (batch, time, input_size) with `batch_first`, or (time, input_size).
-            hx: The initial state, (layers * directions, batch, hidden_size), a tuple of one per state for a cell
-                with several; zeros by default.
+            input: (time, batch, input_size), (batch, time, input_size) with `batch_first`, (time, input_size), or a
+                `PackedSequence`.
+            hx: The initial state, (layers * directions, batch, features), without the batch axis for an input without;
+                a tuple of one per state for a cell with several; zeros by default. Features are `hidden_size`, of the
+                h of a layer with `proj_size` that.
+            lengths: Of the samples of a padded batch, whole numbers (batch). What stands behind the end of a sample
+                counts nowhere; the output there is zero, and final states are those at the end of every sample.
+            reset_mask: Booleans (time, batch), laid out like the input: true at the first step of every new sequence
+                where one follows another within a sample. That step starts from zeros, as a layer without `hx` does,
+                also where it is the first of all; the reverse direction passes nothing over the border either.
+            return_all_states: Whether to return the states after every step too.
 
         Returns:
-            The hidden states of the last layer, laid out like the input, and the final states, laid out like `hx`.
+            The hidden states of the last layer, laid out like the input, and the final states, laid out like `hx`. With
+            `return_all_states` also the states of all layers and directions after every step, in the order of the
+            sequence: (layers * directions, time, batch, features), (layers * directions, batch, time, features) with
+            `batch_first`, padded where the input was packed; a tuple of one per state for a cell with several.
 
         Raises:
-            TypeError: `input` is no tensor.
-            ValueError: The shape of `input` or `hx` does not fit.
+            TypeError: `input` is no tensor and no packed sequence.
+            ValueError: A shape, dtype or device does not fit.
         """
-        sequence, batched = self.time_first(input)
-        initial = self.initial_states(hx, sequence, batched)
-        final: dict[str, list[Tensor]] = {name: [] for name in self.cell.states}
+        check_input(input, self.input_size, self.weights(0, 0).weight_ih)
+        sequence, layout = Layout.read(input, self.batch_first, lengths_of(lengths, input, self.batch_first))
+        check_steps(sequence)
+        resets = resets_of(reset_mask, sequence, layout)
+        initial = initial_states(hx, self.state_sizes, self.num_layers * self.num_directions, sequence, layout)
+        final: list[Named] = []
+        every: list[Named] = []
         for layer in range(self.num_layers):
-            outputs = []
-            for direction in range(1 + self.bidirectional):
-                start = {name: states[len(final[name])] for name, states in initial.items()}
-                read = sequence.flip(0) if direction else sequence
-                states = unroll(self.cell, self.weights(layer, direction), read, start).states
-                outputs.append(states["h"][1:].flip(0) if direction else states["h"][1:])
-                for name, steps in states.items():
-                    final[name].append(steps[-1])
-            sequence = torch.cat(outputs, dim=-1)
-            if layer < self.num_layers - 1:
-                sequence = functional.dropout(sequence, self.dropout, self.training)
-        last = {name: torch.stack(states) for name, states in final.items()}
-        if not batched:
-            sequence, last = sequence.squeeze(1), {name: states.squeeze(1) for name, states in last.items()}
-        elif self.batch_first:
-            sequence = sequence.transpose(0, 1)
-        return sequence, tuple(last.values()) if len(last) > 1 else last["h"]
+            if layer and self.dropout and self.training:
+                sequence = layout.dropped(sequence, self.dropout)
+            for direction in range(self.num_directions):
+                reading = Reading(bool(direction), layout.lengths, resets)
+                start = {name: states[len(final)] for name, states in initial.items()}
+                states = self._run(layer, direction, sequence, start, reading)
+                final.append({name: steps[-1] for name, steps in states.items()})
+                every.append({name: reading.order(steps[1:]) for name, steps in states.items()})
+            sequence = torch.cat([states["h"] for states in every[-self.num_directions :]], dim=-1)
+        last = self._stacked(final, layout.state_out)
+        if return_all_states:
+            return layout.written(sequence), last, self._stacked(every, layout.every_state)
+        return layout.written(sequence), last
 
-    def time_first(self, input: Tensor) -> tuple[Tensor, bool]:
-        """The input as (time, batch, features), and whether it had a batch axis."""
-        if not isinstance(input, Tensor):
-            raise TypeError(f"input: expected a tensor, found {type(input).__name__}; pad sequences that are packed")
-        if input.dim() not in (2, 3) or input.shape[-1] != self.input_size:
-            expected = f"(time, batch, {self.input_size}) or (time, {self.input_size})"
-            raise ValueError(f"input: expected {expected}, found {tuple(input.shape)}")
-        if 0 in input.shape:
-            raise ValueError(f"input: expected at least one step and one sample, found shape {tuple(input.shape)}")
-        if input.dim() == 2:
-            return input.unsqueeze(1), False
-        return (input.transpose(0, 1) if self.batch_first else input), True
+    def step(self, input: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """One step, for input that arrives step by step: the same as the layer on the whole sequence.
 
-    def initial_states(self, hx: Any, sequence: Tensor, batched: bool) -> dict[str, Tensor]:
-        """By state name, (layers * directions, batch, hidden)."""
-        names = self.cell.states
-        shape = (self.num_layers * (1 + self.bidirectional), sequence.shape[1], self.hidden_size)
-        if hx is None:
-            return dict.fromkeys(names, sequence.new_zeros(shape))
-        given = hx if isinstance(hx, tuple) else (hx,)
-        if len(given) != len(names):
-            raise ValueError(f"hx: expected {len(names)} state(s) {names}, found {len(given)}")
-        states = [state if batched else state.unsqueeze(1) for state in given]
-        for state in states:
-            if state.shape != shape:
-                raise ValueError(f"hx: expected shape {shape}, found {tuple(state.shape)}")
-        return dict(zip(names, states, strict=True))
+        Args:
+            input: x_t, (batch, input_size) or (input_size).
+            state: What the step before returned; `initial_state` by default.
 
-    def extra_repr(self) -> str:
-        """The arguments that differ from the defaults, as torch prints them."""
-        defaults = {"num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0, "bidirectional": False}
-        changed = [
-            f", {name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value
-        ]
-        return f"{self.cell!r}, {self.input_size}, {self.hidden_size}{''.join(changed)}"
+        Returns:
+            The hidden state of the last layer, (batch, features) or (features), and the state to go on from.
+
+        Raises:
+            ValueError: The layer is bidirectional, or a shape does not fit.
+        """
+        if self.bidirectional:
+            raise ValueError(
+                "step: a bidirectional layer reads the sequence from its end too, and cannot begin before it is there; "
+                "use bidirectional=False, or call the layer on whole sequences"
+            )
+        if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
+            one = f"(batch, {self.input_size}) or ({self.input_size},)"
+            raise ValueError(f"input: expected a single step {one}, found {tuple(input.shape)}")
+        time = 1 if self.batch_first and input.dim() == 2 else 0
+        output, last = self(input.unsqueeze(time), state)
+        return output.squeeze(time), last
+
+    def initial_state(self, batch_size: int | None = None) -> Any:
+        """The state that a layer starts from without `hx`: zeros, laid out like it, with the weights' dtype and device.
+
+        Args:
+            batch_size: Samples; None for input without a batch axis.
+        """
+        batch = () if batch_size is None else (batch_size,)
+        recurrences = self.num_layers * self.num_directions
+        like = self.weights(0, 0).weight_ih
+        states = (like.new_zeros(recurrences, *batch, size) for size in self.state_sizes.values())
+        return _alone_or_all(tuple(states))
+
+    def _run(self, layer: int, direction: int, sequence: Tensor, start: Named, reading: Reading) -> Named:
+        """By name, s_0 .. s_T of one layer and direction, in reading order."""
+        read = reading.order(sequence)
+        masks = reading.running(len(read)), reading.restarts()
+        return unroll(self.cell, self.weights(layer, direction), read, start, *masks).states
+
+    def _stacked(self, states: Sequence[Named], laid_out: Callable[[Tensor], Tensor]) -> Any:
+        """The states of all layers and directions, as the caller expects them."""
+        together = (torch.stack([one[name] for one in states]) for name in self.cell.states)
+        return _alone_or_all(tuple(laid_out(state) for state in together))
+
+
+def _alone_or_all(states: tuple[Tensor, ...]) -> Any:
+    """As torch hands out states: a single one by itself, several as a tuple."""
+    return states if len(states) > 1 else states[0]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 
@@ -18,7 +19,7 @@ class Layout:
         batch_first: Whether the batch axis stood first.
         batched: Whether there was a batch axis.
         packed: The packed sequence, where it was one.
-        lengths: Of the samples, where they differ or may differ.
+        lengths: Of the samples, where they differ or may differ, on the device of the sequence.
     """
 
     batch_first: bool
@@ -27,27 +28,60 @@ class Layout:
     lengths: Int[Tensor, " batch"] | None = None
 
     @classmethod
-    def read(cls, input: Tensor | PackedSequence, batch_first: bool) -> tuple[Tensor, Layout]:
-        """The sequence as (time, batch, features), samples in the caller's order, and how it was laid out."""
+    def read(
+        cls, input: Tensor | PackedSequence, batch_first: bool, lengths: Int[Tensor, " batch"] | None = None
+    ) -> tuple[Tensor, Layout]:
+        """The sequence as (time, batch, features), samples in the caller's order, and how it was laid out.
+
+        What stands in the padding of a sequence with `lengths` is replaced by zeros: not even NaN there must count.
+        """
         if isinstance(input, PackedSequence):
             sequence, lengths = pad_packed_sequence(input)
-            return sequence, cls(batch_first, True, input, lengths)
+            return sequence, cls(batch_first, True, input, lengths.to(sequence.device))
         if input.dim() == 2:
             return input.unsqueeze(1), cls(False, False)
-        return (input.transpose(0, 1) if batch_first else input), cls(batch_first, True)
+        layout = cls(batch_first, True, lengths=lengths)
+        return layout.unpadded(layout.time_first(input)), layout
+
+    def time_first(self, given: Tensor) -> Tensor:
+        """What the caller laid out like the sequence, as (time, batch, ...)."""
+        if not self.batched:
+            return given.unsqueeze(1)
+        return given.transpose(0, 1) if self.batch_first else given
+
+    def unpadded(self, sequence: Float[Tensor, "time batch features"]) -> Float[Tensor, "time batch features"]:
+        """With zeros where a sample has ended."""
+        if self.lengths is None:
+            return sequence
+        return sequence.masked_fill(~within(self.lengths, len(sequence)).unsqueeze(-1), 0)
 
     def written(self, sequence: Tensor) -> Tensor | PackedSequence:
-        """A sequence (time, batch, features) laid out as the caller's was."""
+        """A sequence (time, batch, features) laid out as the caller's was, with zeros in the padding."""
         if self.packed is not None and self.lengths is not None:
             order = self.packed.sorted_indices
             lengths = self.lengths
             if order is not None:
-                sequence, lengths = sequence.index_select(1, order), lengths.index_select(0, order.cpu())
-            data = pack_padded_sequence(sequence, lengths).data
+                sequence, lengths = sequence.index_select(1, order), lengths.index_select(0, order)
+            data = pack_padded_sequence(sequence, lengths.cpu()).data
             return self.packed._replace(data=data)
         if not self.batched:
             return sequence.squeeze(1)
+        sequence = self.unpadded(sequence)
         return sequence.transpose(0, 1) if self.batch_first else sequence
+
+    def every_state(self, states: Float[Tensor, "layers time batch size"]) -> Tensor:
+        """States of every layer and step as the caller expects them: padded where the sequence was packed."""
+        if not self.batched:
+            return states.squeeze(2)
+        states = torch.stack([self.unpadded(layer) for layer in states.unbind(0)])
+        return states.transpose(1, 2) if self.batch_first else states
+
+    def dropped(self, sequence: Float[Tensor, "time batch features"], probability: float) -> Tensor:
+        """Dropout, drawn for the same numbers in the same order as torch's layers draw it."""
+        if self.packed is None:
+            return functional.dropout(sequence, probability)
+        data = functional.dropout(self.written(sequence).data, probability)
+        return pad_packed_sequence(self.packed._replace(data=data))[0]
 
     def state_in(self, state: Tensor) -> Tensor:
         """A given initial state as (layers, batch, hidden)."""
@@ -68,10 +102,13 @@ class Reading:
     Args:
         reverse: From the end.
         lengths: Of the samples; None where all are of full length.
+        resets: Where a new sequence begins within a sample, in the order of the sequence. Neither direction passes
+            anything over the border before such a step. None for nowhere.
     """
 
     reverse: bool
     lengths: Int[Tensor, " batch"] | None = None
+    resets: Bool[Tensor, "time batch"] | None = None
 
     def order(self, in_sequence: Tensor, axis: int = 0) -> Tensor:
         """From the order of the sequence to the order of reading, or back."""
@@ -82,12 +119,20 @@ class Reading:
         return steps - self.lengths if self.reverse and self.lengths is not None else None
 
     def running(self, steps: int) -> Bool[Tensor, "time batch"] | None:
-        """Whether a sample is read at a step, in reading order; None where every sample is, at every step.
+        """Whether a sample is read at a step, in reading order; None where every sample is, at every step."""
+        return None if self.lengths is None else self.order(within(self.lengths, steps))
 
-        A forward recurrence may run on into the padding: nothing reads what it does there.
-        """
-        waiting = self.waiting(steps)
-        return None if waiting is None else torch.arange(steps).unsqueeze(1) >= waiting
+    def restarts(self) -> Bool[Tensor, "time batch"] | None:
+        """Whether a step starts from zeros whatever was read before it, in reading order; None where none does."""
+        resets = self.resets
+        if resets is None:
+            return None
+        if self.lengths is not None:
+            resets = resets & within(self.lengths, len(resets))
+        if not self.reverse:
+            return resets
+        # Read from the end, it is the step before the border that starts anew.
+        return torch.cat([torch.zeros_like(resets[:1]), resets[1:].flip(0)])
 
     def begun_at_once(self, read: Float[Tensor, "time batch features"]) -> Tensor:
         """With every sample moved to the first step, as a kernel that knows no padding must have it."""
@@ -97,12 +142,22 @@ class Reading:
         """The inverse of `begun_at_once`."""
         return self._moved(moved, -1)
 
+    def resting(
+        self, hidden: Float[Tensor, "time batch hidden"], initial: Float[Tensor, "batch hidden"]
+    ) -> Float[Tensor, "time batch hidden"]:
+        """States in reading order, held where a sample rests: before it begins at the initial one, then at its last."""
+        running = self.running(len(hidden))
+        if running is None:
+            return hidden
+        held = initial if self.reverse else self.last(hidden)
+        return torch.where(running.unsqueeze(-1), hidden, held)
+
     def _moved(self, sequence: Tensor, sign: int) -> Tensor:
         waiting = self.waiting(len(sequence))
         if waiting is None:
             return sequence
-        index = (torch.arange(len(sequence)).unsqueeze(1) + sign * waiting) % len(sequence)
-        return sequence.gather(0, index.to(sequence.device).unsqueeze(-1).expand_as(sequence))
+        index = (torch.arange(len(sequence), device=waiting.device).unsqueeze(1) + sign * waiting) % len(sequence)
+        return sequence.gather(0, index.unsqueeze(-1).expand_as(sequence))
 
     def last(self, hidden: Float[Tensor, "time batch hidden"]) -> Float[Tensor, "batch hidden"]:
         """The state at which every sample ends, from the states in the order of the sequence."""
@@ -110,5 +165,10 @@ class Reading:
             return hidden[0]
         if self.lengths is None:
             return hidden[-1]
-        index = (self.lengths - 1).to(hidden.device).reshape(1, -1, 1).expand(1, -1, hidden.shape[-1])
+        index = (self.lengths - 1).reshape(1, -1, 1).expand(1, -1, hidden.shape[-1])
         return hidden.gather(0, index).squeeze(0)
+
+
+def within(lengths: Int[Tensor, " batch"], steps: int) -> Bool[Tensor, "time batch"]:
+    """Whether a sample has not ended yet, by step."""
+    return torch.arange(steps, device=lengths.device).unsqueeze(1) < lengths

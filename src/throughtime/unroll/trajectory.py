@@ -59,6 +59,7 @@ class Trajectory:
         states: By name, s_0 .. s_T.
         running: Where a sample is read at all; elsewhere it rests, and nothing passes. None for everywhere.
         entered: By name, the states that steps 1 .. T started from, where something between the steps changed them.
+        restarts: Where a step starts from zeros, whatever came before, so that nothing passes. None for nowhere.
         output: What W_hr projects to h_1 .. h_T, zero where a sample rests. None without a projection.
     """
 
@@ -68,6 +69,7 @@ class Trajectory:
     states: Named
     running: Bool[Tensor, "time batch"] | None = None
     entered: Named | None = None
+    restarts: Bool[Tensor, "time batch"] | None = None
     output: Float[Tensor, "time batch hidden"] | None = None
 
     @property
@@ -123,7 +125,14 @@ def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
     )
 
 
-def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input"], initial: Named) -> Trajectory:
+def unroll(
+    cell: Cell,
+    weights: Weights,
+    inputs: Float[Tensor, "time batch input"],
+    initial: Named,
+    running: Bool[Tensor, "time batch"] | None = None,
+    restarts: Bool[Tensor, "time batch"] | None = None,
+) -> Trajectory:
     """Run the reference step over a sequence.
 
     Differentiable. The product with the input is taken for all steps at once.
@@ -133,25 +142,43 @@ def unroll(cell: Cell, weights: Weights, inputs: Float[Tensor, "time batch input
         weights: Their weights.
         inputs: The sequence, in the order in which it is to be read.
         initial: By state name, s_0 of shape (batch, hidden), h_0 of (batch, projected).
+        running: Where a sample is read at all; elsewhere it rests at its state. None for everywhere.
+        restarts: Where a step starts from zeros, whatever came before. None for nowhere.
     """
     input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
-    hidden, carried = initial["h"], initial[cell.carried]
+    reads, resets = _by_step(running, len(inputs)), _by_step(restarts, len(inputs))
     states = {name: [state] for name, state in initial.items()}
+    entered: dict[str, list[Tensor]] = {name: [] for name in initial}
     recurrent_pre, outputs = [], []
     # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
-    for x in input_pre.unbind(0):
-        u = cell.recurrent_pre(hidden, carried, weights.weight_hh, weights.bias_hh)
-        hidden, carried = cell.reference_step(x, u, carried, weights.units)
-        if weights.weight_hr is not None:
-            outputs.append(hidden)
-            hidden = functional.linear(hidden, weights.weight_hr)
+    for x, read, reset in zip(input_pre.unbind(0), reads, resets, strict=True):
+        for name, steps in states.items():
+            entered[name].append(steps[-1] if reset is None else steps[-1].masked_fill(reset, 0))
+        u = cell.recurrent_pre(entered["h"][-1], entered[cell.carried][-1], weights.weight_hh, weights.bias_hh)
+        output, carried = cell.reference_step(x, u, entered[cell.carried][-1], weights.units)
+        hidden = output if weights.weight_hr is None else functional.linear(output, weights.weight_hr)
+        for name, state in {cell.carried: carried, "h": hidden}.items():
+            states[name].append(state if read is None else torch.where(read, state, states[name][-1]))
         recurrent_pre.append(u)
-        states["h"].append(hidden)
-        if cell.carried != "h":
-            states[cell.carried].append(carried)
-    stacked = {name: torch.stack(steps) for name, steps in states.items()}
-    output = torch.stack(outputs) if outputs else None
-    return Trajectory(inputs, input_pre, torch.stack(recurrent_pre), stacked, output=output)
+        outputs.append(output if read is None else output * read)
+    return Trajectory(
+        inputs,
+        input_pre,
+        torch.stack(recurrent_pre),
+        _stacked(states),
+        running,
+        entered=None if restarts is None else _stacked(entered),
+        restarts=restarts,
+        output=None if weights.weight_hr is None else torch.stack(outputs),
+    )
+
+
+def _by_step(mask: Bool[Tensor, "time batch"] | None, steps: int) -> Sequence[Tensor | None]:
+    return [None] * steps if mask is None else mask.unsqueeze(-1).unbind(0)
+
+
+def _stacked(steps: dict[str, list[Tensor]]) -> Named:
+    return {name: torch.stack(states) for name, states in steps.items()}
 
 
 def retrace(
