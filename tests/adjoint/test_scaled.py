@@ -26,17 +26,17 @@ def test_a_zero_row_takes_the_scale_of_what_is_added():
 
 def test_normalising_moves_the_size_into_the_scale_and_loses_no_bit():
     values = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(0)) * 1e-25
-    rows = Scaled({"h": values}, torch.zeros(3, 2, dtype=torch.float64))
-    moved = rows.normalised()
+    rows = Scaled({"h": values.clone()}, torch.zeros(3, 2, dtype=torch.float64))
+    moved = rows.normalised_()
     assert (moved.norms["h"].log().abs() < 1).all()
     factor = torch.exp2((moved.log_scale / math.log(2)).round()).float().unsqueeze(-1)
     assert torch.equal(moved.values["h"] * factor, values)
 
 
 def test_zero_rows_are_marked():
-    assert scaled([[[0.0, 0.0]]], [[3.0]]).normalised().log_scale.tolist() == [[-math.inf]]
+    assert scaled([[[0.0, 0.0]]], [[3.0]]).normalised_().log_scale.tolist() == [[-math.inf]]
 
 
 def test_what_is_not_finite_is_refused():
     with pytest.raises(ExaminationError, match="float64"):
-        scaled([[[math.inf, 0.0]]], [[0.0]]).normalised()
+        scaled([[[math.inf, 0.0]]], [[0.0]]).normalised_()

@@ -6,7 +6,7 @@ import mpmath
 import pytest
 import torch
 
-from throughtime.adjoint import AtEveryStep, AtOneStep, Pullback, pullback, sweep
+from throughtime.adjoint import AtEveryStep, AtOneStep, Pullback, sweep
 from throughtime.cells import ALL_CELLS, LSTM, RNN
 from throughtime.unroll import Recurrent, Trajectory, Weights, unroll
 
@@ -54,8 +54,8 @@ def test_forming_the_step_jacobian_of_a_projected_cell_changes_nothing(monkeypat
 def formed_or_not(pull, monkeypatch):
     direct = torch.randn(12, *pull.trajectory.states["h"].shape[1:], dtype=torch.float64)
     results = []
-    for threshold in (1, 1000):
-        monkeypatch.setattr(pullback, "SOURCES_TO_FORM", threshold)
+    for formed in (True, False):
+        monkeypatch.setattr(Pullback, "_forming_pays", lambda self, gates, sources, formed=formed: formed)
         results.append(played(pull, [AtOneStep(direct, torch.arange(1, 13))], 12, pull.cell.carried)[0])
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float, Int
@@ -41,15 +42,29 @@ class AtOneStep(Entering):
     state: str = "h"
     log_scale: Float[Tensor, "source batch"] | None = None
 
-    def at(self, step: int, sources: Tensor) -> tuple[Tensor, Tensor, Tensor] | None:
+    def at(self, step: int, sources: Tensor) -> tuple[Tensor | slice, Tensor, Tensor] | None:
         """Those of the sources that enter at this step."""
-        rows = (self.first[sources] == step).nonzero().squeeze(-1)
-        if not len(rows):
+        if step not in self._by_step:
             return None
-        values = self.direct[sources[rows]]
-        if self.log_scale is not None:
-            return rows, values, self.log_scale[sources[rows]]
-        return rows, values, torch.zeros(values.shape[:2], dtype=torch.float64, device=values.device)
+        entering, values, log_scale = self._by_step[step]
+        new = slice(len(sources) - len(entering), len(sources))
+        # Nearly always they are the ones that have just joined.
+        if torch.equal(sources[new], entering):
+            return new, values, log_scale
+        rows, which = (sources.unsqueeze(1) == entering).nonzero(as_tuple=True)
+        return (rows, values[which], log_scale[which]) if len(rows) else None
+
+    @cached_property
+    def _by_step(self) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
+        """By step: which sources enter there, with what, and on which scale."""
+        log_scale = self.log_scale
+        if log_scale is None:
+            shape = self.direct.shape[:2]
+            log_scale = torch.zeros(shape, dtype=torch.float64, device=self.direct.device)
+        order = torch.argsort(self.first, stable=True)
+        steps, counts = torch.unique_consecutive(self.first[order], return_counts=True)
+        parts = zip(*(part.split(counts.tolist()) for part in (order, self.direct[order], log_scale[order])), strict=True)
+        return dict(zip(steps.tolist(), parts, strict=True))
 
 
 class AtEveryStep(Entering):

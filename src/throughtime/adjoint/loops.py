@@ -128,7 +128,7 @@ class LoopFilm:
             adjoint = Scaled(
                 {state: value[active].contiguous() for state, value in values.items()},
                 scale[active].unsqueeze(1).expand(-1, self.loop.batch).clone(),
-            ).normalised()
+            ).normalised_()
             immediate = {name: value[active] for name, value in terms.items()}
             yield LoopFrame(step, active, adjoint, immediate, scale[active], self)
 

@@ -11,9 +11,9 @@ from throughtime.cells import Cell, Named, Partial, derive
 from throughtime.notation import OUTPUT_GATE
 from throughtime.unroll import Trajectory, Weights
 
-# Forming the step Jacobian writes gates * H^2 numbers per sample and saves (gates - 1) * 2 H^2 operations per source
-# and sample; below this many sources the writing costs more than it saves.
-SOURCES_TO_FORM = 24
+# In operations of a large matrix product: what it costs to read, change and write one number. Measured on two AVX2
+# cores (0.3 ns against 130 Gflop/s); `benchmarks/ways.py` shows what the choice that rests on it costs and saves.
+OPERATIONS_PER_NUMBER = 40
 
 
 class Pullback:
@@ -57,48 +57,51 @@ class Pullback:
         evaluated = derive(self.cell).evaluate_paths
         return {path: self._where_running(evaluate(*self._arguments)) for path, evaluate in evaluated.items()}
 
-    def previous_hidden(self, step: int, adjoint: Named, rows: int) -> Float[Tensor, "rows batch projected"]:
+    def previous_hidden(
+        self, step: int, adjoint: Named, into: Float[Tensor, "source batch projected"] | None = None
+    ) -> Float[Tensor, "source batch projected"]:
         """What reaches h_{step-1} through the step; for a cell with one state that is all of s_{step-1}.
 
         Args:
             step: The step.
             adjoint: Of s_step, by state.
-            rows: How many rows to make: as many as there are sources, and zeros for those that are yet to start.
+            into: Where to write it, laid out by sample as `rows_by_sample` does.
         """
         carried = adjoint[self.cell.carried]
-        pulled = carried.new_empty(rows, carried.shape[1], self.trajectory.states["h"].shape[-1])
-        pulled[len(carried) :] = 0
-        reached = pulled[: len(carried)]
-        self._through(self.update, step, carried, reached)
-        if self.hidden is None or self.unit_by_unit:
-            return pulled
-        output = self.output(adjoint["h"])
-        for gate, slope in self.hidden.recurrent.items():
-            part = output * slope[step - 1]
-            reached.flatten(0, 1).addmm_(part.flatten(0, 1), self._recurrent_weights[gate])
-        return pulled
+        if into is None:
+            projected = self.trajectory.states["h"].shape[-1]
+            into = rows_by_sample(len(carried), carried.shape[1], projected, like=carried)
+        self._through(self.update, step, carried, into, add=False)
+        if self.hidden is not None and not self.unit_by_unit:
+            self._through(self.hidden, step, self.output(adjoint["h"]), into, add=True)
+        return into
 
-    def previous_carried(self, step: int, adjoint: Named, rows: int) -> Float[Tensor, "rows batch hidden"]:
-        """What reaches c_{step-1} of a cell with two states, but for its effect on h_{step-1}.
+    def previous_carried_(self, step: int, adjoint: Named) -> None:
+        """What reaches c_{step-1} of a cell with two states, but for its effect on h_{step-1}, in place of c_step's.
 
         Args:
             step: The step.
             adjoint: Of s_step, by state.
-            rows: As for `previous_hidden`.
         """
         carried = adjoint[self.cell.carried]
-        pulled = carried.new_zeros(rows, *carried.shape[1:])
-        if self._carry is not None:
-            torch.mul(carried, self._carry[step - 1], out=pulled[: len(carried)])
+        if self._carry is None:
+            carried.zero_()
+        else:
+            carried *= self._carry[step - 1]
         if self._output_carry is not None:
-            pulled[: len(carried)].addcmul_(self.output(adjoint["h"]), self._output_carry[step - 1])
-        return pulled
+            carried.addcmul_(self.output(adjoint["h"]), self._output_carry[step - 1])
 
     def carried_from_hidden(self, step: int, hidden: Float[Tensor, "source batch projected"]) -> Tensor:
         """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0."""
         assert self.hidden is not None
         output = self.output(hidden)
         return output * self.hidden.carried[step - 1] if step > 0 else torch.zeros_like(output)
+
+    def add_from_hidden_(self, step: int, carried: Tensor, hidden: Tensor) -> None:
+        """Add to the adjoint of c_step, in place, what comes from h_step; see `carried_from_hidden`."""
+        assert self.hidden is not None
+        if step > 0:
+            carried.addcmul_(self.output(hidden), self.hidden.carried[step - 1])
 
     def output(self, hidden: Float[Tensor, "source batch projected"]) -> Float[Tensor, "source batch hidden"]:
         """The adjoint of the cell's output, from that of h: the same, but for a projection between the two."""
@@ -178,20 +181,34 @@ class Pullback:
         every = self.cell.units if kind == "units" else self.cell.gates
         return {name: parts[name] if name in parts else torch.zeros_like(carried) for name in every}
 
-    def _through(self, partial: Partial, step: int, adjoint: Tensor, into: Tensor) -> None:
-        """Write what passes from the carried state to h_{step-1} into a tensor of the shape of its adjoint."""
+    def _through(self, partial: Partial, step: int, adjoint: Tensor, into: Tensor, add: bool) -> None:
+        """Write what passes from a vector to h_{step-1} into a tensor of the shape of its adjoint, or add it there."""
         by_gate = {} if self.unit_by_unit else partial.recurrent
         slopes = {gate: slope[step - 1] for gate, slope in by_gate.items()}
         carry = None if self.two_states or self._carry is None else self._carry[step - 1]
-        if len(slopes) > 1 and len(adjoint) >= SOURCES_TO_FORM:
-            torch.bmm(adjoint.transpose(0, 1), self._formed(slopes, carry), out=into.transpose(0, 1))
+        if slopes and self._forming_pays(len(slopes), len(adjoint)):
+            jacobian = self._formed(slopes, carry)
+            if add:
+                into.transpose(0, 1).baddbmm_(adjoint.transpose(0, 1), jacobian)
+            else:
+                torch.bmm(adjoint.transpose(0, 1), jacobian, out=into.transpose(0, 1))
             return
-        if carry is None:
-            into.zero_()
-        else:
-            torch.mul(adjoint, carry, out=into)
+        if not add:
+            into.zero_() if carry is None else torch.mul(adjoint, carry, out=into)
+        rows = into.transpose(0, 1).view(-1, into.shape[-1])
         for gate, slope in slopes.items():
-            into.flatten(0, 1).addmm_((adjoint * slope).flatten(0, 1), self._recurrent_weights[gate])
+            rows.addmm_((adjoint * slope).transpose(0, 1).flatten(0, 1), self._recurrent_weights[gate])
+
+    def _forming_pays(self, gates: int, sources: int) -> bool:
+        """Whether a step Jacobian, once formed, saves all sources together more than it costs.
+
+        Forming writes gates * H^2 numbers per sample. It saves every source the scaled adjoint of every gate and all
+        products but one.
+        """
+        projected, hidden = next(iter(self._recurrent_weights.values())).shape[::-1]
+        forming = gates * hidden * projected * OPERATIONS_PER_NUMBER
+        saved = (gates - 1) * 2 * hidden * projected + gates * hidden * OPERATIONS_PER_NUMBER
+        return forming < sources * saved
 
     def _formed(self, slopes: Mapping[str, Tensor], carry: Tensor | None) -> Float[Tensor, "batch hidden projected"]:
         """diag(carry) + sum over gates of diag(slope) W_g, one matrix per sample."""
@@ -202,3 +219,9 @@ class Pullback:
         if carry is not None:
             jacobian.diagonal(dim1=-2, dim2=-1).add_(carry)
         return jacobian
+
+
+def rows_by_sample(rows: int, batch: int, features: int, like: Tensor) -> Float[Tensor, "rows batch features"]:
+    """Room for rows that lie in memory by sample, so that one matrix a sample takes them in one batched product."""
+    return like.new_empty(batch, rows, features).transpose(0, 1)
+

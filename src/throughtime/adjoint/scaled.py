@@ -48,34 +48,44 @@ class Scaled:
     @cached_property
     def norms(self) -> Named:
         """By state, the norm of every row on its scale, (source, batch), float64."""
-        return {state: _norm(value) for state, value in self.values.items()}
+        return {state: _exact(norm, self.values[state]) for state, norm in self._plain_norms.items()}
+
+    @cached_property
+    def _plain_norms(self) -> Named:
+        return {state: torch.linalg.vector_norm(value, dim=-1) for state, value in self.values.items()}
 
     def ln_square(self, state: str) -> Tensor:
         """ln of the squared norm of every row, (source, batch), float64; -inf for zero."""
         return 2 * (self.norms[state].log() + self.log_scale)
 
-    def normalised(self) -> Scaled:
+    def normalised_(self) -> Scaled:
         """The same numbers, with the scale of every row that has grown too large or too small moved to `log_scale`.
 
-        Scales are powers of two, so that moving them loses no bit.
+        In place; what is returned has the norms that were looked at. Scales are powers of two, so that moving them
+        loses no bit.
 
         Raises:
             ExaminationError: A row is no longer finite.
         """
-        norm = torch.stack(list(self.norms.values())).norm(dim=0)
+        fresh = Scaled(self.values, self.log_scale)
+        if self.log_scale.numel() == 0 or _in_range(_length(fresh._plain_norms)):
+            return fresh
+        norm = _length(fresh.norms)
         if not norm.isfinite().all():
             raise ExaminationError(
                 "model: the gradient left the range of its dtype within a single step; examine a copy in float64: "
                 "copy.deepcopy(model).double()"
             )
         zero = norm == 0
-        log_scale = self.log_scale.masked_fill(zero, -torch.inf)
+        self.log_scale.masked_fill_(zero, -torch.inf)
         if ((norm.log().abs() < LARGEST_LN_NORM) | zero).all():
-            return self if torch.equal(log_scale, self.log_scale) else Scaled(self.values, log_scale)
+            return fresh
         exponent = torch.where(zero, 1.0, norm).log2().round().clamp(-LARGEST_EXPONENT, LARGEST_EXPONENT)
         factor = torch.exp2(-exponent).unsqueeze(-1)
-        values = {state: value * factor.to(value.dtype) for state, value in self.values.items()}
-        return Scaled(values, log_scale + exponent * math.log(2))
+        for value in self.values.values():
+            value *= factor.to(value.dtype)
+        self.log_scale.add_(exponent, alpha=math.log(2))
+        return Scaled(self.values, self.log_scale)
 
     def add_(self, state: str, rows: Tensor | slice, values: Tensor, log_scale: Tensor) -> None:
         """Add further values to one state in place, each row with a scale of its own.
@@ -87,6 +97,11 @@ class Scaled:
             log_scale: (row, batch).
         """
         mine = self.log_scale[rows]
+        if (mine == -torch.inf).all():
+            # Nothing has entered there yet, as in nearly all cases.
+            self.values[state][rows] = values
+            self.log_scale[rows] = log_scale
+            return
         common = torch.maximum(mine, log_scale)
         for value in self.values.values():
             value[rows] *= _relative(mine, common, value)
@@ -94,9 +109,21 @@ class Scaled:
         self.log_scale[rows] = common
 
 
-def _norm(rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:
-    """The norms of rows in float64; also where the squares of their elements leave the range of their dtype."""
-    norm = torch.linalg.vector_norm(rows, dim=-1).double()
+def _length(norms: Named) -> Tensor:
+    """The norm of rows that consist of several states."""
+    parts = list(norms.values())
+    return parts[0] if len(parts) == 1 else torch.stack(parts).norm(dim=0)
+
+
+def _in_range(norm: Tensor) -> bool:
+    """Whether no row needs another scale: none is zero, too small, too large or not finite."""
+    smallest, largest = torch.aminmax(norm)
+    return float(smallest) > math.exp(-LARGEST_LN_NORM) and float(largest) < math.exp(LARGEST_LN_NORM)
+
+
+def _exact(norm: Float[Tensor, "*rows"], rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:
+    """Norms in float64; also where the squares of the elements leave the range of their dtype."""
+    norm = norm.double()
     unsafe = ~((norm > SMALLEST_SAFE_NORM) & (norm < 1 / SMALLEST_SAFE_NORM))
     if unsafe.any():
         norm[unsafe] = torch.linalg.vector_norm(rows[unsafe].double(), dim=-1)

@@ -66,7 +66,7 @@ def step_jacobian(pullback: Pullback, step: int) -> Float[Tensor, "batch state p
     batch, units = hidden.shape
     rows = _unit_vectors(hidden, units, batch)
     if not pullback.two_states:
-        return pullback.previous_hidden(step, {"h": rows}, units).transpose(0, 1)
+        return pullback.previous_hidden(step, {"h": rows}).transpose(0, 1)
     carried = pullback.trajectory.states[pullback.cell.carried][step]
     own = _unit_vectors(carried, carried.shape[-1], batch)
     adjoint = {
@@ -74,9 +74,9 @@ def step_jacobian(pullback: Pullback, step: int) -> Float[Tensor, "batch state p
         # c_step has an effect on h_step, so the rows of h pass through it.
         pullback.cell.carried: torch.cat([pullback.carried_from_hidden(step, rows), own]),
     }
-    to_carried = pullback.previous_carried(step, adjoint, len(adjoint["h"]))
-    to_hidden = pullback.previous_hidden(step, adjoint, len(adjoint["h"]))
-    return torch.cat([to_hidden, to_carried], dim=-1).transpose(0, 1)
+    to_hidden = pullback.previous_hidden(step, adjoint)
+    pullback.previous_carried_(step, adjoint)
+    return torch.cat([to_hidden, adjoint[pullback.cell.carried]], dim=-1).transpose(0, 1)
 
 
 def _unit_vectors(like: Tensor, units: int, batch: int) -> Tensor:
