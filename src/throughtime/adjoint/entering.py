@@ -63,8 +63,8 @@ class AtOneStep(Entering):
             log_scale = torch.zeros(shape, dtype=torch.float64, device=self.direct.device)
         order = torch.argsort(self.first, stable=True)
         steps, counts = torch.unique_consecutive(self.first[order], return_counts=True)
-        parts = zip(*(part.split(counts.tolist()) for part in (order, self.direct[order], log_scale[order])), strict=True)
-        return dict(zip(steps.tolist(), parts, strict=True))
+        by_step = (part.split(counts.tolist()) for part in (order, self.direct[order], log_scale[order]))
+        return dict(zip(steps.tolist(), zip(*by_step, strict=True), strict=True))
 
 
 class AtEveryStep(Entering):
