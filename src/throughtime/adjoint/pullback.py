@@ -224,4 +224,3 @@ class Pullback:
 def rows_by_sample(rows: int, batch: int, features: int, like: Tensor) -> Float[Tensor, "rows batch features"]:
     """Room for rows that lie in memory by sample, so that one matrix a sample takes them in one batched product."""
     return like.new_empty(batch, rows, features).transpose(0, 1)
-
