@@ -70,7 +70,7 @@ class Pullback:
         carried = adjoint[self.cell.carried]
         if into is None:
             projected = self.trajectory.states["h"].shape[-1]
-            into = rows_by_sample(len(carried), carried.shape[1], projected, like=carried)
+            into = rows_by_sample(carried, len(carried), carried.shape[1], projected)
         self._through(self.update, step, carried, into, add=False)
         if self.hidden is not None and not self.unit_by_unit:
             self._through(self.hidden, step, self.output(adjoint["h"]), into, add=True)
@@ -221,6 +221,6 @@ class Pullback:
         return jacobian
 
 
-def rows_by_sample(rows: int, batch: int, features: int, like: Tensor) -> Float[Tensor, "rows batch features"]:
+def rows_by_sample(like: Tensor, rows: int, batch: int, features: int) -> Float[Tensor, "rows batch features"]:
     """Room for rows that lie in memory by sample, so that one matrix a sample takes them in one batched product."""
     return like.new_empty(batch, rows, features).transpose(0, 1)

@@ -155,7 +155,7 @@ class _Rows:
         values = {}
         for state in pullback.cell.states:
             initial = pullback.trajectory.states[state][0]
-            values[state] = rows_by_sample(0, *initial.shape, like=initial)
+            values[state] = rows_by_sample(initial, 0, *initial.shape)
         log_scale = torch.zeros(0, initial.shape[0], dtype=torch.float64, device=initial.device)
         return cls(pullback, Scaled(values, log_scale))
 
@@ -166,7 +166,7 @@ class _Rows:
         """Some of the rows, and behind them zeros up to a number of rows."""
         values = {}
         for state, value in self._adjoint.values.items():
-            values[state] = rows_by_sample(rows, *value.shape[1:], like=value)
+            values[state] = rows_by_sample(value, rows, *value.shape[1:])
             values[state][: len(kept)] = value[kept]
             values[state][len(kept) :] = 0
         log_scale = self._adjoint.log_scale.new_full((rows, self._adjoint.log_scale.shape[1]), -torch.inf)
