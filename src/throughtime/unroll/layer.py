@@ -7,19 +7,21 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
-from throughtime.cells import Named
+from throughtime.cells import Cell, Named
+from throughtime.fused import Run, executor, run, torchs_own
 from throughtime.unroll.arguments import check_input, check_steps, initial_states, lengths_of, resets_of
 from throughtime.unroll.parameters import Stacked
 from throughtime.unroll.sequences import Layout, Reading
-from throughtime.unroll.trajectory import unroll
+from throughtime.unroll.trajectory import Weights, unroll
 
 
 class Recurrent(Stacked):
     """A cell over a sequence: stacked, in both directions, with the interface of `torch.nn.RNN`.
 
-    Its arguments and weights are those of `Stacked`.
+    Its arguments and weights are those of `Stacked`, and `backend`.
     """
 
     def forward(
@@ -61,22 +63,21 @@ class Recurrent(Stacked):
         check_steps(sequence)
         resets = resets_of(reset_mask, sequence, layout)
         initial = initial_states(hx, self.state_sizes, self.num_layers * self.num_directions, sequence, layout)
-        final: list[Named] = []
-        every: list[Named] = []
+        plain = layout.lengths is None and resets is None and not return_all_states
+        runs: list[Run] = []
         for layer in range(self.num_layers):
             if layer and self.dropout and self.training:
                 sequence = layout.dropped(sequence, self.dropout)
             for direction in range(self.num_directions):
                 reading = Reading(bool(direction), layout.lengths, resets)
-                start = {name: states[len(final)] for name, states in initial.items()}
-                states = self._run(layer, direction, sequence, start, reading)
-                final.append({name: steps[-1] for name, steps in states.items()})
-                every.append({name: reading.order(steps[1:]) for name, steps in states.items()})
-            sequence = torch.cat([states["h"] for states in every[-self.num_directions :]], dim=-1)
-        last = self._stacked(final, layout.state_out)
+                start = {name: states[len(runs)] for name, states in initial.items()}
+                runs.append(self._run(layer, direction, sequence, start, reading, plain))
+            sequence = torch.cat([one.steps["h"] for one in runs[-self.num_directions :]], dim=-1)
+        output = layout.written(sequence)
+        last = self._stacked([one.last for one in runs], layout.state_out)
         if return_all_states:
-            return layout.written(sequence), last, self._stacked(every, layout.every_state)
-        return layout.written(sequence), last
+            return output, last, self._stacked([one.steps for one in runs], layout.every_state)
+        return output, last
 
     def step(self, input: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """One step, for input that arrives step by step: the same as the layer on the whole sequence.
@@ -115,16 +116,42 @@ class Recurrent(Stacked):
         states = (like.new_zeros(recurrences, *batch, size) for size in self.state_sizes.values())
         return _alone_or_all(tuple(states))
 
-    def _run(self, layer: int, direction: int, sequence: Tensor, start: Named, reading: Reading) -> Named:
-        """By name, s_0 .. s_T of one layer and direction, in reading order."""
-        read = reading.order(sequence)
-        masks = reading.running(len(read)), reading.restarts()
-        return unroll(self.cell, self.weights(layer, direction), read, start, *masks).states
+    def _run(self, layer: int, direction: int, sequence: Tensor, start: Named, reading: Reading, plain: bool) -> Run:
+        """One layer and direction, by the executor that was asked for."""
+        weights = self.weights(layer, direction)
+        if weights.weight_hr is not None:
+            self._ran = "reference"
+            return _projected(self.cell, weights, sequence, start, reading)
+        named = weights.named()
+        if executor(self.cell, sequence, self._choice, plain) == "torch":
+            self._ran = "torch"
+            training = torch.is_grad_enabled()
+            return torchs_own(self.cell, sequence, named, start, reverse=reading.reverse, training=training)
+        input_pre = functional.linear(sequence, named.pop("weight_ih"), named.pop("bias_ih", None))
+        # Autocast may have changed the dtype, which counts.
+        self._ran = executor(self.cell, input_pre, self._choice)
+        return run(
+            self.cell,
+            input_pre,
+            named,
+            start,
+            lengths=reading.lengths,
+            resets=reading.starts(),
+            reverse=reading.reverse,
+            backend=self._ran,
+        )
 
     def _stacked(self, states: Sequence[Named], laid_out: Callable[[Tensor], Tensor]) -> Any:
         """The states of all layers and directions, as the caller expects them."""
         together = (torch.stack([one[name] for one in states]) for name in self.cell.states)
         return _alone_or_all(tuple(laid_out(state) for state in together))
+
+
+def _projected(cell: Cell, weights: Weights, sequence: Tensor, start: Named, reading: Reading) -> Run:
+    read = reading.order(sequence)
+    states = unroll(cell, weights, read, start, reading.running(len(read)), reading.restarts()).states
+    steps = {name: reading.order(state[1:]) for name, state in states.items()}
+    return Run(steps, {name: state[-1] for name, state in states.items()})
 
 
 def _alone_or_all(states: tuple[Tensor, ...]) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from throughtime.cells import Cell
+from throughtime.fused import BACKENDS
 from throughtime.unroll.trajectory import Weights
 
 # Beside the sizes, what a layer is printed with where it is not the default, in torch's order.
@@ -39,13 +40,21 @@ class Stacked(nn.Module):
             Beaufays 2014, arXiv:1402.1128), for cells whose hidden state is an output of another; 0 for none.
         device: Of the weights.
         dtype: Of the weights.
+        backend: What runs the equations. "reference": the equations themselves, step by step, under autograd. "fused":
+            the kernel that is compiled from them; where it cannot run, that is an error. "auto": the fastest one that
+            can, which for torch's own cells may be torch's own function.
+
+    Attributes:
+        backend: What ran the last call: "reference", "fused" or "torch"; before the first call, what was asked for.
+            Setting it asks for another.
 
     Weights are named `weight_ih_l{k}`, `weight_hh_l{k}`, `bias_ih_l{k}`, `bias_hh_l{k}`, `weight_hr_l{k}`, with the
     suffix `_reverse` for the second direction, and are drawn from U(-1/sqrt(H), 1/sqrt(H)), all as in torch.
 
     Raises:
         TypeError: `cell` is no cell, a size no whole number, or a switch neither True nor False.
-        ValueError: A size is below 1, `dropout` is no probability, or the cell has nothing to project.
+        ValueError: A size is below 1, `dropout` is no probability, the cell has nothing to project, or `backend` is
+            unknown, or cannot project.
     """
 
     def __init__(
@@ -61,6 +70,8 @@ class Stacked(nn.Module):
         proj_size: int = 0,
         device: Any = None,
         dtype: torch.dtype | None = None,
+        *,
+        backend: str = "auto",
     ) -> None:
         super().__init__()
         self.cell = cell() if isinstance(cell, type) and issubclass(cell, Cell) else cell
@@ -73,6 +84,7 @@ class Stacked(nn.Module):
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
         self.proj_size = proj_size
+        self.backend = backend
         for layer in range(num_layers):
             shapes = self._shapes(self.num_directions * self.state_sizes["h"] if layer else input_size)
             for direction in range(self.num_directions):
@@ -80,6 +92,19 @@ class Stacked(nn.Module):
                     parameter = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
                     self.register_parameter(name + self.suffix(layer, direction), parameter)
         self.reset_parameters()
+
+    @property
+    def backend(self) -> str:
+        """What ran the last call; before the first, what was asked for."""
+        return self._ran or self._choice
+
+    @backend.setter
+    def backend(self, choice: str) -> None:
+        if choice not in BACKENDS:
+            raise ValueError(f"backend: expected one of {BACKENDS}, found {choice!r}")
+        if choice == "fused" and self.proj_size:
+            raise ValueError("backend: no kernel projects; use backend='auto' or 'reference' with proj_size")
+        self._choice, self._ran = choice, ""
 
     @property
     def num_directions(self) -> int:
@@ -133,6 +158,7 @@ class Stacked(nn.Module):
         changed = [
             f", {name}={getattr(self, name)}" for name, value in DEFAULTS.items() if getattr(self, name) != value
         ]
+        changed += [] if self._choice == "auto" else [f", backend={self._choice!r}"]
         return f"{self.cell!r}, {self.input_size}, {self.hidden_size}{''.join(changed)}"
 
 

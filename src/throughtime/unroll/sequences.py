@@ -122,17 +122,20 @@ class Reading:
         """Whether a sample is read at a step, in reading order; None where every sample is, at every step."""
         return None if self.lengths is None else self.order(within(self.lengths, steps))
 
-    def restarts(self) -> Bool[Tensor, "time batch"] | None:
-        """Whether a step starts from zeros whatever was read before it, in reading order; None where none does."""
+    def starts(self) -> Bool[Tensor, "time batch"] | None:
+        """Whether a step starts from zeros whatever was read before it, in the order of the sequence."""
         resets = self.resets
         if resets is None:
             return None
         if self.lengths is not None:
             resets = resets & within(self.lengths, len(resets))
-        if not self.reverse:
-            return resets
         # Read from the end, it is the step before the border that starts anew.
-        return torch.cat([torch.zeros_like(resets[:1]), resets[1:].flip(0)])
+        return torch.cat([resets[1:], torch.zeros_like(resets[:1])]) if self.reverse else resets
+
+    def restarts(self) -> Bool[Tensor, "time batch"] | None:
+        """The same in reading order."""
+        starts = self.starts()
+        return None if starts is None else self.order(starts)
 
     def begun_at_once(self, read: Float[Tensor, "time batch features"]) -> Tensor:
         """With every sample moved to the first step, as a kernel that knows no padding must have it."""
