@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from throughtime.cli.failures import TRACEBACK, check_writable, told
+from throughtime.cli.failures import TRACEBACK, CheckFailed, check_writable, told
 
 
 def ended(error: BaseException) -> int:
@@ -22,12 +22,13 @@ def ended(error: BaseException) -> int:
         (ValueError("steps: expected [bold]1[/], found 0"), 2, "error: steps: expected [bold]1[/], found 0\n"),
         (FileNotFoundError("a.txt: no such file"), 2, "error: a.txt: no such file\n"),
         (KeyboardInterrupt(), 130, "stopped\n"),
+        (CheckFailed("l0: vanishing: It falls."), 1, "failed: l0: vanishing: It falls.\n"),
         (
             RuntimeError("oops"),
-            1,
+            70,
             "unexpected error: RuntimeError: oops\nThis should not happen. THROUGHTIME_TRACEBACK=1",
         ),
-        (AssertionError(), 1, "unexpected error: AssertionError\nThis should not happen."),
+        (AssertionError(), 70, "unexpected error: AssertionError\nThis should not happen."),
     ],
 )
 def test_kinds_of_failure(capsys, error, code, message) -> None:

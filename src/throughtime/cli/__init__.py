@@ -6,11 +6,12 @@ import typer
 
 import throughtime
 from throughtime.cli.examine import examine
+from throughtime.cli.failures import EXIT_CODES
 from throughtime.cli.story import story
 
 # Failures are told by `throughtime.cli.failures`; what gets past it is a bug, and its traceback should be plain.
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
-app.command()(examine)
+app.command(epilog=EXIT_CODES)(examine)
 app.command()(story)
 
 

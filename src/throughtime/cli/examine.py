@@ -14,6 +14,7 @@ from rich.console import Console
 from throughtime import compare, report
 from throughtime.checkpoints import examine_checkpoint
 from throughtime.checkpoints.data import SUFFIXES
+from throughtime.cli.fail_on import check, verdicts_named
 from throughtime.cli.failures import check_writable, told
 from throughtime.cli.options import LARGEST_SEED
 from throughtime.cli.progress import Display
@@ -59,6 +60,15 @@ def examine(
         Path | None,
         typer.Option("--json", help="Where the numbers go as JSON; - is standard output.", show_default=False),
     ] = None,
+    fail_on: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VERDICTS",
+            help="Verdicts with commas between, vanishing,exploding: a finding of one of them is told on standard "
+            "error, and the exit code is 1.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights, the batches and the bootstrap.")
     ] = 0,
@@ -77,6 +87,7 @@ def examine(
     # Whatever a user's code prints must not end up among the numbers.
     with told(), redirect_stdout(sys.stderr if aside else stdout):
         _check_options(target, text, data, out, numbers, steps)
+        failing = verdicts_named(fail_on)
         console = Console(stderr=aside)
         if target is None:
             examinations = _main_job(console, text, STEPS if steps is None else steps, seed)
@@ -91,6 +102,7 @@ def examine(
         _say(console, f"The report, with its pictures: {out}")
         if numbers is not None:
             _say(console, f"The numbers: {'standard output' if aside else numbers}")
+        check(examinations, failing)
 
 
 def _is_checkpoint(target: str) -> bool:

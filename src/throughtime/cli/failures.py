@@ -1,4 +1,4 @@
-"""Every failure as one message on stderr: 2 for bad input, 1 for a bug, 130 after Ctrl-C. No traceback."""
+"""Every failure as one message on stderr, with an exit code that tells its kind. No traceback."""
 
 import io
 import os
@@ -13,10 +13,19 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-BAD_INPUT, BUG, STOPPED = 2, 1, 130
+# 2 is what command lines use for bad usage, 70 is EX_SOFTWARE of sysexits.h, 130 is 128 and the number of SIGINT.
+FAILED_CHECK, BAD_INPUT, BUG, STOPPED = 1, 2, 70, 130
+EXIT_CODES = (
+    f"Exit codes: 0 done, {FAILED_CHECK} a finding that --fail-on names, {BAD_INPUT} bad input, {BUG} a bug, "
+    f"{STOPPED} Ctrl-C."
+)
 
 # Set to anything, it shows the traceback of a failure.
 TRACEBACK = "THROUGHTIME_TRACEBACK"
+
+
+class CheckFailed(Exception):
+    """What was examined has what the caller asked to fail on."""
 
 
 @contextmanager
@@ -32,6 +41,8 @@ def told() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise _ended("stopped", "", STOPPED) from None
+    except CheckFailed as error:
+        raise _ended("failed", str(error), FAILED_CHECK) from None
     except (ValueError, OSError) as error:
         _show_traceback()
         raise _ended("error", str(error), BAD_INPUT) from None

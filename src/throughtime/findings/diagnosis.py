@@ -7,8 +7,9 @@ from throughtime.findings.finding import Finding
 from throughtime.findings.measured import Measured
 
 # Every illness, in the order in which it is told. Each is a small function from the measures to a finding or nothing.
-ILLNESSES = (readout_bound, exploding, vanishing, truncated)
-VERDICTS = (*(illness.VERDICT for illness in ILLNESSES), healthy.VERDICT)
+_MEMBERS = (readout_bound, exploding, vanishing, truncated)
+ILLNESSES = tuple(member.VERDICT for member in _MEMBERS)
+VERDICTS = (*ILLNESSES, healthy.VERDICT)
 
 
 def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Finding, ...]:
@@ -20,5 +21,5 @@ def findings(name: str, measures: xr.Dataset, causes: xr.Dataset) -> tuple[Findi
         causes: Its causes.
     """
     measured = Measured(name, measures, causes)
-    found = [finding for illness in ILLNESSES if (finding := illness.finding(measured)) is not None]
+    found = [finding for member in _MEMBERS if (finding := member.finding(measured)) is not None]
     return tuple(found) or (healthy.finding(measured),)
