@@ -151,6 +151,7 @@ class Measuring:
             self._max_lag,
             self._network.causal(index),
             recurrence.begins,
+            len(self._sources) / self._losses,
         )
 
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
@@ -183,8 +184,8 @@ class Measuring:
         if self._left_out:
             notes.append(f"Not followed, since not named or not called: {', '.join(map(repr, self._left_out))}.")
         notes += [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
-        if any(recurrence.batch == 1 for recurrence in self._recurrences):
-            notes.append("There is one sample, so the lag profile has no interval.")
+        if len(self._sources) == self._losses and any(recurrence.batch == 1 for recurrence in self._recurrences):
+            notes.append("There is one sample and every loss is followed, so the lag profile has no interval.")
         if all(recurrence.steps == 1 for recurrence in self._recurrences):
             notes.append("The sequence has one step: there is nothing to look back on but the initial state.")
         if self._overflowed:

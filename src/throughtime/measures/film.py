@@ -26,6 +26,7 @@ class Film:
         max_lag: The largest lag that is followed; None for all.
         causal: Whether it is certain that no source reaches a state later than its own step.
         begins: The first state that is followed: 1 where the initial one was not seen.
+        followed: The part of all losses that these sources are.
     """
 
     states: tuple[str, ...]
@@ -37,6 +38,7 @@ class Film:
     max_lag: int | None = None
     causal: bool = False
     begins: int = 0
+    followed: float = 1.0
 
     @property
     def sources(self) -> int:

@@ -1,0 +1,80 @@
+"""Weights that reproduce what is known of means, and intervals that cover what all losses of many samples give."""
+
+import pytest
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+import throughtime as tt
+from throughtime.measures.bootstrap import RESAMPLES, Bootstrap
+
+STEPS, CLASSES, HIDDEN, MANY = 24, 8, 16, 300
+
+
+def drawn(batch: int, groups: int, followed: float) -> Bootstrap:
+    return Bootstrap.drawn(batch, groups, followed, seed=0)
+
+
+@pytest.mark.parametrize(("batch", "groups", "followed"), [(12, 1, 1.0), (1, 12, 0.25), (1, 12, 0.9)])
+def test_the_variance_of_a_mean_is_that_of_a_sample_without_replacement(batch, groups, followed):
+    """s² / n for samples, (1 - f) s² / n for losses: Cochran 1977, Sampling Techniques, 2.20."""
+    values = torch.randn(12, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    means = (drawn(batch, groups, followed).weights.flatten(1) * values).mean(1)
+    free = 1 - followed if groups > 1 else 1.0
+    # The variance of RESAMPLES draws has a standard error of sqrt(2 / RESAMPLES) of it.
+    assert float(means.var() / (free * values.var() / 12)) == pytest.approx(1, abs=4 * (2 / RESAMPLES) ** 0.5)
+
+
+def test_once_every_loss_is_followed_losses_contribute_nothing():
+    assert torch.equal(drawn(5, 7, 1.0).groups, torch.ones(RESAMPLES, 7, dtype=torch.float64))
+
+
+def test_the_interval_of_a_mean_is_students():
+    values = torch.randn(8, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    draws = (drawn(8, 1, 1.0).samples * values).mean(1)
+    low, high = Bootstrap.interval(draws[None], values.mean()[None], torch.tensor([7.0]))[0].tolist()
+    expected = stats.t.interval(0.95, 7, loc=values.mean(), scale=values.std() / 8**0.5)
+    assert (low, high) == pytest.approx(expected, abs=0.25 * (expected[1] - expected[0]))
+
+
+def test_nothing_is_said_of_a_single_unit():
+    one = Bootstrap.interval(torch.zeros(2, RESAMPLES), torch.zeros(2), drawn(1, 1, 1.0).degrees(torch.ones(2)))
+    assert one.isnan().all()
+    assert drawn(1, 6, 0.5).degrees(torch.tensor([1.0, 2.0, 6.0])).tolist() == [0, 1, 5]
+    assert drawn(4, 6, 0.5).degrees(torch.tensor([1.0, 2.0, 6.0])).tolist() == [0, 1, 3]
+
+
+class Tagger(nn.Module):
+    """An untrained network on random symbols."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding, self.layer = nn.Embedding(CLASSES, HIDDEN), nn.GRU(HIDDEN, HIDDEN)
+        self.readout = nn.Linear(HIDDEN, CLASSES)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.readout(self.layer(self.embedding(inputs))[0])
+
+
+def loss(output: Tensor, targets: Tensor) -> Tensor:
+    losses = nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten(), reduction="none")
+    return losses.view_as(targets).sum(1)
+
+
+def test_intervals_cover_what_all_losses_of_many_samples_give():
+    """The lag profile, where at least three losses see the lag, and the decay rate: fresh samples, half the losses."""
+    model, seeds, batch, followed = Tagger(), 60, 12, 12
+    inputs, targets = torch.randint(CLASSES, (2, STEPS, MANY), generator=torch.Generator().manual_seed(1))
+    whole = tt.examine(model, inputs, targets, loss)["layer.l0"]
+    lags, rates = [], []
+    for seed in range(seeds):
+        some = torch.randperm(MANY, generator=torch.Generator().manual_seed(seed))[:batch]
+        part = tt.examine(model, inputs[:, some], targets[:, some], loss, loss_steps=followed, seed=seed)["layer.l0"]
+        low, high = part.lag_profile_interval[0, : STEPS - 6].transpose("bound", "lag").values
+        truth = whole.lag_profile[0, : STEPS - 6].values
+        lags.append(float(((low <= truth) & (truth <= high)).mean()))
+        low, high = part.decay_rate_interval[0].values
+        rates.append(low <= float(whole.decay_rate[0]) <= high)
+    assert 0.90 <= sum(lags) / seeds <= 0.99, sum(lags) / seeds
+    assert 0.90 <= sum(rates) / seeds <= 0.99, sum(rates) / seeds
