@@ -17,6 +17,11 @@ NORM = "norm"  # of a step Jacobian: one of the two below
 STEP = "step"  # i: the step whose Jacobian ds_i/ds_{i-1} is looked at
 SAMPLE = "sample"
 UNIT = "unit"
+GATE = "gate"
+QUANTILE = "quantile"
+EXPONENT = "exponent"  # Lyapunov exponents, the largest is number 1
+LAG_GRID = "lag_grid"  # lags at powers of two
+SINGULAR_VALUE = "singular_value"  # the largest is number 1
 
 # The norms of a step Jacobian: the largest singular value, and the root mean square of all of them.
 LARGEST, MEAN = "largest", "mean"

@@ -22,7 +22,6 @@ from throughtime.measures import (
     Measure,
     StepTerms,
     WeightTerms,
-    time_constants,
     truncation,
     truncation_of_states,
 )
@@ -36,10 +35,10 @@ from throughtime.notation import (
     PATH,
     STATE,
     STATE_STEP,
-    UNIT,
     WEIGHTS,
     WINDOW,
 )
+from throughtime.states import of_states
 
 
 class Recorder:
@@ -94,7 +93,8 @@ class Recorder:
             relative_error: By weight name, all terms summed against `.grad`.
             detached_error: Where the model cuts the graph between steps, the relative error of its own `.grad`.
         """
-        measures, labelled = self._measures().assign(self._of_states()), {}
+        measures, labelled = self._measures(), {}
+        measures = measures.assign(self._of_states(measures[LAG]))
         if detached_error is not None:
             measures.attrs["detached_error"] = detached_error
         if self._bands is not None:
@@ -153,15 +153,11 @@ class Recorder:
             "gradient_share": xr.DataArray(_numpy(share), {LAG: lags}, (LAG,)),
         }
 
-    def _of_states(self) -> dict[str, xr.DataArray]:
+    def _of_states(self, lags: xr.DataArray) -> dict[str, xr.DataArray]:
         """What depends on the states alone, whatever the loss."""
         if not isinstance(self._recurrence, Opened):
             return {}
-        kept = time_constants(self._recurrence.cell, self._recurrence.trajectory, self._recurrence.weights.units)
-        if kept is None:
-            return {}
-        units = {UNIT: np.arange(len(kept))}
-        return {"time_constant": xr.DataArray(_numpy(kept), units, (UNIT,), attrs={"units": "steps"})}
+        return of_states(self._recurrence, lags.values)
 
     @property
     def _equations(self) -> str:

@@ -7,6 +7,8 @@ from throughtime.adjoint.loops import LoopFrame as LoopFrame
 from throughtime.adjoint.network import Network as Network
 from throughtime.adjoint.network import Playing as Playing
 from throughtime.adjoint.pullback import Pullback as Pullback
+from throughtime.adjoint.pushforward import Push as Push
+from throughtime.adjoint.pushforward import Pushforward as Pushforward
 from throughtime.adjoint.scaled import Scaled as Scaled
 from throughtime.adjoint.scaled import or_zero as or_zero
 from throughtime.adjoint.segments import InputAdjoint as InputAdjoint

@@ -24,7 +24,7 @@ import sympy
 from torch import Tensor
 
 from throughtime.cells.cell import Cell, Named
-from throughtime.cells.functions import ON_TENSORS
+from throughtime.cells.functions import ON_TENSORS, is_applied, steepest
 from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, OUTPUT_GATE, WRITE_GATE
 
 
@@ -58,6 +58,19 @@ class Partial:
 
 # From x and u by gate, the carried state before and after, and the units by name, to the derivatives there.
 Evaluate: TypeAlias = Callable[..., Partial]
+
+
+@dataclass(frozen=True)
+class Activation:
+    """The function that a cell applies to the pre-activation of one gate.
+
+    Args:
+        evaluate: Its value and its slope on tensors: arguments as for `Evaluate`.
+        steepest: The largest slope that the function has anywhere.
+    """
+
+    evaluate: Callable[..., list[Tensor]]
+    steepest: float
 
 
 class Derivation:
@@ -135,6 +148,19 @@ class Derivation:
         """`paths` on tensors, by path; see `evaluated`."""
         return {path: self.evaluated(partial) for path, partial in self.paths.items()}
 
+    @cached_property
+    def activations(self) -> dict[str, Activation]:
+        """By gate, the function that its pre-activation is an argument of; without gates that enter as they are."""
+        expressions = sympy.Tuple(self.keep, self.write, self.candidate, self.output or 0)
+        found: dict[str, Activation] = {}
+        for applied in filter(is_applied, sympy.preorder_traversal(expressions)):
+            within = {inner: sympy.Dummy() for inner in applied.args[0].atoms(sympy.Function)}
+            direct = applied.args[0].xreplace(within).free_symbols
+            for gate in self.cell.gates:
+                if direct & {self.x[gate], self.u.get(gate)}:
+                    found.setdefault(gate, self._activation(applied))
+        return {gate: found[gate] for gate in self.cell.gates if gate in found}
+
     def evaluated(self, partial: Partial) -> Evaluate:
         """A partial derivative as a function of tensors: x and u by gate, the carried state before and after, units.
 
@@ -143,11 +169,10 @@ class Derivation:
         names: list[tuple[str, str | None]] = [("carried", None)] if partial.carried != 0 else []
         names += [(kind, name) for kind in ("recurrent", "input", "units") for name in getattr(partial, kind)]
         expressions = [partial.carried if kind == "carried" else getattr(partial, kind)[name] for kind, name in names]
-        arguments = [*self.x.values(), *self.u.values(), self.before, self.after, *self.units.values()]
-        function = sympy.lambdify(arguments, expressions, modules=[ON_TENSORS], cse=True)
+        function = self._on_tensors(expressions)
 
         def evaluate(x: Named, u: Named, before: Tensor, after: Tensor, units: Named | None = None) -> Partial:
-            values = function(*x.values(), *u.values(), before, after, *(units or {}).values())
+            values = function(x, u, before, after, units)
             parts: dict[str, Any] = {"carried": None, "recurrent": {}, "input": {}, "units": {}}
             for (kind, name), value in zip(names, values, strict=True):
                 tensor = value if isinstance(value, Tensor) else before.new_tensor(float(value))
@@ -158,6 +183,19 @@ class Derivation:
             return Partial(**parts)
 
         return evaluate
+
+    def _activation(self, applied: Any) -> Activation:
+        return Activation(self._on_tensors([applied, applied.fdiff()]), steepest(applied))
+
+    def _on_tensors(self, expressions: list[Any]) -> Callable[..., list[Any]]:
+        arguments = [*self.x.values(), *self.u.values(), self.before, self.after, *self.units.values()]
+        function = sympy.lambdify(arguments, expressions, modules=[ON_TENSORS], cse=True)
+
+        def on_tensors(x: Named, u: Named, before: Tensor, after: Tensor, units: Named | None = None) -> list[Any]:
+            values: list[Any] = function(*x.values(), *u.values(), before, after, *(units or {}).values())
+            return values
+
+        return on_tensors
 
     def _partial(self, expression: Any, state: sympy.Symbol, times: Any = 1) -> Partial:
         def nonzero(symbols: Mapping[str, sympy.Symbol]) -> dict[str, Any]:

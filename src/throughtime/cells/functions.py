@@ -14,6 +14,8 @@ from torch import Tensor
 
 # What a printed name runs as, for `sympy.lambdify`.
 ON_TENSORS: dict[str, Callable[[Tensor], Tensor]] = {}
+# How far from 0 the steepest place of a function is looked for.
+STEEP_WITHIN = 8.0
 
 
 def elementwise(
@@ -51,6 +53,17 @@ def elementwise(
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{name}, element by element, of a tensor or of a SymPy expression."
     return function
+
+
+def is_applied(expression: Any) -> bool:
+    """Whether a SymPy expression is one of these functions of something."""
+    return f"{type(expression).__name__}_slope" in ON_TENSORS
+
+
+def steepest(applied: Any) -> float:
+    """The largest slope of an applied function, on a grid over where such functions have their steepest place."""
+    slope = ON_TENSORS[f"{type(applied).__name__}_slope"]
+    return float(slope(torch.linspace(-STEEP_WITHIN, STEEP_WITHIN, 1601, dtype=torch.float64)).max())
 
 
 def _tanh_slope(a: Tensor) -> Tensor:

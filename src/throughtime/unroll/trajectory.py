@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -77,6 +77,11 @@ class Trajectory:
         """T, the number of steps."""
         return self.inputs.shape[0]
 
+    @property
+    def size(self) -> int:
+        """The numbers in the full state of a sample."""
+        return sum(state.shape[-1] for state in self.states.values())
+
     def padded(self, batch: int) -> "Trajectory":
         """With zeros for further samples."""
 
@@ -90,6 +95,31 @@ class Trajectory:
             {state: more(value) for state, value in self.states.items()},
             output=None if self.output is None else more(self.output),
         )
+
+    def at(self, steps: Int[Tensor, " step"], samples: Int[Tensor, " sample"]) -> "Trajectory":
+        """Some of the steps 1 .. T of some samples, one after the other; each starts from what it started from."""
+        read = steps - 1
+
+        def some(tensor: Tensor) -> Tensor:
+            return tensor[read][:, samples]
+
+        return Trajectory(
+            some(self.inputs),
+            some(self.input_pre),
+            some(self.recurrent_pre),
+            {name: torch.cat([state[:1, samples], state[steps][:, samples]]) for name, state in self.states.items()},
+            None if self.running is None else some(self.running),
+            {name: some(self.before(name)) for name in self.states},
+            None if self.restarts is None else some(self.restarts),
+            None if self.output is None else some(self.output),
+        )
+
+    def last(self, steps: int, samples: int) -> "Trajectory":
+        """No more than so many of the samples that are read longest, at the last steps at which all of them are."""
+        running = torch.ones(self.inputs.shape[:2], dtype=torch.bool) if self.running is None else self.running
+        longest = running.sum(0).argsort(descending=True, stable=True)[:samples]
+        together = running[:, longest].all(1).nonzero().squeeze(1) + 1
+        return self.at(together[-steps:], longest)
 
     def before(self, state: str) -> Float[Tensor, "time batch hidden"]:
         """What steps 1 .. T started from: s_0 .. s_{T-1}, unless something between the steps changed it."""

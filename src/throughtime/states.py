@@ -1,0 +1,87 @@
+"""What is measured of the states of a recurrence alone, whatever the loss, labelled."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from torch import Tensor
+
+from throughtime.capture import Opened
+from throughtime.measures import (
+    QUANTILES,
+    forward_memory,
+    gate_values,
+    lyapunov_spectrum,
+    saturation,
+    singular_values,
+    time_constants,
+)
+from throughtime.notation import EXPONENT, GATE, LAG, LAG_GRID, QUANTILE, SINGULAR_VALUE, UNIT
+
+# Of so many singular values an examination keeps the logarithms.
+LARGEST_VALUES = 16
+
+
+def of_states(recurrence: Opened, lags: np.ndarray) -> dict[str, xr.DataArray]:
+    """All of it, by name.
+
+    Args:
+        recurrence: Whose trajectory is looked at.
+        lags: Those of its lag profile.
+    """
+    return {
+        **_of_gates(recurrence),
+        **_of_lyapunov(recurrence),
+        **_of_products(recurrence),
+        "forward_memory": _forward_memory(recurrence, lags),
+    }
+
+
+def _of_gates(recurrence: Opened) -> dict[str, xr.DataArray]:
+    looked_at = recurrence.cell, recurrence.trajectory, recurrence.weights.units
+    found = {}
+    kept = time_constants(*looked_at)
+    if kept is not None:
+        found["time_constant"] = _labelled(kept, {UNIT: np.arange(len(kept))}, "steps")
+    gates = gate_values(*looked_at)
+    if gates.gates:
+        names = {GATE: list(gates.gates)}
+        found["gate_mean"] = _labelled(gates.mean, names)
+        found["gate_quantile"] = _labelled(gates.quantiles, {**names, QUANTILE: list(QUANTILES)})
+        found["saturation"] = _labelled(saturation(*looked_at), names)
+    return found
+
+
+def _of_lyapunov(recurrence: Opened) -> dict[str, xr.DataArray]:
+    spectrum = lyapunov_spectrum(recurrence.cell, recurrence.weights, recurrence.trajectory)
+    numbers = {EXPONENT: np.arange(1, len(spectrum.exponents) + 1)}
+    return {
+        "lyapunov": _labelled(spectrum.exponents, numbers, "nats per step"),
+        "lyapunov_error": _labelled(spectrum.error, numbers, "nats per step"),
+    }
+
+
+def _of_products(recurrence: Opened) -> dict[str, xr.DataArray]:
+    found = singular_values(recurrence.cell, recurrence.weights, recurrence.trajectory)
+    values = found.ln_values[:, :LARGEST_VALUES]
+    lags = {LAG_GRID: found.lags.numpy()}
+    numbers = {SINGULAR_VALUE: np.arange(1, values.shape[1] + 1)}
+    return {
+        "singular_values": _labelled(values, {**lags, **numbers}, "nats"),
+        "stable_rank": _labelled(found.stable_rank, lags),
+    }
+
+
+def _forward_memory(recurrence: Opened, lags: np.ndarray) -> xr.DataArray:
+    """On the lags of the profile, NaN where it was not followed."""
+    found = forward_memory(recurrence.cell, recurrence.weights, recurrence.trajectory).numpy()
+    followed = (lags >= 0) & (lags < len(found))
+    on_lags = np.full(len(lags), np.nan)
+    on_lags[followed] = found[lags[followed]]
+    return xr.DataArray(on_lags, {LAG: lags}, (LAG,), attrs={"units": "nats"})
+
+
+def _labelled(values: Tensor, axes: Mapping[str, Any], units: str | None = None) -> xr.DataArray:
+    attributes = {} if units is None else {"units": units}
+    return xr.DataArray(values.detach().cpu().numpy(), axes, tuple(axes), attrs=attributes)
