@@ -4,8 +4,10 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import xarray as xr
 
@@ -182,9 +184,14 @@ def load(path: str | os.PathLike[str]) -> Examination:
         OSError: `path` cannot be read.
         ValueError: The file holds no examination.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"path: there is no file {os.fspath(path)!r}")
+    foreign = f"path: {os.fspath(path)!r} is not an examination saved by this version ({SCHEMA})"
+    if not h5py.is_hdf5(path):
+        raise ValueError(foreign)
     with xr.open_datatree(path, engine="h5netcdf") as tree:
         if tree.attrs.get("schema") != SCHEMA:
-            raise ValueError(f"path: {os.fspath(path)!r} is not an examination saved by this version ({SCHEMA})")
+            raise ValueError(foreign)
         records = {}
         for index in sorted(tree.children, key=int):
             node = tree[index]

@@ -103,6 +103,18 @@ def linear():
     return linear_examination
 
 
+@pytest.fixture
+def stacked():
+    """stacked(0.5, 0.9): one examination of several layers, l0, l1, ..., each the linear network with a weight."""
+
+    def layers(*weights, **options):
+        exams = [linear_examination(w, name=f"l{index}", **options) for index, w in enumerate(weights)]
+        records = {exam.recurrences[0]: exam._records[exam.recurrences[0]] for exam in exams}
+        return Examination(records, tuple(finding for exam in exams for finding in exam.findings), exams[0].tokens)
+
+    return layers
+
+
 def without_loss(w=0.5, name="l0", **options):
     """The same network as in a checkpoint: no loss was followed, and its states were looked at instead.
 

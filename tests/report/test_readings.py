@@ -65,6 +65,11 @@ def test_labels_tell_recurrences_apart(linear):
     assert only(linear(), "GRU").label == "GRU"
 
 
+def test_recurrences_of_one_name_stand_side_by_side(stacked):
+    found = readings({"before": stacked(0.5, 0.9), "after": stacked(1.0, 1.0)})
+    assert [reading.label for reading in found] == ["before · l0", "after · l0", "before · l1", "after · l1"]
+
+
 def test_without_a_loss_nothing_is_said_of_what_is_learned(lossless):
     reading = only(lossless())
     assert not reading.has_loss and not reading.has_gradient and not reading.reaches and not reading.relative_errors

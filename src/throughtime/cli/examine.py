@@ -1,4 +1,7 @@
-"""`throughtime examine`: the main job on real text, a model of the user's, or a checkpoint without its code."""
+"""`throughtime examine`: the main job on real text, a model of the user's, or a checkpoint without its code.
+
+With `--compare`, nothing is examined: examinations that were saved are laid side by side.
+"""
 
 import json
 import sys
@@ -14,31 +17,30 @@ from rich.console import Console
 from throughtime import compare, report
 from throughtime.checkpoints import examine_checkpoint
 from throughtime.checkpoints.data import SUFFIXES
+from throughtime.cli.checks import STDOUT, check_comparison, check_one, check_places, is_checkpoint
 from throughtime.cli.fail_on import check, verdicts_named
-from throughtime.cli.failures import check_writable, told
+from throughtime.cli.failures import told
 from throughtime.cli.options import LARGEST_SEED
 from throughtime.cli.progress import Display
+from throughtime.cli.saved import compared, places
 from throughtime.cli.target import Target
 from throughtime.compare.next_character import STEPS
 from throughtime.examination import Examination
 from throughtime.examine import examine as examine_model
 from throughtime.tasks import python_documentation, read_text
 
-STDOUT = Path("-")
-# What names a checkpoint, even one that is not there; any other file that is no .py file is taken for one, too.
-CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx", ".tar", ".h5", ".keras")
 DRAWN_STEPS = 100
 FINISHED = {"training": "trained", "examining": "examined"}
 
 
 def examine(
-    target: Annotated[
-        str | None,
+    targets: Annotated[
+        list[str] | None,
         typer.Argument(
             metavar="TARGET",
             help="model.py:build or package.module:build, a function that returns (model, inputs, targets, loss); or a "
             "checkpoint without code: a state_dict in .pt or .safetensors, or .onnx. Without it, RNN, Gated, GRU and "
-            "LSTM are trained on real text and examined.",
+            "LSTM are trained on real text and examined. With --compare, two or more examinations that --save made.",
             show_default=False,
         ),
     ] = None,
@@ -69,6 +71,17 @@ def examine(
             show_default=False,
         ),
     ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the examination itself goes, exam.nc, for --compare and throughtime.load; those of the four "
+            "networks go beside one another, exam-GRU.nc.",
+            show_default=False,
+        ),
+    ] = None,
+    compare_saved: Annotated[
+        bool, typer.Option("--compare", help="Lay saved examinations side by side: --compare before.nc after.nc.")
+    ] = False,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights, the batches and the bootstrap.")
     ] = 0,
@@ -83,55 +96,38 @@ def examine(
     ] = None,
 ) -> None:
     """How far back in time a recurrent network learns, and why no further."""
-    stdout, aside = sys.stdout, numbers == STDOUT
+    stdout, aside, named = sys.stdout, numbers == STDOUT, targets or []
     # Whatever a user's code prints must not end up among the numbers.
     with told(), redirect_stdout(sys.stderr if aside else stdout):
-        _check_options(target, text, data, out, numbers, steps)
+        if compare_saved:
+            check_comparison(named, {"--text": text, "--data": data, "--steps": steps, "--save": save})
+        else:
+            check_one(named, text, data, steps)
+        saved = places(save, [""] if named else compare.NETWORKS) if save else {}
+        kept = {f"--save of {name}" if name else "--save": path for name, path in saved.items()}
+        check_places({"": out, "--json": numbers, **kept}, named, (text, data))
         failing = verdicts_named(fail_on)
         console = Console(stderr=aside)
-        if target is None:
+        if compare_saved:
+            examinations = compared(named)
+        elif not named:
             examinations = _main_job(console, text, STEPS if steps is None else steps, seed)
-        elif _is_checkpoint(target):
-            examinations = {"": _checkpoint(console, target, data, DRAWN_STEPS if steps is None else steps, seed)}
+        elif is_checkpoint(named[0]):
+            examinations = {"": _checkpoint(console, named[0], data, DRAWN_STEPS if steps is None else steps, seed)}
         else:
-            examinations = {"": _own_model(console, Target.parsed(target), seed)}
+            examinations = {"": _own_model(console, Target.parsed(named[0]), seed)}
         report.write_html(examinations, out)
+        for name, path in saved.items():
+            examinations[name].save(path)
         if numbers is not None:
             _write_json(examinations, numbers, stdout)
         console.print(report.verdicts(examinations))
         _say(console, f"The report, with its pictures: {out}")
+        if saved:
+            _say(console, f"The examination, for --compare: {', '.join(map(str, saved.values()))}")
         if numbers is not None:
             _say(console, f"The numbers: {'standard output' if aside else numbers}")
         check(examinations, failing)
-
-
-def _is_checkpoint(target: str) -> bool:
-    path = Path(target)
-    return path.suffix in CHECKPOINTS or (path.is_file() and path.suffix != ".py")
-
-
-def _check_options(
-    target: str | None, text: Path | None, data: Path | None, out: Path, numbers: Path | None, steps: int | None
-) -> None:
-    checkpoint = target is not None and _is_checkpoint(target)
-    for name, given in (("--text", text), ("--steps", None if checkpoint else steps)):
-        if target is not None and given is not None:
-            raise ValueError(
-                f"{name}: it is for the training of the four networks, but {target} brings a model of its own"
-            )
-    if data is not None and not checkpoint:
-        raise ValueError(f"--data: it is for a checkpoint, but {target or 'the training'} brings inputs of its own")
-    if data is not None and steps is not None:
-        raise ValueError(f"--steps: it is for inputs that are drawn, but {data} brings steps of its own")
-    if numbers is not None and numbers.resolve() == out.resolve():
-        raise ValueError(f"--json: {numbers} is where the report goes; give another place")
-    model = target if checkpoint else (target or "").rpartition(":")[0]
-    sources = {path.resolve() for path in (text, data, model and Path(model)) if path}
-    for path in (out, numbers):
-        if path is not None and path != STDOUT:
-            if path.resolve() in sources:
-                raise ValueError(f"{path}: it would be overwritten, but it is what is examined; give another place")
-            check_writable(path)
 
 
 def _main_job(console: Console, path: Path | None, steps: int, seed: int) -> Mapping[str, Examination]:

@@ -74,7 +74,7 @@ def check_writable(path: Path) -> None:
         raise OSError(f"{path}: neither a file nor a new name; give the name of a file")
     if not folder.is_dir():
         raise FileNotFoundError(f"{path}: there is no folder {folder}; make it first: mkdir -p {folder}")
-    refused = PermissionError(f"{path}: may not be written; give another place with --out or --json")
+    refused = PermissionError(f"{path}: may not be written; give another place")
     if path.exists() and not os.access(path, os.W_OK):
         raise refused
     try:

@@ -219,9 +219,13 @@ class Reading:
 
 
 def readings(examinations: Mapping[str, Examined]) -> list[Reading]:
-    """One reading per network and recurrence, in the order given."""
+    """One reading per network and recurrence, in the order given; recurrences of one name stand side by side."""
+    names = list(dict.fromkeys(name for exam in examinations.values() for name in exam.recurrences))
     return [
-        _reading(network, exam, recurrence) for network, exam in examinations.items() for recurrence in exam.recurrences
+        _reading(network, exam, recurrence)
+        for recurrence in names
+        for network, exam in examinations.items()
+        if recurrence in exam.recurrences
     ]
 
 
