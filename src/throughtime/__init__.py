@@ -19,10 +19,28 @@ from throughtime.examination import load as load
 from throughtime.examine import examine as examine
 from throughtime.findings import Finding as Finding
 from throughtime.report import write_html as write_html
+from throughtime.unroll import CFN as CFN
+from throughtime.unroll import CTRNN as CTRNN
 from throughtime.unroll import GRU as GRU
+from throughtime.unroll import IRNN as IRNN
+from throughtime.unroll import JANET as JANET
+from throughtime.unroll import LRU as LRU
 from throughtime.unroll import LSTM as LSTM
+from throughtime.unroll import MGU as MGU
+from throughtime.unroll import QRNN as QRNN
+from throughtime.unroll import RAN as RAN
 from throughtime.unroll import RNN as RNN
+from throughtime.unroll import SRU as SRU
+from throughtime.unroll import STAR as STAR
+from throughtime.unroll import UGRNN as UGRNN
+from throughtime.unroll import AntisymmetricRNN as AntisymmetricRNN
+from throughtime.unroll import CoupledLSTM as CoupledLSTM
 from throughtime.unroll import Gated as Gated
+from throughtime.unroll import IndRNN as IndRNN
+from throughtime.unroll import LiGRU as LiGRU
+from throughtime.unroll import MinGRU as MinGRU
+from throughtime.unroll import MinLSTM as MinLSTM
+from throughtime.unroll import PeepholeLSTM as PeepholeLSTM
 from throughtime.unroll import Recurrent as Recurrent
 
 __version__ = "0.1.0"

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from naive import step as naive_step
-from test_examine_cells import SRU, IndRNN, InputOnly, MinGRU, Peephole, SomeGates
+from test_examine_cells import InputOnly
 from throughtime import cells
 from throughtime.adjoint import Pushforward
 from throughtime.unroll import Weights, unroll
@@ -54,23 +54,26 @@ def test_every_step_against_autograd(kind, given):
             torch.testing.assert_close(found, to_input @ of_input, rtol=1e-12, atol=1e-13)
 
 
-@pytest.mark.parametrize("cell", [IndRNN(), SRU(), MinGRU(), InputOnly(), Peephole(), SomeGates()], ids=repr)
+@pytest.mark.parametrize("cell", [*cells.ALL_CELLS, InputOnly()], ids=repr)
 def test_every_way_in_which_a_state_enters(cell):
     """Against torch.func's derivatives of the equations themselves."""
     torch.manual_seed(2)
-    shapes = cell.weight_shapes(FEATURES, HIDDEN)
-    weights = Weights.of({name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()})
-    initial = {state: torch.randn(BATCH, HIDDEN, dtype=torch.float64) for state in cell.states}
-    trajectory = unroll(cell, weights, torch.randn(STEPS, BATCH, FEATURES, dtype=torch.float64), initial)
+    units = 4  # An even number: some cells are made of pairs.
+    shapes = cell.weight_shapes(FEATURES, units)
+    drawn = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()}
+    weights = Weights.of(cell.made(drawn))
+    initial = {state: torch.randn(BATCH, units, dtype=torch.float64) for state in cell.states}
+    inputs = torch.randn(STEPS, BATCH, FEATURES * cell.window, dtype=torch.float64)
+    trajectory = unroll(cell, weights, inputs, initial)
 
     def stepped(x, state):
-        h, c = state.split(HIDDEN) if len(cell.states) == 2 else (state, state)
+        h, c = state.split(units) if len(cell.states) == 2 else (state, state)
         pre = nn.functional.linear(x, weights.weight_ih, weights.bias_ih)
         u = cell.recurrent_pre(h, c, weights.weight_hh, weights.bias_hh)
         return torch.cat(cell.reference_step(pre, u, c, weights.units)[: len(cell.states)])
 
     pushes = Pushforward(cell, weights, trajectory)
-    of_input = torch.randn(FEATURES, 2, dtype=torch.float64)
+    of_input = torch.randn(FEATURES * cell.window, 2, dtype=torch.float64)
     for step, jacobian in enumerate(pushes.jacobians()):
         for sample in range(BATCH):
             before = torch.cat([trajectory.states[state][step, sample] for state in cell.states])

@@ -14,7 +14,7 @@ from throughtime.unroll import Recurrent, Trajectory, Weights, unroll
 def film(cell, steps, batch, hidden, dtype=torch.float64, seed=0):
     torch.manual_seed(seed)
     layer = Recurrent(cell, 3, hidden, dtype=dtype)
-    inputs = torch.randn(steps, batch, 3, dtype=dtype)
+    inputs = torch.randn(steps, batch, 3 * cell.window, dtype=dtype)
     initial = {state: torch.randn(batch, hidden, dtype=dtype) for state in cell.states}
     return Pullback(cell, layer.weights(0, 0), unroll(cell, layer.weights(0, 0), inputs, initial)), layer
 

@@ -12,7 +12,7 @@ from throughtime.notation import CANDIDATE, OUTPUT_GATE, UPDATE_PATHS
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 def test_everything_typesets(cell: Cell) -> None:
     lines = [*equations(cell), *path_formulas(cell).values()]
-    assert len(lines) == len(cell.states) + len(derive(cell).paths) + 2 * (len(cell.states) - 1)
+    assert len(lines) == len(cell.states) + len(derive(cell).path_names) + len(cell.states) - 1
     for latex in lines:
         assert latex and latex.count("{") == latex.count("}")
         mathml = convert(latex)
@@ -25,8 +25,12 @@ def test_every_gate_is_named_by_its_weights(cell: Cell) -> None:
     text = " ".join(equations(cell))
     for gate in cell.gates:
         subscript = gate if len(gate) == 1 else rf"\,\mathrm{{{gate}}}"
-        for name in (f"W_{{i{subscript}}} x_t", f"W_{{h{subscript}}} h_{{t-1}}", f"b_{{i{subscript}}}"):
+        entering = {"dense": f"W_{{h{subscript}}} h_{{t-1}}", "diagonal": rf"w_{{h{subscript}}} \odot"}
+        names = [f"W_{{i{subscript}}} x_t", f"b_{{i{subscript}}}"]
+        for name in [*names, *([entering[cell.enters]] if gate in cell.entered else [])]:
             assert name in text
+    for name in cell.units:
+        assert rf"w_{{\,\mathrm{{{name}}}}}" in text
     assert not re.search(r"x_[a-z]\b(?<!x_t)|u_[a-z]|before|after|slope", text)
 
 

@@ -10,7 +10,7 @@ from throughtime.cells import ALL_CELLS, GRU, LSTM, RNN, Cell, Named
 from throughtime.fused import Run, executor, run, torchs_own
 from throughtime.unroll import Weights, unroll
 
-STEPS, BATCH, INPUT, HIDDEN = 7, 3, 4, 5
+STEPS, BATCH, INPUT, HIDDEN = 7, 3, 4, 6
 
 
 class Drawn:
@@ -22,9 +22,9 @@ class Drawn:
         def draw(*shape: int) -> Tensor:
             return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-        rows = len(cell.gates) * HIDDEN
-        self.cell, self.inputs = cell, draw(STEPS, BATCH, INPUT)
-        self.weights = Weights(draw(rows, INPUT), draw(rows, HIDDEN), draw(rows), draw(rows))
+        self.cell, self.inputs = cell, draw(STEPS, BATCH, INPUT * cell.window)
+        drawn = {name: draw(*shape) for name, shape in cell.weight_shapes(INPUT, HIDDEN).items()}
+        self.weights = Weights.of(cell.made(drawn))
         self.initial = {name: draw(BATCH, HIDDEN) for name in cell.states}
 
     def run(self, **keywords: Any) -> Run:

@@ -30,18 +30,19 @@ def run(cell: Cell, weight_hh: Tensor, initial: Tensor, steps: int, bias: Tensor
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 def test_every_step_follows_from_the_one_before(cell: Cell) -> None:
     torch.manual_seed(0)
-    rows = 4 * len(cell.gates)
-    weights = Weights(torch.randn(rows, 3), torch.randn(rows, 4), torch.randn(rows), torch.randn(rows))
+    drawn = {name: torch.randn(shape) for name, shape in cell.weight_shapes(3, 4).items()}
+    weights = Weights.of(cell.made(drawn))
     initial = {name: torch.randn(2, 4) for name in cell.states}
-    trajectory = unroll(cell, weights, torch.randn(6, 2, 3), initial)
+    trajectory = unroll(cell, weights, torch.randn(6, 2, 3 * cell.window), initial)
     assert trajectory.steps == 6
     assert {name: states.shape for name, states in trajectory.states.items()} == dict.fromkeys(cell.states, (7, 2, 4))
     for name, states in trajectory.states.items():
         assert torch.equal(states[0], initial[name])
     x, u, states = trajectory.input_pre, trajectory.recurrent_pre, trajectory.states
     torch.testing.assert_close(x, trajectory.inputs @ weights.weight_ih.T + weights.bias_ih)
-    torch.testing.assert_close(u, states["h"][:-1] @ weights.weight_hh.T + weights.bias_hh)
-    hidden, carried = cell.reference_step(x, u, states[cell.carried][:-1])
+    before = states["h"][:-1], states[cell.carried][:-1]
+    torch.testing.assert_close(u, cell.recurrent_pre(*before, weights.weight_hh, weights.bias_hh))
+    hidden, carried = cell.reference_step(x, u, before[1], weights.units)
     torch.testing.assert_close(hidden, states["h"][1:])
     torch.testing.assert_close(carried, states[cell.carried][1:])
 

@@ -273,7 +273,8 @@ class _OpenedLayers:
                 reading = Reading(bool(direction), layout.lengths)
                 name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
                 started = Started(start, as_given, reading)
-                run = self._opening.run(name, call, self._layers, (layer, direction), sequence, started)
+                read = reading.windowed(sequence, self._layers.cell.window)
+                run = self._opening.run(name, call, self._layers, (layer, direction), read, started)
                 runs[name] = run
                 outputs.append(run.hidden)
                 final["h"].append(reading.last(run.hidden))

@@ -1,8 +1,10 @@
 """Which modules are recurrences we can open, and how each is read: its cell, its weights, its own kernel."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
@@ -51,13 +53,15 @@ class Layers:
 
         Where a weight is computed from others (by a parametrization, weight norm, dropout on weights), the result.
         """
+        if isinstance(self.module, Recurrent):
+            return self.module.weights(layer, direction).named()
         return {name: getattr(self.module, attribute) for name, attribute in self.attributes(layer, direction).items()}
 
     def attributes(self, layer: int, direction: int) -> dict[str, str]:
         """By the same names, the attributes of the module that hold them."""
         suffix = Recurrent.suffix(layer, direction)
         if isinstance(self.module, Recurrent):
-            return {name: name + suffix for name in self.module.weight_names}
+            return {name: name + suffix for name in self.module.weights(layer, direction).named()}
         names = ("weight_ih", "weight_hh") + (("bias_ih", "bias_hh") if self.module.bias else ())
         names += ("weight_hr",) if self.projected_size else ()
         return {name: name + suffix for name in names}
@@ -94,6 +98,20 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
         held = zip(module._flat_weights_names, module._flat_weights, strict=True)
         return {name: weight for name, weight in held if weight is not None}
     return dict(module.named_parameters())
+
+
+@contextmanager
+def noting_weights(layer: Recurrent) -> Iterator[Named]:
+    """The weights that a layer of ours last worked with, by attribute, also where they are made of its parameters."""
+    noted: Named = {}
+
+    def weights(at: int, direction: int) -> Weights:
+        found = type(layer).weights(layer, at, direction)
+        noted.update({name + layer.suffix(at, direction): weight for name, weight in found.named().items()})
+        return found
+
+    with patch.dict(layer.__dict__, weights=weights):
+        yield noted
 
 
 def is_plain_cell(module: nn.Module) -> bool:

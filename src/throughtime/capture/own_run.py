@@ -1,7 +1,7 @@
 """The user's own forward and backward pass, against which every examination is checked."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.capture.errors import ExaminationError
-from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, named_modules, own_kind, weights_of
+from throughtime.capture.modules import (
+    RECURRENT_MODULES,
+    SINGLE_STEP_MODULES,
+    named_modules,
+    noting_weights,
+    own_kind,
+    weights_of,
+)
 from throughtime.capture.recurrence import Opened, Recurrence
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watch import Call, Watch
+from throughtime.unroll import Recurrent
 
 
 @dataclass(frozen=True)
@@ -88,18 +96,16 @@ def _outputs(model: nn.Module) -> Iterator[tuple[dict[str, list[Tensor]], dict[s
     """The outputs of all recurrent modules that run inside, and the weights that they worked with."""
     outputs: dict[str, list[Tensor]] = {}
     weights: dict[str, list[dict[str, Tensor]]] = {}
-    handles = []
-    for name, module in named_modules(model):
-        if isinstance(module, (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)):
-            outputs[name], weights[name] = [], []
-            if isinstance(module, RECURRENT_MODULES):
-                handles.append(module.register_forward_pre_hook(_not_empty, with_kwargs=True))
-            handles.append(module.register_forward_hook(_keeping(outputs[name], weights[name])))
-    try:
+    with ExitStack() as stack:
+        for name, module in named_modules(model):
+            if isinstance(module, (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)):
+                outputs[name], weights[name] = [], []
+                if isinstance(module, RECURRENT_MODULES):
+                    stack.callback(module.register_forward_pre_hook(_not_empty, with_kwargs=True).remove)
+                noted = stack.enter_context(noting_weights(module)) if isinstance(module, Recurrent) else None
+                hook = _keeping(outputs[name], weights[name], noted)
+                stack.callback(module.register_forward_hook(hook).remove)
         yield outputs, weights
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def _not_empty(module: Any, arguments: Any, keywords: Any) -> None:
@@ -111,9 +117,11 @@ def _not_empty(module: Any, arguments: Any, keywords: Any) -> None:
         )
 
 
-def _keeping(outputs: list[Tensor], weights: list[dict[str, Tensor]]) -> Callable[..., None]:
+def _keeping(
+    outputs: list[Tensor], weights: list[dict[str, Tensor]], noted: dict[str, Tensor] | None
+) -> Callable[..., None]:
     def hook(module: Any, arguments: Any, output: Any) -> None:
-        weights.append(weights_of(module))
+        weights.append(weights_of(module) if noted is None else dict(noted))
         if type(module).forward is not own_kind(module).forward:
             # A subclass has made of its layer's output what it wants.
             return

@@ -66,6 +66,7 @@ class Cell(ABC):
         recurrent_gates: The gates that the state enters, which alone own rows of `weight_hh` and `bias_hh` and appear
             in u; None for all.
         units: Names of learned vectors with one number per unit, such as peepholes; the parameters `weight_{name}`.
+        window: How many inputs the gates see: x_t is x_{t-window+1} .. x_t side by side, zeros before the first.
     """
 
     gates: ClassVar[tuple[str, ...]]
@@ -73,6 +74,7 @@ class Cell(ABC):
     enters: ClassVar[Literal["dense", "diagonal", "none"]] = "dense"
     recurrent_gates: ClassVar[tuple[str, ...] | None] = None
     units: ClassVar[tuple[str, ...]] = ()
+    window: int = 1
 
     @abstractmethod
     def step(self, x: Any, u: Any, carried: Any) -> Update:
@@ -113,7 +115,7 @@ class Cell(ABC):
             projected: Features of h_t; None for H.
         """
         rows, entered = len(self.gates) * hidden_size, len(self.entered) * hidden_size
-        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, input_size)}
+        shapes: dict[str, tuple[int, ...]] = {"weight_ih": (rows, self.window * input_size)}
         if entered:
             shapes["weight_hh"] = (entered, projected or hidden_size) if self.enters == "dense" else (entered,)
         if bias:
@@ -121,6 +123,10 @@ class Cell(ABC):
         if bias and entered and self.enters == "dense":
             shapes["bias_hh"] = (entered,)
         return shapes | {f"weight_{name}": (hidden_size,) for name in self.units}
+
+    def made(self, weights: Named) -> Named:
+        """The weights as they enter the equations, from the parameters that a layer holds: usually themselves."""
+        return weights
 
     def recurrent_pre(
         self, hidden: Tensor, carried: Tensor, weight_hh: Tensor | None, bias_hh: Tensor | None = None

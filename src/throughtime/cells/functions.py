@@ -34,7 +34,12 @@ def elementwise(
     """
 
     def print_latex(of: str) -> Callable[..., str]:
-        return lambda self, printer: rf"{of}\left({printer._print(self.args[0])}\right)"
+        # SymPy hands a power of a function to the function, as an exponent that goes between its name and its argument.
+        def latex(self: Any, printer: Any, exp: str | None = None) -> str:
+            power = "" if exp is None else f"^{{{exp}}}"
+            return rf"{of}{power}\left({printer._print(self.args[0])}\right)"
+
+        return latex
 
     # Two functions may bear one name; what runs them must be told apart.
     symbol = f"{name}_{len(ON_TENSORS)}"

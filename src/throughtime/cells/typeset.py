@@ -18,6 +18,12 @@ class _ElementwisePrinter(LatexPrinter):
         sign = "" if number == 1 else "-" if number == -1 else self._print(number)
         return sign + r" \odot ".join(self._factor(factor) for factor in factors)
 
+    def _print_Pow(self, expr: Any) -> str:
+        # SymPy prints a negative power as the product that it is, which would lead here again.
+        if expr.exp == -1:
+            return rf"\frac{{1}}{{{self._print(expr.base)}}}"
+        return super()._print_Pow(expr)
+
     def _factor(self, factor: Any) -> str:
         latex = self._print(factor)
         # A pre-activation is one symbol, but typeset as the sum it stands for.

@@ -1,9 +1,27 @@
 """A cell over time: the trajectory, and the layers that replace `torch.nn`'s."""
 
+from throughtime.unroll.drop_in import CFN as CFN
+from throughtime.unroll.drop_in import CTRNN as CTRNN
 from throughtime.unroll.drop_in import GRU as GRU
+from throughtime.unroll.drop_in import IRNN as IRNN
+from throughtime.unroll.drop_in import JANET as JANET
+from throughtime.unroll.drop_in import LRU as LRU
 from throughtime.unroll.drop_in import LSTM as LSTM
+from throughtime.unroll.drop_in import MGU as MGU
+from throughtime.unroll.drop_in import QRNN as QRNN
+from throughtime.unroll.drop_in import RAN as RAN
 from throughtime.unroll.drop_in import RNN as RNN
+from throughtime.unroll.drop_in import SRU as SRU
+from throughtime.unroll.drop_in import STAR as STAR
+from throughtime.unroll.drop_in import UGRNN as UGRNN
+from throughtime.unroll.drop_in import AntisymmetricRNN as AntisymmetricRNN
+from throughtime.unroll.drop_in import CoupledLSTM as CoupledLSTM
 from throughtime.unroll.drop_in import Gated as Gated
+from throughtime.unroll.drop_in import IndRNN as IndRNN
+from throughtime.unroll.drop_in import LiGRU as LiGRU
+from throughtime.unroll.drop_in import MinGRU as MinGRU
+from throughtime.unroll.drop_in import MinLSTM as MinLSTM
+from throughtime.unroll.drop_in import PeepholeLSTM as PeepholeLSTM
 from throughtime.unroll.layer import Recurrent as Recurrent
 from throughtime.unroll.sequences import Layout as Layout
 from throughtime.unroll.sequences import Reading as Reading

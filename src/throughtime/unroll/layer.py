@@ -71,7 +71,8 @@ class Recurrent(Stacked):
             for direction in range(self.num_directions):
                 reading = Reading(bool(direction), layout.lengths, resets)
                 start = {name: states[len(runs)] for name, states in initial.items()}
-                runs.append(self._run(layer, direction, sequence, start, reading, plain))
+                read = reading.windowed(sequence, self.cell.window)
+                runs.append(self._run(layer, direction, read, start, reading, plain))
             sequence = torch.cat([one.steps["h"] for one in runs[-self.num_directions :]], dim=-1)
         output = layout.written(sequence)
         last = self._stacked([one.last for one in runs], layout.state_out)
@@ -90,12 +91,17 @@ class Recurrent(Stacked):
             The hidden state of the last layer, (batch, features) or (features), and the state to go on from.
 
         Raises:
-            ValueError: The layer is bidirectional, or a shape does not fit.
+            ValueError: The layer is bidirectional, its cell sees several inputs at once, or a shape does not fit.
         """
         if self.bidirectional:
             raise ValueError(
                 "step: a bidirectional layer reads the sequence from its end too, and cannot begin before it is there; "
                 "use bidirectional=False, or call the layer on whole sequences"
+            )
+        if self.cell.window > 1:
+            raise ValueError(
+                f"step: {self.cell!r} sees {self.cell.window} inputs at once, and a step has one; call the layer on "
+                "whole sequences"
             )
         if input.dim() not in (1, 2) or input.shape[-1] != self.input_size:
             one = f"(batch, {self.input_size}) or ({self.input_size},)"

@@ -127,7 +127,7 @@ class Stacked(nn.Module):
 
     @property
     def weight_names(self) -> tuple[str, ...]:
-        """The weights of one recurrence, without layer and direction."""
+        """The parameters of one recurrence, without layer and direction."""
         return tuple(self._shapes(self.input_size))
 
     @property
@@ -149,9 +149,9 @@ class Stacked(nn.Module):
         """Nothing: there for models that call it on a layer of torch's, where it packs weights for cuDNN."""
 
     def weights(self, layer: int, direction: int) -> Weights:
-        """The weights of one recurrence of the stack."""
+        """The weights of one recurrence of the stack, as they enter the equations."""
         suffix = self.suffix(layer, direction)
-        return Weights.of({name: getattr(self, name + suffix) for name in self.weight_names})
+        return Weights.of(self.cell.made({name: getattr(self, name + suffix) for name in self.weight_names}))
 
     def extra_repr(self) -> str:
         """The arguments that differ from the defaults, as torch prints them."""

@@ -137,6 +137,23 @@ class Reading:
         starts = self.starts()
         return None if starts is None else self.order(starts)
 
+    def windowed(self, sequence: Float[Tensor, "time batch features"], window: int) -> Tensor:
+        """What was read last at every step, x_{t-window+1} .. x_t side by side; zeros where that was not of the sample.
+
+        Args:
+            sequence: In its own order, and so is the result, but a reverse recurrence reads x_{t+1} before x_t.
+            window: How many steps.
+        """
+        if window == 1:
+            return sequence
+        running, restarts = self.running(len(sequence)), self.restarts()
+        read = self.order(sequence)
+        parts = [read if running is None else read.masked_fill(~running.unsqueeze(-1), 0)]
+        for _ in range(window - 1):
+            earlier = functional.pad(parts[0][:-1], (0, 0, 0, 0, 1, 0))
+            parts.insert(0, earlier if restarts is None else earlier.masked_fill(restarts.unsqueeze(-1), 0))
+        return self.order(torch.cat(parts, dim=-1))
+
     def begun_at_once(self, read: Float[Tensor, "time batch features"]) -> Tensor:
         """With every sample moved to the first step, as a kernel that knows no padding must have it."""
         return self._moved(read, 1)
