@@ -150,6 +150,11 @@ class Examination:
         with report.written_whole(path) as temporary:
             xr.DataTree.from_dict(tree).to_netcdf(temporary, engine="h5netcdf")
 
+    @property
+    def plot(self) -> report.Plots:
+        """The pictures of the report, one by one: `exam.plot.gradient_map("encoder.l0")` is a Plotly figure."""
+        return report.Plots(self)
+
     def to_json(self) -> str:
         """Verdicts, reach, decay rates and profiles as JSON; see `throughtime.report.json`."""
         return report.to_json(self)

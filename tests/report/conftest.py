@@ -138,6 +138,15 @@ def lossless():
 
 
 @pytest.fixture
+def everything(linear):
+    """The linear network with a loss and all measures that there are."""
+    exam = linear()
+    for name in ("step_jacobian", "time_constant"):
+        exam["l0"][name] = without_loss()["l0"][name]
+    return exam
+
+
+@pytest.fixture
 def two(linear):
     """Two networks, the second with two states, that read the same text."""
     tokens = tuple("the cats saw")

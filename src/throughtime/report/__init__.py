@@ -4,4 +4,5 @@ from throughtime.report.files import written_whole as written_whole
 from throughtime.report.json import to_json as to_json
 from throughtime.report.page import to_html as to_html
 from throughtime.report.page import write_html as write_html
+from throughtime.report.plots import Plots as Plots
 from throughtime.report.terminal import verdicts as verdicts

@@ -14,19 +14,11 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
-from throughtime.report.figures import (
-    causes_by_lag,
-    causes_drawn,
-    gradient_map,
-    gradient_share,
-    lag_profile,
-    mean_causes,
-    step_jacobian,
-    time_constants,
-)
+from throughtime.report.figures import causes_by_lag, causes_drawn, gradient_map
 from throughtime.report.figures.blocks import LARGEST_SIDE
 from throughtime.report.figures.causes_by_lag import whole_span
 from throughtime.report.files import written_whole
+from throughtime.report.pictures import TOGETHER
 from throughtime.report.readings import MOST, NEARLY_ALL, Examined, Reading, number, readings
 from throughtime.report.scale import COLOURS, FLOAT32_LARGEST, FLOAT32_SMALLEST, Scale, shared_scale
 from throughtime.report.strip import sample_maps, strips
@@ -56,7 +48,6 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
     all_readings = readings(examinations)
     learning = [reading for reading in all_readings if reading.has_loss]
     recurrences = [reading for reading in all_readings if reading.is_recurrence]
-    with_weights = [reading for reading in learning if reading.relative_errors]
     maps = [reading.measures["gradient_map"].values for reading in all_readings]
     scale = shared_scale([*maps, *(nats for reading in all_readings for _, nats in sample_maps(reading))])
     page = (
@@ -69,12 +60,8 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
             notes=[(network, note) for network, exam in examinations.items() for note in exam.notes],
             scale=scale,
             map_panels=_map_panels(all_readings, scale),
-            profiles=_embedded(lag_profile(all_readings)),
             followed_a_loss=bool(learning),
-            shares=_embedded(gradient_share(with_weights)) if with_weights else None,
-            kept=_embedded(time_constants(all_readings)) if any(r.time_constants.size for r in all_readings) else None,
-            jacobians=_embedded(step_jacobian(all_readings)) if any(r.steps_stretch for r in all_readings) else None,
-            means=_embedded(mean_causes(recurrences)) if recurrences else None,
+            together=_together(all_readings),
             causes=causes_drawn(recurrences),
             cause_panels=_cause_panels(recurrences),
             strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
@@ -179,6 +166,15 @@ def _source(name: str) -> Markup:
 
 def _embedded(figure: go.Figure) -> Markup:
     return embedded(figure.to_json())
+
+
+def _together(all_readings: Sequence[Reading]) -> dict[str, tuple[str, Markup]]:
+    """By name, title and figure of the pictures that show several recurrences, where there is anything to show."""
+    return {
+        name: (picture.title, _embedded(picture.draw(all_readings)))
+        for name, picture in TOGETHER.items()
+        if any(picture.shows(reading) for reading in all_readings)
+    }
 
 
 def _map_panels(all_readings: Sequence[Reading], scale: Scale) -> list[dict[str, Any]]:

@@ -111,6 +111,11 @@ class Reading:
         """Whether any gradient arrived at the weights, so that a reach means something."""
         return self.has_loss and bool(np.isfinite(self.measures["gradient_share"]).any())
 
+    @property
+    def has_weights(self) -> bool:
+        """Whether a loss was followed into weights, so that there is a gradient to have a share of."""
+        return self.has_loss and bool(self.relative_errors)
+
     def window(self, fraction: float) -> int:
         """The reach in steps, no more than there are."""
         return min(self.reaches[fraction], self.steps)

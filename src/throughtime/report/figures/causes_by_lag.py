@@ -18,9 +18,10 @@ def causes_by_lag(reading: Reading, span: tuple[float, float]) -> go.Figure:
         span: Lowest and highest nats of all panels of the page.
     """
     lags, totals = accumulated(reading)
+    named: set[str] = set()
     drawn = figure(
         height=330,
-        xaxis={"title": "steps back" + " from the loss" * reading.has_loss, "range": [0, int(lags[-1]) or 1]},
+        xaxis={"title": f"way back{' from the loss' * reading.has_loss}, in steps", "range": [0, int(lags[-1]) or 1]},
         yaxis={"title": "change of ln |gradient|, in nats", "range": list(span)},
         showlegend=False,
     )
@@ -32,6 +33,9 @@ def causes_by_lag(reading: Reading, span: tuple[float, float]) -> go.Figure:
             drawn.add_scatter(
                 x=lags,
                 y=part,
+                name=text(cause),
+                legendgroup=cause,
+                showlegend=cause not in named,
                 stackgroup=sign,
                 mode="lines",
                 line={"width": 1, "color": colour},
@@ -39,9 +43,11 @@ def causes_by_lag(reading: Reading, span: tuple[float, float]) -> go.Figure:
                 fillpattern={"shape": pattern, "fgcolor": colour, "bgcolor": translucent(colour, 0.45), "size": 7},
                 hovertemplate=f"{text(cause)}: %{{y:.4g}} nats<br>over %{{x}} steps back<extra></extra>",
             )
+            named.add(cause)
     drawn.add_scatter(
         x=lags,
         y=sum(totals.values()),
+        name="all causes",
         mode="lines",
         line={"width": 2.6, "color": "#1d2126"},
         meta="ink",

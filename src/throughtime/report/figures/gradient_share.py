@@ -16,20 +16,24 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
     """The share of one lag above, its sum over lags below, with the reach as a diamond.
 
     A share is a projection on the full gradient: it may be slightly negative, and all of them add up to 1.
+
+    Args:
+        readings: Those that have weights with a gradient are drawn.
     """
-    longest = max(reading.window(NEARLY_ALL) for reading in readings)
-    last = min(longest * _BEYOND + 1, max(reading.steps for reading in readings))
+    with_weights = [(index, reading) for index, reading in enumerate(readings) if reading.has_weights]
+    longest = max(reading.window(NEARLY_ALL) for _, reading in with_weights)
+    last = min(longest * _BEYOND + 1, max(reading.steps for _, reading in with_weights))
     drawn = figure(
         height=480,
         showlegend=len(readings) > 1,
         xaxis={"anchor": "y2", "title": "lag t − i, in steps", "range": [-0.02 * last, last]},
-        yaxis={"domain": [0.56, 1], "title": "from one lag", "tickformat": ".0%"},
+        yaxis={"domain": [0.56, 1], "title": "from one lag, %", "tickformat": ".0%"},
     )
     drawn.update_layout(
         yaxis2=drawn.layout.yaxis.to_plotly_json()
-        | {"domain": [0, 0.46], "title": {"text": "from all up to it"}, "rangemode": "tozero"}
+        | {"domain": [0, 0.46], "title": {"text": "from all up to it, %"}, "rangemode": "tozero"}
     )
-    for index, reading in enumerate(readings):
+    for index, reading in with_weights:
         _add(drawn, reading, index)
     return drawn
 

@@ -11,7 +11,12 @@ from throughtime.report.readings import Reading
 
 
 def mean_causes(readings: Sequence[Reading]) -> go.Figure:
-    """One bar per recurrence, the causes side by side along it: losses to the left of zero, gains to the right."""
+    """One bar per recurrence, the causes side by side along it: losses to the left of zero, gains to the right.
+
+    Args:
+        readings: Those that are recurrences are drawn.
+    """
+    readings = [reading for reading in readings if reading.is_recurrence]
     labels = [text(reading.label) for reading in readings]
     drawn = figure(
         height=80 + 40 * len(readings),

@@ -34,7 +34,7 @@ def time_constants(readings: Sequence[Reading]) -> go.Figure:
             "tickvals": ticks,
             "ticktext": [f"{tick:,.6g}" for tick in ticks],
         },
-        yaxis={"title": "part of the units", "tickformat": ".0%", "range": [0, 1.02]},
+        yaxis={"title": "part of the units, %", "tickformat": ".0%", "range": [0, 1.02]},
     )
     for index, reading in gated:
         values, name = reading.time_constants, text(reading.label)
