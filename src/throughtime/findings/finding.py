@@ -1,6 +1,5 @@
 """What a verdict is: what is wrong with one recurrence, how badly, by which numbers, and what to try."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,17 +13,17 @@ class Number:
         quantity: What it is: the name of the variable of the recurrence's Dataset, or a few words.
         value: The number.
         unit: Its unit, "nats", "nats per step", "steps"; "" for a part or a count.
-        low: The lower end of its 95 % interval; NaN where there is none.
+        low: The lower end of its 95 % interval; None where there is none.
         high: The upper end.
-        threshold: What it was compared with; NaN where nothing was.
+        threshold: What it was compared with; None where nothing was.
     """
 
     quantity: str
     value: float
     unit: str = ""
-    low: float = math.nan
-    high: float = math.nan
-    threshold: float = math.nan
+    low: float | None = None
+    high: float | None = None
+    threshold: float | None = None
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,9 @@ class Measured:
         return {cause: nats for cause, nats in found.items() if np.isfinite(nats)}
 
     @property
-    def _interval(self) -> tuple[float, float]:
+    def _interval(self) -> tuple[float | None, float | None]:
         interval = self.measures["lag_profile_interval"].sel({STATE: self.carried, LAG: int(self.lags[-1])})
+        if interval.isnull().any():
+            return None, None
         start = float(self.profile[0])
         return float(interval.sel({BOUND: "low"})) - start, float(interval.sel({BOUND: "high"})) - start

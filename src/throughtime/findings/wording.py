@@ -29,7 +29,7 @@ def signed(value: float, digits: int = 2) -> str:
 def with_interval(number: Number, digits: int = 3) -> str:
     """A size with its interval, where it has one: "4.7 nats (4.5 to 4.9)"."""
     text = f"{abs(number.value):.{digits}g} {number.unit}".strip()
-    if not (math.isfinite(number.low) and math.isfinite(number.high)):
+    if number.low is None or number.high is None or not math.isfinite(number.high - number.low):
         return text
     low, high = sorted((abs(number.low), abs(number.high)))
     return f"{text} (95 %: {low:.{digits}g} to {high:.{digits}g})"
