@@ -1,6 +1,5 @@
 """From the measures of one recurrence to its labelled record."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from throughtime.causes.decomposition import Causes
 from throughtime.causes.steps import StepCauses
 from throughtime.cells import equations
 from throughtime.examination import Record
+from throughtime.learned import of_readout, of_windows
 from throughtime.measures import (
     Film,
     GradientMap,
@@ -21,6 +21,7 @@ from throughtime.measures import (
     LagProfile,
     Measure,
     StepTerms,
+    TotalDerivative,
     WeightTerms,
     truncation,
     truncation_of_states,
@@ -36,7 +37,6 @@ from throughtime.notation import (
     STATE,
     STATE_STEP,
     WEIGHTS,
-    WINDOW,
 )
 from throughtime.states import of_states
 
@@ -57,14 +57,14 @@ class Recorder:
         self, recurrence: Recurrence, film: Film, pullback: Pullback | None, bands: LagBands | None, seed: int
     ) -> None:
         self._recurrence, self._film, self._bands, self._seed = recurrence, film, bands, seed
-        self._map, self._profile = GradientMap(film), LagProfile(film)
+        self._map, self._profile, self._total = GradientMap(film), LagProfile(film), TotalDerivative(film)
         self._causes: Causes | StepCauses = StepCauses(film) if pullback is None else Causes(film, pullback)
         self._terms: WeightTerms | StepTerms | None = None
         if bands is not None and pullback is not None:
             self._terms = WeightTerms(film, pullback, bands)
         elif bands is not None:
             self._terms = StepTerms(film, recurrence.parameters, bands)
-        audience = (self._map, self._profile, self._terms, self._causes)
+        audience = (self._map, self._profile, self._terms, self._total, self._causes)
         self.audience: tuple[Measure[Any], ...] = tuple(measure for measure in audience if measure is not None)
 
     def weight_terms(self) -> dict[str, Terms]:
@@ -138,19 +138,11 @@ class Recorder:
         )
 
     def _of_loss(self, terms: dict[str, Terms], bands: LagBands, lags: xr.DataArray) -> dict[str, xr.DataArray]:
-        """What the weights learn from."""
+        """What the losses send back, and what the weights learn from."""
         cut = truncation(terms, bands) if terms else truncation_of_states(*self._profile.ln_squares())
-        # Of a gradient that was not followed to its end, no window can be said to hold a given part.
-        error = cut.error * math.nan if self._film.cut else cut.error
-        # The initial state has no weight term, so its lag has no part, unless there is nothing to have a part of.
-        share = torch.full((len(lags),), math.nan if cut.share.isnan().all() else 0.0, dtype=torch.float64)
-        # Of the lags below 0, the profile has only those at which anything arrived.
-        first = int(lags[0])
-        arrived = cut.lags >= first
-        share[cut.lags[arrived] - first] = cut.share[arrived]
         return {
-            "truncation_error": xr.DataArray(_numpy(error), {WINDOW: _numpy(cut.windows)}, (WINDOW,)),
-            "gradient_share": xr.DataArray(_numpy(share), {LAG: lags}, (LAG,)),
+            **of_readout(self._film, self._map, self._total),
+            **of_windows(self._film, cut, lags),
         }
 
     def _of_states(self, lags: xr.DataArray) -> dict[str, xr.DataArray]:

@@ -87,6 +87,18 @@ class Scaled:
         self.log_scale.add_(exponent, alpha=math.log(2))
         return Scaled(self.values, self.log_scale)
 
+    def plus(self, other: Scaled) -> Scaled:
+        """The sum of two, row by row."""
+        common = torch.maximum(self.log_scale, other.log_scale)
+        mine, theirs = (_relative(one.log_scale, common, self.log_scale) for one in (self, other))
+        return Scaled(
+            {
+                state: value * mine.to(value.dtype) + other.values[state] * theirs.to(value.dtype)
+                for state, value in self.values.items()
+            },
+            common,
+        )
+
     def add_(self, state: str, rows: Tensor | slice, values: Tensor, log_scale: Tensor) -> None:
         """Add further values to one state in place, each row with a scale of its own.
 

@@ -1,5 +1,6 @@
 """The audience of the film: one quantity a file, and none knows another."""
 
+from throughtime.measures.direct_derivative import direct_derivative as direct_derivative
 from throughtime.measures.film import Film as Film
 from throughtime.measures.film import Measure as Measure
 from throughtime.measures.forward_memory import forward_memory as forward_memory
@@ -21,6 +22,7 @@ from throughtime.measures.step_jacobian import StepJacobians as StepJacobians
 from throughtime.measures.step_jacobian import step_jacobians as step_jacobians
 from throughtime.measures.step_terms import StepTerms as StepTerms
 from throughtime.measures.time_constants import time_constants as time_constants
+from throughtime.measures.total_derivative import TotalDerivative as TotalDerivative
 from throughtime.measures.truncation import truncation as truncation
 from throughtime.measures.truncation import truncation_of_states as truncation_of_states
 from throughtime.measures.weight_terms import WeightTerms as WeightTerms

@@ -1,0 +1,50 @@
+"""What is measured of the gradient that the losses send back, and of what the weights learn from it, labelled."""
+
+import math
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from throughtime.measures import Film, GradientMap, TotalDerivative, direct_derivative
+from throughtime.measures.truncation import Truncation
+from throughtime.notation import LAG, LOSS_STEP, STATE, WINDOW
+
+
+def of_readout(film: Film, gradient_map: GradientMap, total: TotalDerivative) -> dict[str, xr.DataArray]:
+    """What arrives directly, beside what arrives in all."""
+    axes = {STATE: list(film.states), LOSS_STEP: film.loss_steps.numpy()}
+    found = {
+        "direct_derivative": direct_derivative(film, gradient_map.result()),
+        "total_derivative": total.result(),
+    }
+    return {
+        name: xr.DataArray(values.numpy(), axes, tuple(axes), attrs={"units": "nats"}) for name, values in found.items()
+    }
+
+
+def of_windows(film: Film, cut: Truncation, lags: xr.DataArray) -> dict[str, xr.DataArray]:
+    """What a window of truncated BPTT leaves of the gradient, and which lags it comes from.
+
+    Args:
+        film: Whether it was followed to its end.
+        cut: Both, at every window and lag.
+        lags: Those of the lag profile.
+    """
+    # Of a gradient that was not followed to its end, no window can be said to hold a given part.
+    error = cut.error * math.nan if film.cut else cut.error
+    return {
+        "truncation_error": xr.DataArray(error.numpy(), {WINDOW: cut.windows.numpy()}, (WINDOW,)),
+        "gradient_share": xr.DataArray(_share(cut, lags.values).numpy(), {LAG: lags}, (LAG,)),
+    }
+
+
+def _share(cut: Truncation, lags: np.ndarray) -> Tensor:
+    # The initial state has no weight term, so its lag has no part, unless there is nothing to have a part of.
+    share = torch.full((len(lags),), math.nan if cut.share.isnan().all() else 0.0, dtype=torch.float64)
+    # Of the lags below 0, the profile has only those at which anything arrived.
+    first = int(lags[0])
+    arrived = cut.lags >= first
+    share[cut.lags[arrived] - first] = cut.share[arrived]
+    return share
