@@ -6,6 +6,7 @@ follows from them, `unroll.trajectory` a cell over time, `capture.runs` how a mo
 `examination` the result, `measuring` how it is made, `examine` the one call, and `report` what a person sees of it.
 """
 
+from throughtime import init as init
 from throughtime.capture import ExaminationError as ExaminationError
 from throughtime.cells import Cell as Cell
 from throughtime.cells import Update as Update
@@ -30,6 +31,7 @@ from throughtime.unroll import MGU as MGU
 from throughtime.unroll import QRNN as QRNN
 from throughtime.unroll import RAN as RAN
 from throughtime.unroll import RNN as RNN
+from throughtime.unroll import SCRN as SCRN
 from throughtime.unroll import SRU as SRU
 from throughtime.unroll import STAR as STAR
 from throughtime.unroll import UGRNN as UGRNN
@@ -42,5 +44,6 @@ from throughtime.unroll import MinGRU as MinGRU
 from throughtime.unroll import MinLSTM as MinLSTM
 from throughtime.unroll import PeepholeLSTM as PeepholeLSTM
 from throughtime.unroll import Recurrent as Recurrent
+from throughtime.unroll import ResetBeforeGRU as ResetBeforeGRU
 
 __version__ = "0.1.0"

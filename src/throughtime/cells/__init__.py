@@ -27,9 +27,12 @@ from throughtime.cells.min_lstm import MinLSTM as MinLSTM
 from throughtime.cells.peephole_lstm import PeepholeLSTM as PeepholeLSTM
 from throughtime.cells.qrnn import QRNN as QRNN
 from throughtime.cells.ran import RAN as RAN
+from throughtime.cells.reset_before_gru import ResetBeforeGRU as ResetBeforeGRU
 from throughtime.cells.rnn import RNN as RNN
+from throughtime.cells.scrn import SCRN as SCRN
 from throughtime.cells.sru import SRU as SRU
 from throughtime.cells.star import STAR as STAR
+from throughtime.cells.step import Step as Step
 from throughtime.cells.typeset import equations as equations
 from throughtime.cells.typeset import path_formulas as path_formulas
 from throughtime.cells.ugrnn import UGRNN as UGRNN

@@ -25,6 +25,9 @@ from throughtime.unroll.drop_in import PeepholeLSTM as PeepholeLSTM
 from throughtime.unroll.layer import Recurrent as Recurrent
 from throughtime.unroll.sequences import Layout as Layout
 from throughtime.unroll.sequences import Reading as Reading
+from throughtime.unroll.stepwise import SCRN as SCRN
+from throughtime.unroll.stepwise import ResetBeforeGRU as ResetBeforeGRU
+from throughtime.unroll.stepwise import Stepwise as Stepwise
 from throughtime.unroll.trajectory import Trajectory as Trajectory
 from throughtime.unroll.trajectory import Weights as Weights
 from throughtime.unroll.trajectory import joined as joined

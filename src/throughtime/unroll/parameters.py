@@ -77,9 +77,7 @@ class Stacked(nn.Module):
         self.cell = cell() if isinstance(cell, type) and issubclass(cell, Cell) else cell
         if not isinstance(self.cell, Cell):
             raise TypeError(f"cell: expected a throughtime.Cell or a subclass of it, found {cell!r}")
-        _check_sizes({"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers})
-        _check_switches({"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional})
-        _check_dropout(dropout, num_layers)
+        check_arguments(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
         _check_projection(proj_size, hidden_size, self.cell)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout, self.bidirectional = bias, batch_first, float(dropout), bidirectional
@@ -162,6 +160,26 @@ class Stacked(nn.Module):
         return f"{self.cell!r}, {self.input_size}, {self.hidden_size}{''.join(changed)}"
 
 
+def check_arguments(
+    input_size: int,
+    hidden_size: int,
+    num_layers: int,
+    bias: bool,
+    batch_first: bool,
+    dropout: float,
+    bidirectional: bool,
+) -> None:
+    """What every layer takes must make sense.
+
+    Raises:
+        TypeError: A size is no whole number, or a switch neither True nor False.
+        ValueError: A size is below 1, or `dropout` is no probability.
+    """
+    _check_sizes({"input_size": input_size, "hidden_size": hidden_size, "num_layers": num_layers})
+    _check_switches({"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional})
+    _check_dropout(dropout, num_layers)
+
+
 def _check_sizes(sizes: dict[str, Any]) -> None:
     for name, size in sizes.items():
         if not isinstance(size, int):
@@ -183,7 +201,7 @@ def _check_dropout(dropout: Any, num_layers: int) -> None:
         warnings.warn(
             f"dropout: {dropout} has no effect in a single layer; it stands between layers, so give num_layers=2 or "
             "more, or put nn.Dropout behind the layer",
-            stacklevel=4,
+            stacklevel=5,
         )
 
 
