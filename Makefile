@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install examine test check bench clean
+.PHONY: install examine test check bench faults clean
 
 install: .venv/installed
 
@@ -25,6 +25,9 @@ check: install
 bench: install
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[bench]"
 	$(BIN)/python -m benchmarks
+
+faults: install
+	$(BIN)/python -m faults
 
 clean:
 	rm -rf .venv report.html story.html

@@ -1,0 +1,33 @@
+"""Planted in gated networks: what the gates let pass."""
+
+from torch import nn
+
+import throughtime as tt
+from faults.planted import FEATURES, UNITS, Planted, ill, last_step, reading
+from faults.weights import biased, chrono
+
+# The places of the gates among the rows. torch's LSTM: i, f, g, o; its GRU: r, z, n.
+OPEN, CLOSED = 5.0, -5.0
+
+HEALTHY = (
+    Planted("LSTM, forget bias +5", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=OPEN))),
+    Planted(
+        "LSTM, forget bias +5, last step read",
+        lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=OPEN), loss=last_step),
+    ),
+    Planted("LSTM, chrono", lambda: reading(chrono(nn.LSTM(FEATURES, UNITS), 200, forget=1, write=0))),
+    Planted("GRU, update bias +4", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=4.0))),
+    Planted("Gated, keep bias +4, write bias -4", lambda: reading(biased(tt.Gated(FEATURES, UNITS), g0=4.0, g1=-4.0))),
+    Planted("JANET, forget bias +4", lambda: reading(biased(tt.JANET(FEATURES, UNITS), g0=4.0))),
+    Planted("MGU, gate bias -4", lambda: reading(biased(tt.MGU(FEATURES, UNITS), g0=-4.0))),
+    Planted("minGRU, gate bias -4", lambda: reading(biased(tt.MinGRU(FEATURES, UNITS), g0=-4.0))),
+    Planted("peephole LSTM, forget bias +5", lambda: reading(biased(tt.PeepholeLSTM(FEATURES, UNITS), g1=OPEN))),
+)
+
+ILL = (
+    ill("LSTM, torch's initialisation", lambda: reading(nn.LSTM(FEATURES, UNITS)), "vanishing"),
+    ill("GRU, torch's initialisation", lambda: reading(nn.GRU(FEATURES, UNITS)), "vanishing"),
+    ill("Gated, torch's initialisation", lambda: reading(tt.Gated(FEATURES, UNITS)), "vanishing"),
+    ill("Gated, keep bias +4, writes as much", lambda: reading(biased(tt.Gated(FEATURES, UNITS), g0=4.0)), "exploding"),
+    ill("LiGRU, torch's initialisation", lambda: reading(tt.LiGRU(FEATURES, UNITS)), "vanishing"),
+)
