@@ -70,7 +70,7 @@ def panels(curves: Mapping[str, Mapping[str, Curve]]) -> go.Figure:
         drawn.update_xaxes(title=label, tickvals=sizes, ticktext=[str(size) for size in sizes], row=row, col=column)
     drawn.update_xaxes(type="log", gridcolor=GRID, linecolor=GRID)
     drawn.update_yaxes(type="log", gridcolor=GRID, linecolor=GRID, title="seconds", dtick=1)
-    return _in_house_looks(drawn, 720)
+    return in_house_looks(drawn, 720)
 
 
 def roofs(points: Sequence[Mapping[str, Any]], rate: float, bytes_per_second: float) -> go.Figure:
@@ -116,10 +116,11 @@ def roofs(points: Sequence[Mapping[str, Any]], rate: float, bytes_per_second: fl
     halves = [2.0**power for power in range(-2, 12)]
     drawn.update_xaxes(type="log", title="operations per byte", gridcolor=GRID, tickvals=halves)
     drawn.update_yaxes(type="log", title="10⁹ operations per second", gridcolor=GRID, tickvals=halves)
-    return _in_house_looks(drawn, 460)
+    return in_house_looks(drawn, 460)
 
 
-def _in_house_looks(drawn: go.Figure, height: int) -> go.Figure:
+def in_house_looks(drawn: go.Figure, height: int) -> go.Figure:
+    """A figure as the report's are, on white."""
     looks = figure(height).layout
     drawn.update_layout(
         template="none",

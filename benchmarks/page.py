@@ -29,14 +29,14 @@ def write(sections: Sequence[Section], machine: str) -> None:
     numbers = {"machine": machine} | {section.name: section.numbers for section in sections}
     (folder / "results.json").write_text(json.dumps(numbers, indent=1) + "\n", encoding="utf-8")
     pictures = {section.file(shows): drawn for section in sections for shows, drawn in section.pictures.items()}
-    for name, svg in zip(pictures, _svgs(list(pictures.values())), strict=True):
+    for name, svg in zip(pictures, svgs(list(pictures.values())), strict=True):
         (folder / name).write_text(svg, encoding="utf-8")
     measured_on = f"Measured with {machine}; all numbers are in [results.json]({FOLDER}/results.json)."
     parts = [INTRODUCTION, measured_on, *(section.markdown(FOLDER) for section in sections)]
     (DOCS / "benchmarks.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
-def _svgs(figures: Sequence[go.Figure]) -> list[str]:
+def svgs(figures: Sequence[go.Figure]) -> list[str]:
     """As Debian's Chromium draws them."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
