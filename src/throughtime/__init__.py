@@ -8,6 +8,7 @@ follows from them, `unroll.trajectory` a cell over time, `capture.runs` how a mo
 
 from throughtime import init as init
 from throughtime.capture import ExaminationError as ExaminationError
+from throughtime.capture import NotFiniteError as NotFiniteError
 from throughtime.cells import Cell as Cell
 from throughtime.cells import Update as Update
 from throughtime.cells import elementwise as elementwise

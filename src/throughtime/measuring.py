@@ -1,13 +1,13 @@
 """From the runs of a model to its examination: the film of every recurrence, played once for all measures."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from throughtime.adjoint import Network
-from throughtime.capture import ExaminationError, Loop, Recurrence
+from throughtime.adjoint import Frame, Network, Playing
+from throughtime.capture import AdjointNotFinite, ExaminationError, Loop, NotFiniteError, Recurrence
 from throughtime.capture.runs import Runs
 from throughtime.examination import Examination, Record
 from throughtime.findings import findings
@@ -47,6 +47,7 @@ class Measuring:
         ]
         self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
         self._overflowed: list[str] = []
+        self._arose: dict[str, str] = {}
         self._mistaken: list[str] = []
 
     def run(self, tokens: tuple[str, ...] | None, on_progress: Progress) -> Examination:
@@ -84,14 +85,26 @@ class Measuring:
             last_steps = [self._last_steps(film, rows) for film in self._films]
             for play in self._network.play(chunk, last_steps):
                 name, shown = self._recurrences[play.index].name, 0
-                for shown, frame in enumerate(play.frames, start=1):
-                    for measure in self._recorders[play.index].audience:
-                        measure.update(frame.of(rows))
-                    on_progress(done + shown, total, name)
+                try:
+                    for shown, frame in enumerate(_frames(play, rows), start=1):
+                        for measure in self._recorders[play.index].audience:
+                            measure.update(frame)
+                        on_progress(done + shown, total, name)
+                except AdjointNotFinite as error:
+                    raise self._told(error, play.index) from None
                 # Where no source is active, no frame is shown; the last step counts in any case.
                 done += play.states
                 if shown < play.states:
                     on_progress(done, total, name)
+
+    def _told(self, error: AdjointNotFinite, index: int) -> NotFiniteError:
+        """Where an adjoint is not finite, as a user counts: in the recurrence, of which loss."""
+        recurrence, film = self._recurrences[index], self._films[index]
+        step = recurrence.steps + 1 - error.step if recurrence.reverse else error.step
+        # Autograd makes NaN of nothing times inf, so that other losses have it too: the nearest one counts.
+        source = error.sources[(film.positions[error.sources] - error.step).abs().argmin()]
+        loss_step = int(film.loss_steps[source])
+        return NotFiniteError(recurrence.name, step, recurrence.steps, error.quantity, error.advice, loss_step)
 
     def _records(self) -> dict[str, Record]:
         indices = [index for index, reached in enumerate(self._reached) if reached]
@@ -119,7 +132,9 @@ class Measuring:
                 self._mistaken.append(f"{one.recurrence.name!r} is left out: {error}")
                 continue
             self._overflowed += [] if cut else not_finite(one, error)
-            records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost)
+            record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost)
+            if place := record.measures.attrs["first_not_finite"]:
+                self._arose[one.recurrence.name] = place
         return records
 
     def _lost(self, indices: Sequence[int]) -> list[float | None]:
@@ -193,6 +208,7 @@ class Measuring:
                 f"Autograd's own gradient of {', '.join(self._overflowed)} is not finite, so the terms were not "
                 "compared with it."
             )
+        notes += [f"In {name!r}, inf arises first in the {place}." for name, place in self._arose.items()]
         if any(film.cut for film in self._films):
             notes.append(
                 f"Lags beyond {self._max_lag} were not followed: the reach is at least what is said, and unchecked."
@@ -208,6 +224,15 @@ class Measuring:
                 "The loss is a scalar: it counts as the loss of the last step, and lags are counted from there."
             )
         return tuple(notes)
+
+
+def _frames(play: Playing, rows: Tensor) -> Iterator[Frame]:
+    """The frames of a part, their sources numbered among all."""
+    try:
+        for frame in play.frames:
+            yield frame.of(rows)
+    except AdjointNotFinite as error:
+        raise error.changed(sources=rows[error.sources]) from None
 
 
 def listed(steps: set[int]) -> str:

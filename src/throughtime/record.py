@@ -23,6 +23,7 @@ from throughtime.measures import (
     StepTerms,
     TotalDerivative,
     WeightTerms,
+    first_not_finite,
     truncation,
     truncation_of_states,
 )
@@ -99,6 +100,9 @@ class Recorder:
             measures.attrs["detached_error"] = detached_error
         if self._bands is not None:
             measures = measures.assign(self._of_loss(terms, self._bands, measures[LAG]))
+            norms = {name: term.ln_norm for name, term in terms.items()}
+            beyond = first_not_finite(self._film, self._map.result(), norms, self._recurrence.dtype)
+            measures.attrs["first_not_finite"] = "" if beyond is None else str(beyond)
             lags = slice(*measures[LAG].values[[0, -1]])
             labelled = {
                 name: self._labelled_terms(term, self._bands, relative_error[name]).sel({LAG: lags})

@@ -14,7 +14,7 @@ from torch import Tensor
 from throughtime.adjoint.scaled import Scaled, or_zero
 from throughtime.adjoint.segments import InputAdjoint, batched_vjp
 from throughtime.adjoint.sweep import Frame
-from throughtime.capture import Loop
+from throughtime.capture import AdjointNotFinite, Loop
 from throughtime.cells import Named
 
 # Sources whose vector-Jacobian products are taken in one call.
@@ -128,7 +128,11 @@ class LoopFilm:
             adjoint = Scaled(
                 {state: value[active].contiguous() for state, value in values.items()},
                 scale[active].unsqueeze(1).expand(-1, self.loop.batch).clone(),
-            ).normalised_()
+            )
+            try:
+                adjoint = adjoint.normalised_()
+            except AdjointNotFinite as error:
+                raise error.changed(step=step, sources=active[error.sources]) from None
             immediate = {name: value[active] for name, value in terms.items()}
             yield LoopFrame(step, active, adjoint, immediate, scale[active], self)
 

@@ -16,7 +16,7 @@ from throughtime.adjoint.pullback import Pullback
 from throughtime.adjoint.segments import InputAdjoint, segments
 from throughtime.adjoint.sweep import Frame, SweptFrame, sweep
 from throughtime.adjoint.to_inputs import ToInputs
-from throughtime.capture import Loop, Opened, Recurrence, Run
+from throughtime.capture import AdjointNotFinite, Loop, Opened, Recurrence, Run
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ class Network:
 
     def _shown(self, part: _Part, frames: Iterator[SweptFrame], collector: ToInputs) -> Iterator[Frame]:
         whole = self.pullbacks[part.index]
-        for frame in frames:
+        for frame in _located(frames, part.offset):
             collector.update(frame)
             if whole is part.pullback:
                 yield frame
@@ -250,3 +250,11 @@ class Network:
             and all(by_end[place].local for by_end in self._below[other].values() if place in by_end)
             for other in above
         )
+
+
+def _located(frames: Iterator[SweptFrame], offset: int) -> Iterator[SweptFrame]:
+    """The same frames; where they end in an adjoint that is not finite, its step is that of the recurrence."""
+    try:
+        yield from frames
+    except AdjointNotFinite as error:
+        raise error.changed(step=error.step + offset) from None

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from throughtime.capture import ExaminationError
+from throughtime.capture import AdjointNotFinite
 from throughtime.cells import Named
 
 # Rows are rescaled once their norm has left e^-16 .. e^16: far from float32's limits of e^-87 and e^88 even after one
@@ -21,6 +21,10 @@ LARGEST_LN_NORM = 16.0
 LARGEST_EXPONENT = 120.0
 # Norms between this and its inverse come from squares that float32 represents in full precision.
 SMALLEST_SAFE_NORM = 1e-15
+OUT_OF_RANGE = (
+    "the gradient left the range of its dtype within a single step; examine a copy in float64: "
+    "copy.deepcopy(model).double()"
+)
 
 
 @dataclass(frozen=True)
@@ -65,17 +69,14 @@ class Scaled:
         loses no bit.
 
         Raises:
-            ExaminationError: A row is no longer finite.
+            AdjointNotFinite: Rows are no longer finite; their places are its sources.
         """
         fresh = Scaled(self.values, self.log_scale)
         if self.log_scale.numel() == 0 or _in_range(_length(fresh._plain_norms)):
             return fresh
         norm = _length(fresh.norms)
         if not norm.isfinite().all():
-            raise ExaminationError(
-                "model: the gradient left the range of its dtype within a single step; examine a copy in float64: "
-                "copy.deepcopy(model).double()"
-            )
+            raise AdjointNotFinite("adjoint", OUT_OF_RANGE, (~norm.isfinite()).any(dim=-1).nonzero().squeeze(-1))
         zero = norm == 0
         self.log_scale.masked_fill_(zero, -torch.inf)
         if ((norm.log().abs() < LARGEST_LN_NORM) | zero).all():

@@ -14,11 +14,16 @@ from torch import Tensor
 from throughtime.adjoint.entering import Entering
 from throughtime.adjoint.pullback import Pullback, rows_by_sample
 from throughtime.adjoint.scaled import Scaled
+from throughtime.capture import AdjointNotFinite
 from throughtime.cells import Named
 
 # So many rows of zeros are held ready for the sources that start next: fewer, and rows are laid out anew more often;
 # more, and products are taken with more zeros. At 16 both are below 2 % of a sweep over 1000 sources.
 ROWS_AT_ONCE = 16
+NOT_DIFFERENTIABLE = (
+    "what stands between the state and the loss has no finite derivative there: a root or a logarithm of 0, a division "
+    "by 0, or inf behind a mask"
+)
 
 FrameKind = TypeVar("FrameKind", bound="Frame")
 
@@ -90,7 +95,11 @@ class SweptFrame(Frame):
         return self._scaled(self.adjoint.values["h"])
 
     def _scaled(self, pre: Float[Tensor, "active batch features"]) -> Scaled:
-        return Scaled({"pre": pre}, self.adjoint.log_scale.clone()).normalised_()
+        try:
+            return Scaled({"pre": pre}, self.adjoint.log_scale.clone()).normalised_()
+        except AdjointNotFinite as error:
+            sources = self.sources[error.sources]
+            raise error.changed(quantity="adjoint of the pre-activation", step=self.step, sources=sources) from None
 
 
 def sweep(
@@ -124,7 +133,10 @@ def sweep(
         active = torch.cat([active, order[before:started]])
         if len(active) > len(rows):
             rows = rows.of(torch.arange(len(rows)), min(len(active) + ROWS_AT_ONCE, len(active) + sources - started))
-        adjoint = rows.at(step, len(active), entering, active)
+        try:
+            adjoint = rows.at(step, len(active), entering, active)
+        except AdjointNotFinite as error:
+            raise _located(error, step, entering, active) from None
         if cut:
             followed = last_step[active] <= step
             here = followed.nonzero().squeeze(-1)
@@ -187,6 +199,16 @@ class _Rows:
             self._pullback.add_from_hidden_(step, adjoint.values[carried], adjoint.values["h"])
             _enter(adjoint, entering, carried, step, active)
         return adjoint.normalised_()
+
+
+def _located(error: AdjointNotFinite, step: int, entering: Sequence[Entering], active: Tensor) -> AdjointNotFinite:
+    """Where in a sweep an adjoint is not finite, and whether what enters there is not."""
+    found = error.changed(step=step, sources=active[error.sources])
+    for part in entering:
+        rows = part.at(step, active)
+        if rows is not None and not rows[1].isfinite().all():
+            return found.changed(quantity=f"direct derivative of the state {part.state}", advice=NOT_DIFFERENTIABLE)
+    return found
 
 
 def _as_slice(rows: Tensor) -> slice | Tensor:

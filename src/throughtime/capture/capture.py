@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.capture.checks import call_model, not_a_mask
-from throughtime.capture.errors import ExaminationError
+from throughtime.capture.errors import FORWARDS, ExaminationError, NotFiniteError
 from throughtime.capture.graph import leaves_behind
 from throughtime.capture.inputs import InputWatch
 from throughtime.capture.loops import same
@@ -56,8 +56,12 @@ def capture(model: nn.Module, inputs: Any, plan: Plan) -> Captured:
     opening = _Opening(substitution)
     loops = LoopWatch(model, plan.loops, substitution)
     input_watch = InputWatch(plan.inputs)
-    with _opened(plan.opened, opening), finite_outputs(model), input_watch.watching(), substitution, loops:
-        output = call_model(model, input_watch.prepared(inputs))
+    try:
+        with _opened(plan.opened, opening), finite_outputs(model), input_watch.watching(), substitution, loops:
+            output = call_model(model, input_watch.prepared(inputs))
+    except OutputNotFinite as error:
+        # A loop inside the module has met it before, at a step.
+        raise loops.first_not_finite() or error from None
     recurrences = sorted([*opening.recurrences(), *loops.recurrences()], key=lambda one: one.began)
     recurrences += input_watch.loops()
     return Captured(output, recurrences, opening.outputs)
@@ -90,6 +94,10 @@ def _dispatching(own: Callable[..., Any], opened: Mapping[int, Callable[..., Any
     return forward
 
 
+class OutputNotFinite(ExaminationError):
+    """The output of a module without a recurrence holds NaN or inf."""
+
+
 @contextmanager
 def finite_outputs(model: nn.Module) -> Iterator[None]:
     """Stop at the first module without a recurrence whose output holds NaN or inf; -inf may be a mask."""
@@ -97,7 +105,7 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
     def check(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
             if isinstance(output, Tensor) and output.is_floating_point() and not_a_mask(output).any():
-                raise ExaminationError(
+                raise OutputNotFinite(
                     f"model: the output of {name or 'the model'} ({type(module).__name__}) holds NaN or inf, and it is "
                     "the first to do so; look at its weights and at what goes into it"
                 )
@@ -327,14 +335,12 @@ def _check_finite(name: str, trajectory: Trajectory, reverse: bool) -> None:
         "input": trajectory.inputs,
         "pre-activation": torch.cat([trajectory.input_pre, trajectory.recurrent_pre], -1),
     }
-    what |= {f"state {state}": value[1:] for state, value in trajectory.states.items()}
+    # What is carried is computed first.
+    what |= {f"state {state}": value[1:] for state, value in reversed(trajectory.states.items())}
     broken = {part: ~value.isfinite().all(dim=-1).all(dim=-1) for part, value in what.items()}
     steps = torch.stack(list(broken.values())).any(dim=0)
     if steps.any():
         index = int(steps.nonzero()[0])
         part = next(part for part, at in broken.items() if at[index])
         step = trajectory.steps - index if reverse else index + 1
-        raise ExaminationError(
-            f"model: NaN or inf in recurrence {name!r}, first at step {step} of {trajectory.steps}, in its {part}; "
-            "look at the data of that step and at the size of the weights"
-        )
+        raise NotFiniteError(name, step, trajectory.steps, part, FORWARDS)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
 
-from throughtime.capture.errors import ExaminationError
+from throughtime.capture.errors import FORWARDS, ExaminationError, NotFiniteError
 from throughtime.capture.graph import leaves_behind
 from throughtime.capture.loops import Candidate, chains, visited
 from throughtime.capture.recurrence import Loop, Recurrence
@@ -80,6 +80,16 @@ class LoopWatch:
         self._substitution.stand_in = None
         if self._watch is not None:
             self._watch.__exit__(*error)
+
+    def first_not_finite(self) -> NotFiniteError | None:
+        """Where NaN or inf arose first in the loops that have run so far."""
+        try:
+            self.recurrences()
+        except NotFiniteError as error:
+            return error
+        except ExaminationError:
+            return None
+        return None
 
     def recurrences(self) -> list[Recurrence]:
         """All loops that ran, one for every sequence that something was called through."""
@@ -155,6 +165,7 @@ class LoopWatch:
                     value if value is None else self._substitution.before_detach(value) for value in values[1:]
                 ]
             _check(name, state, values)
+        _check_finite(name, states)
         return states
 
     def _used(self, candidate: Candidate, chain: Sequence[Call], states: dict[str, list[Tensor | None]]) -> list[Uses]:
@@ -226,13 +237,15 @@ def _leaf(tensor: Tensor) -> Tensor:
     return tensor.detach().requires_grad_()
 
 
+def _check_finite(name: str, states: Mapping[str, Sequence[Tensor | None]]) -> None:
+    for step, values in enumerate(zip(*states.values(), strict=True)):
+        for state, value in zip(states, values, strict=True):
+            if value is not None and not value.isfinite().all():
+                steps = len(next(iter(states.values()))) - 1
+                raise NotFiniteError(name, step, steps, f"state {state}", FORWARDS)
+
+
 def _check(name: str, state: str, values: Sequence[Tensor | None]) -> None:
-    for step, value in enumerate(values):
-        if value is not None and not value.isfinite().all():
-            raise ExaminationError(
-                f"model: NaN or inf in recurrence {name!r}, first at step {step} of {len(values) - 1}, in its state "
-                f"{state}; look at the data of that step and at the size of the weights"
-            )
     shapes = [tuple(value.shape) for value in values if value is not None]
     # Samples may end one after the other, the last ones first.
     ending = all(len(one) > 1 and one[1:] == shapes[0][1:] for one in shapes) and shapes == sorted(shapes, reverse=True)

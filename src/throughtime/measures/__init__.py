@@ -3,6 +3,8 @@
 from throughtime.measures.direct_derivative import direct_derivative as direct_derivative
 from throughtime.measures.film import Film as Film
 from throughtime.measures.film import Measure as Measure
+from throughtime.measures.first_not_finite import FirstNotFinite as FirstNotFinite
+from throughtime.measures.first_not_finite import first_not_finite as first_not_finite
 from throughtime.measures.forward_memory import forward_memory as forward_memory
 from throughtime.measures.gates import QUANTILES as QUANTILES
 from throughtime.measures.gates import GateValues as GateValues
