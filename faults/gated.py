@@ -29,5 +29,28 @@ ILL = (
     ill("GRU, torch's initialisation", lambda: reading(nn.GRU(FEATURES, UNITS)), "vanishing"),
     ill("Gated, torch's initialisation", lambda: reading(tt.Gated(FEATURES, UNITS)), "vanishing"),
     ill("Gated, keep bias +4, writes as much", lambda: reading(biased(tt.Gated(FEATURES, UNITS), g0=4.0)), "exploding"),
+    ill(
+        "LSTM, forget bias -5", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=CLOSED)), "vanishing", "closed gate"
+    ),
+    ill("GRU, update bias -5", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=CLOSED)), "vanishing", "closed gate"),
+    ill(
+        "Gated, keep bias -5", lambda: reading(biased(tt.Gated(FEATURES, UNITS), g0=CLOSED)), "vanishing", "closed gate"
+    ),
+    ill("LSTM, nothing written", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g0=-9.0, g1=OPEN)), "closed gate"),
+    ill("LSTM, nothing read", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=OPEN, g3=-9.0)), "closed gate"),
+    ill("LSTM, forget bias +10", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=10.0)), "gates stuck open"),
+    ill("GRU, update bias +10", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=10.0)), "gates stuck open"),
+    ill("JANET, forget bias +10", lambda: reading(biased(tt.JANET(FEATURES, UNITS), g0=10.0)), "gates stuck open"),
+    ill("GRU, candidate saturated", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=4.0, g2=7.0)), "saturated"),
+    ill(
+        "LSTM, candidate saturated",
+        lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g0=-4.0, g1=OPEN, g2=7.0)),
+        "saturated",
+    ),
+    ill(
+        "LiGRU, all units dead",
+        lambda: reading(biased(tt.LiGRU(FEATURES, UNITS), g0=4.0, g1=-9.0)),
+        "dead ReLU",
+    ),
     ill("LiGRU, torch's initialisation", lambda: reading(tt.LiGRU(FEATURES, UNITS)), "vanishing"),
 )

@@ -20,7 +20,7 @@ EXPLODED = 5.0
 
 DEAD, VANISHING, EXPLODING = "dead", "vanishing", "exploding"
 # What Throughtime's verdicts are called where nothing is told but the size of a gradient.
-PLAINLY = {VANISHING: VANISHING, EXPLODING: EXPLODING, "readout-bound": DEAD}
+PLAINLY = {VANISHING: VANISHING, EXPLODING: EXPLODING, "readout-bound": DEAD, "dead ReLU": DEAD}
 
 
 class Rival(ABC):

@@ -24,6 +24,20 @@ def identity(gain: float = 1.0, bias: float = 0.5) -> Case:
     return reading(biased(layer, g0=bias))
 
 
+def partly_dead() -> Case:
+    """The same with two thirds of its biases far below 0."""
+    case = identity()
+    case.model.layer.bias_ih_l0[: 2 * UNITS // 3] = -5.0
+    return case
+
+
+def saturated(bias: float) -> Case:
+    """A tanh network whose units a large bias drives to their ends."""
+    case = tanh(1.0)
+    case.model.layer.bias_ih_l0.copy_(bias * torch.randn(UNITS).sign())
+    return case
+
+
 def independent(weight: float) -> Case:
     """Units that see themselves only, all active."""
     layer = recurrent(tt.IndRNN(FEATURES, UNITS), torch.full((UNITS,), weight))
@@ -59,6 +73,10 @@ ILL = (
     ill("tanh, torch's initialisation", lambda: reading(nn.RNN(FEATURES, UNITS)), "vanishing"),
     ill("tanh, gain 3, chaos", lambda: chaos(3.0), "exploding"),
     ill("ReLU, 1.2 x identity", lambda: identity(1.2), "exploding"),
+    ill("tanh, saturated by its biases", lambda: saturated(4.0), "vanishing", "saturated"),
+    ill("tanh, saturated by its inputs", lambda: tanh(1.0, scale=300.0), "vanishing", "saturated"),
+    ill("ReLU, all units dead", lambda: identity(bias=-5.0), "vanishing", "dead ReLU"),
+    ill("ReLU, two thirds of the units dead", lambda: partly_dead(), "dead ReLU"),
     ill("IndRNN, weights 0.5", lambda: independent(0.5), "vanishing"),
     ill("IndRNN, weights 1.2", lambda: independent(1.2), "exploding"),
     ill("leaky, time constant 2", lambda: reading(tt.CTRNN(FEATURES, UNITS, tau=2.0)), "vanishing"),

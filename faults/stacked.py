@@ -31,6 +31,14 @@ def one_layer(index: int) -> Case:
     return reading(layer)
 
 
+def dead_on_top() -> Case:
+    """A healthy layer, below one whose units are all silent."""
+    layer = recurrent(nn.RNN(FEATURES, UNITS, num_layers=2, nonlinearity="relu"), torch.eye(UNITS))
+    layer.bias_ih_l0.fill_(0.5)
+    layer.bias_ih_l1.fill_(-50.0)
+    return reading(layer)
+
+
 class Detaching(nn.Module):
     """Runs its layer in chunks, and cuts the graph between them."""
 
@@ -69,6 +77,12 @@ ILL = (
     ill("LSTM, both directions, forward forgets", lambda: one_direction(""), l0=("vanishing",)),
     ill("LSTM, both directions, reverse forgets", lambda: one_direction("_reverse"), **{"l0.reverse": ("vanishing",)}),
     ill("GRU, two layers, lower remembers, upper forgets", lambda: one_layer(1), l1=("vanishing",)),
+    ill(
+        "ReLU, two layers, the upper dead",
+        dead_on_top,
+        l0=("readout-bound",),
+        l1=("vanishing", "dead ReLU"),
+    ),
     ill("readout of zeros", readout_of_zeros, "readout-bound"),
     ill(
         "LSTM, detached every 20 steps",

@@ -19,6 +19,7 @@ SAMPLE = "sample"
 UNIT = "unit"
 GATE = "gate"
 QUANTILE = "quantile"
+ROLE = "role"  # of a gate in the gated form: "keep", "write", "read"
 EXPONENT = "exponent"  # Lyapunov exponents, the largest is number 1
 LAG_GRID = "lag_grid"  # lags at powers of two
 SINGULAR_VALUE = "singular_value"  # the largest is number 1

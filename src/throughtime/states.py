@@ -1,23 +1,29 @@
 """What is measured of the states of a recurrence alone, whatever the loss, labelled."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 import xarray as xr
 from torch import Tensor
 
 from throughtime.capture import Opened
+from throughtime.cells import derive
 from throughtime.measures import (
     QUANTILES,
+    dead_units,
     forward_memory,
+    gate_range,
+    gate_slope,
     gate_values,
     lyapunov_spectrum,
     saturation,
     singular_values,
     time_constants,
 )
-from throughtime.notation import EXPONENT, GATE, LAG, LAG_GRID, QUANTILE, SINGULAR_VALUE, UNIT
+from throughtime.notation import BOUND, EXPONENT, GATE, LAG, LAG_GRID, QUANTILE, ROLE, SINGULAR_VALUE, UNIT
 
 # Of so many singular values an examination keeps the logarithms.
 LARGEST_VALUES = 16
@@ -50,6 +56,17 @@ def _of_gates(recurrence: Opened) -> dict[str, xr.DataArray]:
         found["gate_mean"] = _labelled(gates.mean, names)
         found["gate_quantile"] = _labelled(gates.quantiles, {**names, QUANTILE: list(QUANTILES)})
         found["saturation"] = _labelled(saturation(*looked_at), names)
+        found["gate_slope"] = _labelled(gate_slope(*looked_at), names)
+        # The gate whose function is the candidate's own; "" where the candidate is linear.
+        found["gate_slope"].attrs["candidate"] = "".join(derive(recurrence.cell).candidate_gates[:1])
+        dead = dead_units(*looked_at)
+        # By all gates, with NaN for those that cannot die, so that one axis serves them all.
+        if dead:
+            found["dead_units"] = _labelled(torch.tensor([dead.get(gate, math.nan) for gate in gates.gates]), names)
+    ranges = gate_range(*looked_at)
+    if ranges:
+        axes = {ROLE: list(ranges), BOUND: ["low", "high"], UNIT: np.arange(next(iter(ranges.values())).shape[-1])}
+        found["gate_range"] = _labelled(torch.stack(list(ranges.values())), axes)
     return found
 
 

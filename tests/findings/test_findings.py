@@ -44,3 +44,74 @@ def test_the_forget_gate_decides_for_an_lstm(bias, verdict):
         layer.bias_ih_l0[8:16] = bias
     exam = tt.examine(layer, torch.randn(100, 4, 4), loss=lambda output, _: output[0].sum((1, 2)))
     assert exam.findings[0].verdict == verdict
+
+
+def dead(part):
+    torch.manual_seed(0)
+    layer = nn.RNN(4, 12, nonlinearity="relu")
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(torch.eye(12))
+        layer.bias_ih_l0.fill_(2.0)
+        layer.bias_ih_l0[: round(12 * part)] = -9.0
+    return tt.examine(layer, torch.randn(30, 4, 4), loss=lambda output, _: output[0].sum((1, 2))).findings
+
+
+def test_dead_units_are_counted():
+    (found,) = dead(0.75)
+    assert (found.verdict, found.severity) == ("dead ReLU", 2)
+    assert found.evidence.startswith("9 of 12 units are 0 at every step of every sample")
+    assert found.numbers[0].value == 0.75 and found.numbers[0].threshold == 0.5
+    assert [one.verdict for one in dead(1 / 3)] == ["healthy"]
+
+
+def lstm(input_gate=0.0, forget=0.0, candidate=0.0, output=0.0, steps=40):
+    torch.manual_seed(0)
+    layer = nn.LSTM(4, 8)
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.mul_(0.1)
+        layer.bias_ih_l0.copy_(torch.tensor([input_gate, forget, candidate, output]).repeat_interleave(8))
+    exam = tt.examine(layer, torch.randn(steps, 4, 4), loss=lambda output, _: output[0].sum((1, 2)))
+    return {one.verdict: one for one in exam.findings}
+
+
+def test_a_keep_gate_that_never_opens_says_what_it_costs():
+    found = lstm(forget=-5.0)
+    assert list(found) == ["vanishing", "closed gate"]
+    closed = found["closed gate"]
+    assert closed.severity == 3 and closed.evidence.startswith("The keep gate never opens: 100% of the units")
+    assert closed.numbers[0].value == 1 and closed.causes["carry"] < -100
+    # sigmoid(-5) = 0.0067 and -ln of it 5.0; the weights move it a little.
+    assert closed.numbers[1].value == pytest.approx(0.0067, rel=0.3)
+
+
+@pytest.mark.parametrize(("gates", "says"), [({"input_gate": -9.0}, "write gate"), ({"output": -9.0}, "Nothing of c")])
+def test_what_is_not_written_or_read_is_a_closed_gate_too(gates, says):
+    found = lstm(forget=5.0, **gates)
+    assert list(found) == ["closed gate"] and says in found["closed gate"].evidence
+
+
+def test_a_keep_gate_that_never_closes():
+    assert list(lstm(forget=5.0, input_gate=-3.0)) == ["healthy"]
+    found = lstm(forget=12.0, input_gate=-3.0)
+    assert list(found) == ["gates stuck open"] and found["gates stuck open"].severity == 1
+
+
+def test_what_is_saturated_says_by_how_much():
+    found = lstm(forget=5.0, input_gate=-3.0, candidate=7.0)
+    assert list(found) == ["saturated"]
+    # 1 / cosh(7)^2 = 3.3e-6, up to the little that comes in.
+    assert found["saturated"].numbers[0].value == pytest.approx(3.3e-6, rel=0.5)
+
+
+def test_saturation_in_a_tanh_network_is_counted_in_nats():
+    torch.manual_seed(0)
+    layer = nn.RNN(4, 8)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(torch.linalg.qr(torch.randn(8, 8))[0])
+        layer.bias_ih_l0.fill_(6.0)
+    exam = tt.examine(layer, torch.randn(30, 4, 4), loss=lambda output, _: output[0].sum((1, 2)))
+    found = {one.verdict: one for one in exam.findings}
+    assert list(found) == ["vanishing", "saturated"] and found["saturated"].severity == 3
+    assert found["saturated"].numbers[0].value == found["saturated"].causes["activation slope"] < -100
+    assert found["saturated"].numbers[1].value > 0.9

@@ -24,7 +24,7 @@ import sympy
 from torch import Tensor
 
 from throughtime.cells.cell import Cell, Named
-from throughtime.cells.functions import ON_TENSORS, is_applied, steepest
+from throughtime.cells.functions import ON_TENSORS, is_applied, is_flat_somewhere, steepest
 from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, OUTPUT_GATE, WRITE_GATE
 
 
@@ -67,10 +67,12 @@ class Activation:
     Args:
         evaluate: Its value and its slope on tensors: arguments as for `Evaluate`.
         steepest: The largest slope that the function has anywhere.
+        flat: Whether it is exactly 0 with a slope of exactly 0 somewhere, as a ReLU is.
     """
 
     evaluate: Callable[..., list[Tensor]]
     steepest: float
+    flat: bool
 
 
 class Derivation:
@@ -154,12 +156,19 @@ class Derivation:
         expressions = sympy.Tuple(self.keep, self.write, self.candidate, self.output or 0)
         found: dict[str, Activation] = {}
         for applied in filter(is_applied, sympy.preorder_traversal(expressions)):
-            within = {inner: sympy.Dummy() for inner in applied.args[0].atoms(sympy.Function)}
-            direct = applied.args[0].xreplace(within).free_symbols
+            direct = self._direct(applied)
             for gate in self.cell.gates:
                 if direct & {self.x[gate], self.u.get(gate)}:
                     found.setdefault(gate, self._activation(applied))
         return {gate: found[gate] for gate in self.cell.gates if gate in found}
+
+    @cached_property
+    def candidate_gates(self) -> tuple[str, ...]:
+        """The gates whose pre-activation is an argument of the candidate's own function; none of a linear candidate."""
+        if not is_applied(self.candidate):
+            return ()
+        direct = self._direct(self.candidate)
+        return tuple(gate for gate in self.cell.gates if direct & {self.x[gate], self.u.get(gate)})
 
     def evaluated(self, partial: Partial) -> Evaluate:
         """A partial derivative as a function of tensors: x and u by gate, the carried state before and after, units.
@@ -184,8 +193,13 @@ class Derivation:
 
         return evaluate
 
+    def _direct(self, applied: Any) -> set[Any]:
+        """The symbols in the argument of an applied function, but not those within functions in it."""
+        within = {inner: sympy.Dummy() for inner in applied.args[0].atoms(sympy.Function)}
+        return set(applied.args[0].xreplace(within).free_symbols)
+
     def _activation(self, applied: Any) -> Activation:
-        return Activation(self._on_tensors([applied, applied.fdiff()]), steepest(applied))
+        return Activation(self._on_tensors([applied, applied.fdiff()]), steepest(applied), is_flat_somewhere(applied))
 
     def _on_tensors(self, expressions: list[Any]) -> Callable[..., list[Any]]:
         arguments = [*self.x.values(), *self.u.values(), self.before, self.after, *self.units.values()]

@@ -67,8 +67,21 @@ def is_applied(expression: Any) -> bool:
 
 def steepest(applied: Any) -> float:
     """The largest slope of an applied function, on a grid over where such functions have their steepest place."""
-    slope = ON_TENSORS[f"{type(applied).__name__}_slope"]
-    return float(slope(torch.linspace(-STEEP_WITHIN, STEEP_WITHIN, 1601, dtype=torch.float64)).max())
+    return float(_slopes(applied).max())
+
+
+def is_flat_somewhere(applied: Any) -> bool:
+    """Whether an applied function has a slope of exactly 0 on that grid, and at a value of 0, as a ReLU has."""
+    flat = _slopes(applied) == 0
+    return bool((flat & (ON_TENSORS[type(applied).__name__](_grid()) == 0)).any())
+
+
+def _slopes(applied: Any) -> Tensor:
+    return ON_TENSORS[f"{type(applied).__name__}_slope"](_grid())
+
+
+def _grid() -> Tensor:
+    return torch.linspace(-STEEP_WITHIN, STEEP_WITHIN, 1601, dtype=torch.float64)
 
 
 def _tanh_slope(a: Tensor) -> Tensor:

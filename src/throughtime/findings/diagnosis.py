@@ -2,12 +2,31 @@
 
 import xarray as xr
 
-from throughtime.findings import exploding, healthy, readout_bound, truncated, vanishing
+from throughtime.findings import (
+    closed_gate,
+    dead_relu,
+    exploding,
+    gates_stuck_open,
+    healthy,
+    readout_bound,
+    saturated,
+    truncated,
+    vanishing,
+)
 from throughtime.findings.finding import Finding
 from throughtime.findings.measured import Measured
 
 # Every illness, in the order in which it is told. Each is a small function from the measures to a finding or nothing.
-_MEMBERS = (readout_bound, exploding, vanishing, truncated)
+_MEMBERS = (
+    readout_bound,
+    exploding,
+    vanishing,
+    dead_relu,
+    saturated,
+    closed_gate,
+    gates_stuck_open,
+    truncated,
+)
 ILLNESSES = tuple(member.VERDICT for member in _MEMBERS)
 VERDICTS = (*ILLNESSES, healthy.VERDICT)
 

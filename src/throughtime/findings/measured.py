@@ -1,5 +1,6 @@
 """The labelled measures of one recurrence, as the verdicts read them."""
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -7,7 +8,8 @@ import numpy as np
 import xarray as xr
 
 from throughtime.findings.finding import Number
-from throughtime.notation import BOUND, CAUSE, ENTERING, INPUTS, LAG, STATE
+from throughtime.findings.thresholds import HUNDREDFOLD
+from throughtime.notation import BOUND, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE
 
 # Where a checkpoint was examined without its code.
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
@@ -85,6 +87,28 @@ class Measured:
         total = by_lag.where(np.isfinite(by_lag)).sum(LAG, min_count=1)
         found = {str(cause): float(total.sel({CAUSE: cause})) for cause in by_lag[CAUSE].values if cause != ENTERING}
         return {cause: nats for cause, nats in found.items() if np.isfinite(nats)}
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether the gradient falls a hundredfold from the present step to the far end, or is exactly zero there."""
+        return self.arrives and self.change <= -HUNDREDFOLD
+
+    @property
+    def candidate(self) -> str:
+        """The gate whose function makes what may be written; "" where there is none, or it is not known."""
+        return str(self.measures["gate_slope"].attrs["candidate"]) if "gate_slope" in self.measures else ""
+
+    def of_candidate(self, quantity: str) -> float:
+        """A measure of the gates, of the candidate's; NaN where it was not taken."""
+        if quantity not in self.measures or not self.candidate:
+            return math.nan
+        return float(self.measures[quantity].sel({GATE: self.candidate}))
+
+    def gate_range(self, role: str, bound: str) -> np.ndarray | None:
+        """The smallest or largest value of a gate, unit by unit; None where the cell has no such gate."""
+        if "gate_range" not in self.measures or role not in self.measures[ROLE].values:
+            return None
+        return self.measures["gate_range"].sel({ROLE: role, BOUND: bound}).values
 
     @property
     def _interval(self) -> tuple[float | None, float | None]:

@@ -2,5 +2,7 @@
 
 BENGIO = "Bengio, Simard, Frasconi 1994, Learning long-term dependencies with gradient descent is difficult"
 HOCHREITER = "Hochreiter, Bengio, Frasconi, Schmidhuber 2001, Gradient flow in recurrent nets"
+LU = "Lu, Shin, Su, Karniadakis 2020, Dying ReLU and initialization: theory and numerical examples"
 PASCANU = "Pascanu, Mikolov, Bengio 2013, On the difficulty of training recurrent neural networks"
+TALLEC = "Tallec, Ollivier 2018, Can recurrent neural networks warp time?"
 WILLIAMS = "Williams, Peng 1990, An efficient gradient-based algorithm for on-line training of recurrent networks"

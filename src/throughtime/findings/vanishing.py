@@ -3,7 +3,7 @@
 from throughtime.findings.finding import Finding
 from throughtime.findings.measured import Measured
 from throughtime.findings.references import HOCHREITER
-from throughtime.findings.thresholds import HUNDREDFOLD, ROUNDED_AWAY
+from throughtime.findings.thresholds import ROUNDED_AWAY
 from throughtime.findings.wording import because, changed, sentences
 from throughtime.notation import ACTIVATION_SLOPE, STEP
 
@@ -29,7 +29,7 @@ def finding(measured: Measured) -> Finding | None:
     """The gradient falls a hundredfold from the present step to the far end, or is exactly zero there."""
     if not measured.arrives:
         return None if measured.has_loss else _nothing(measured)
-    if not measured.change <= -HUNDREDFOLD:
+    if not measured.vanishes:
         return None
     return Finding(
         VERDICT,

@@ -1,11 +1,14 @@
 """The audience of the film: one quantity a file, and none knows another."""
 
+from throughtime.measures.dead_units import dead_units as dead_units
 from throughtime.measures.direct_derivative import direct_derivative as direct_derivative
 from throughtime.measures.film import Film as Film
 from throughtime.measures.film import Measure as Measure
 from throughtime.measures.first_not_finite import FirstNotFinite as FirstNotFinite
 from throughtime.measures.first_not_finite import first_not_finite as first_not_finite
 from throughtime.measures.forward_memory import forward_memory as forward_memory
+from throughtime.measures.gate_range import gate_range as gate_range
+from throughtime.measures.gate_slope import gate_slope as gate_slope
 from throughtime.measures.gates import QUANTILES as QUANTILES
 from throughtime.measures.gates import GateValues as GateValues
 from throughtime.measures.gates import gate_values as gate_values

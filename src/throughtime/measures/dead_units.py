@@ -1,0 +1,31 @@
+"""Dead units: how many of a layer give out exactly nothing, whatever comes in, and can never learn to do otherwise."""
+
+import torch
+
+from throughtime.cells import Cell, Named, derive
+from throughtime.unroll import Trajectory
+
+
+def dead_units(cell: Cell, trajectory: Trajectory, units: Named | None = None) -> dict[str, float]:
+    """By gate whose function has a flat part, as a ReLU has, the part of its units that are dead, from 0 to 1.
+
+    A unit is dead where value and slope are exactly 0 at every step of every sample: no gradient passes through it, so
+    no step of the optimiser changes its weights (Lu, Shin, Su, Karniadakis 2020, Dying ReLU and initialization). No
+    sigmoid and no tanh is counted, however saturated, since their slopes are never 0.
+
+    Args:
+        cell: The equations.
+        trajectory: Where the units are looked at; steps at which a sample rests do not count.
+        units: The cell's learned vectors, by name.
+    """
+    before, after = trajectory.before(cell.carried), trajectory.states[cell.carried][1:]
+    x, u = cell.split(trajectory.input_pre), cell.split_recurrent(trajectory.recurrent_pre)
+    found = {}
+    for gate, activation in derive(cell).activations.items():
+        if activation.flat:
+            value, slope = (one.expand_as(before) for one in activation.evaluate(x, u, before, after, units))
+            silent = (value == 0) & (slope == 0)
+            if trajectory.running is not None:
+                silent = silent | ~trajectory.running.unsqueeze(-1)
+            found[gate] = float(silent.all(0).all(0).to(torch.float64).mean())
+    return found
