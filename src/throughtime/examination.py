@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import numpy as np
 import xarray as xr
 
 from throughtime import report
 from throughtime.findings import Finding, finding_of
+from throughtime.measures.reach import reach
 from throughtime.notation import WINDOW
 
 SCHEMA = "throughtime.examination/1"
@@ -122,9 +122,7 @@ class Examination:
             if "truncation_error" not in record.measures:
                 continue
             error = record.measures["truncation_error"]
-            too_large = np.flatnonzero(~(error.values <= 1 - fraction))
-            last = too_large[-1] + 1 if len(too_large) else 0
-            reaches[name] = int(error[WINDOW].values[min(last, error.size - 1)])
+            reaches[name] = reach(error[WINDOW].values, error.values, 1 - fraction)
         return reaches
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -13,7 +13,7 @@ from throughtime.causes.decomposition import Causes
 from throughtime.causes.steps import StepCauses
 from throughtime.cells import equations
 from throughtime.examination import Record
-from throughtime.learned import of_readout, of_windows
+from throughtime.losses import of_readout, of_windows, recommended
 from throughtime.measures import (
     Film,
     GradientMap,
@@ -100,6 +100,7 @@ class Recorder:
             measures.attrs["detached_error"] = detached_error
         if self._bands is not None:
             measures = measures.assign(self._of_loss(terms, self._bands, measures[LAG]))
+            measures.attrs |= recommended(measures["truncation_error"])
             norms = {name: term.ln_norm for name, term in terms.items()}
             beyond = first_not_finite(self._film, self._map.result(), norms, self._recurrence.dtype)
             measures.attrs["first_not_finite"] = "" if beyond is None else str(beyond)

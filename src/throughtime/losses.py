@@ -7,7 +7,8 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from throughtime.measures import Film, GradientMap, TotalDerivative, direct_derivative
+from throughtime.findings.thresholds import LEFT_OUT
+from throughtime.measures import Film, GradientMap, TotalDerivative, direct_derivative, reach
 from throughtime.measures.truncation import Truncation
 from throughtime.notation import LAG, LOSS_STEP, STATE, WINDOW
 
@@ -38,6 +39,12 @@ def of_windows(film: Film, cut: Truncation, lags: xr.DataArray) -> dict[str, xr.
         "truncation_error": xr.DataArray(error.numpy(), {WINDOW: cut.windows.numpy()}, (WINDOW,)),
         "gradient_share": xr.DataArray(_share(cut, lags.values).numpy(), {LAG: lags}, (LAG,)),
     }
+
+
+def recommended(error: xr.DataArray) -> dict[str, float | int]:
+    """The BPTT window that suffices for all but 1 % of the gradient, in steps, and the error that it makes."""
+    window = reach(error[WINDOW].values, error.values, LEFT_OUT)
+    return {"recommended_window": window, "recommended_window_error": float(error.sel({WINDOW: window}))}
 
 
 def _share(cut: Truncation, lags: np.ndarray) -> Tensor:
