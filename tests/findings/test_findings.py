@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -115,3 +117,24 @@ def test_saturation_in_a_tanh_network_is_counted_in_nats():
     assert list(found) == ["vanishing", "saturated"] and found["saturated"].severity == 3
     assert found["saturated"].numbers[0].value == found["saturated"].causes["activation slope"] < -100
     assert found["saturated"].numbers[1].value > 0.9
+
+
+def test_a_sample_that_explodes_alone_is_named():
+    """One silent sample among many that their inputs hold back, so that the batch as a whole does not explode."""
+    torch.manual_seed(0)
+    layer, inputs = nn.RNN(4, 16), 1.5 * torch.randn(40, 65, 4)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(1.2 * torch.linalg.qr(torch.randn(16, 16))[0])
+        for bias in (layer.bias_ih_l0, layer.bias_hh_l0):
+            bias.zero_()
+    inputs[:, 7] = 0
+    (found,) = tt.examine(layer, inputs, loss=lambda output, _: output[0][-1].sum()).findings
+    assert found.verdict == "exploding" and "grows in sample 7 of 65 (counted from 0)" in found.evidence
+    # Nothing holds it back: 39 ln 1.2 = 7.11 nats. In the batch it counts for a 65th.
+    assert found.numbers[1].quantity == "change of sample_profile, sample 7"
+    assert found.numbers[1].value == pytest.approx(39 * math.log(1.2), rel=1e-3)
+    assert "sample" in found.remedies[0]
+    inputs[:, 7] = 1
+    assert "exploding" not in {
+        one.verdict for one in tt.examine(layer, inputs, loss=lambda o, _: o[0][-1].sum()).findings
+    }

@@ -1,10 +1,12 @@
-"""Exploding: the gradient grows on its way back, so that far steps drown the near ones."""
+"""Exploding: the gradient grows on its way back, in all samples or in some, so that far steps drown the near ones."""
 
-from throughtime.findings.finding import Finding
+import numpy as np
+
+from throughtime.findings.finding import Finding, Number
 from throughtime.findings.measured import Measured
 from throughtime.findings.references import PASCANU
 from throughtime.findings.thresholds import HUNDREDFOLD
-from throughtime.findings.wording import because, changed, sentences
+from throughtime.findings.wording import because, changed, numbered, sentences, signed
 
 VERDICT = "exploding"
 
@@ -12,12 +14,51 @@ REMEDIES = (
     "Clip the norm of the gradient (torch.nn.utils.clip_grad_norm_).",
     "Shrink weight_hh towards an orthogonal matrix.",
 )
+SAMPLE_REMEDIES = (
+    "Look at these samples: an outlier, a broken recording or silence drives the network where the others do not.",
+    "Clip the norm of the gradient of every sample before they are averaged; clipping their sum lets one of them take "
+    "the whole step.",
+    "Shrink weight_hh towards an orthogonal matrix: what keeps the gradients of the others small is their saturation.",
+)
 
 
 def finding(measured: Measured) -> Finding | None:
-    """The gradient grows a hundredfold from the present step to the far end."""
-    if not measured.arrives or not measured.change >= HUNDREDFOLD:
+    """The gradient grows a hundredfold from the present step to the far end, in the batch or in some samples alone."""
+    if not measured.arrives:
         return None
-    evidence = sentences(changed(measured), because(measured), measured.caveat)
-    numbers = (measured.change_number,)
-    return Finding(VERDICT, measured.name, 2, evidence, REMEDIES, PASCANU, numbers, measured.nats)
+    alone = _alone(measured)
+    if not (measured.change >= HUNDREDFOLD or alone):
+        return None
+    evidence = sentences(changed(measured), _in_samples(measured, alone), because(measured), measured.caveat)
+    numbers = (measured.change_number, *(_number(measured, sample) for sample in alone))
+    remedies = SAMPLE_REMEDIES if alone else REMEDIES
+    return Finding(VERDICT, measured.name, 2, evidence, remedies, PASCANU, numbers, measured.nats)
+
+
+def _alone(measured: Measured) -> list[int]:
+    """The samples in which it grows a hundredfold, and a hundredfold more than in the median sample; the worst first.
+
+    Fewer than half of a batch can be such, so that there is a median to compare them with.
+    """
+    changes = measured.sample_changes
+    if not np.isfinite(changes).any():
+        return []
+    found = np.flatnonzero((changes >= HUNDREDFOLD) & (changes - np.nanmedian(changes) >= HUNDREDFOLD))
+    return sorted(found.tolist(), key=lambda sample: -changes[sample])
+
+
+def _in_samples(measured: Measured, samples: list[int]) -> str:
+    if not samples:
+        return ""
+    changes = measured.sample_changes
+    middle = signed(float(np.nanmedian(changes)), 3)
+    those = f"sample {samples[0]}" if len(samples) == 1 else f"samples {numbered(samples)}"
+    return (
+        f"It grows in {those} of {changes.size} (counted from 0), by {changes[samples[0]]:.3g} nats; in the median "
+        f"sample it changes by {middle}."
+    )
+
+
+def _number(measured: Measured, sample: int) -> Number:
+    change = float(measured.sample_changes[sample])
+    return Number(f"change of sample_profile, sample {sample}", change, "nats", threshold=HUNDREDFOLD)

@@ -88,6 +88,15 @@ class Measured:
         found = {str(cause): float(total.sel({CAUSE: cause})) for cause in by_lag[CAUSE].values if cause != ENTERING}
         return {cause: nats for cause, nats in found.items() if np.isfinite(nats)}
 
+    @cached_property
+    def sample_changes(self) -> np.ndarray:
+        """The same change in every sample alone; NaN where nothing of a sample arrives at the smallest lag."""
+        if "sample_profile" not in self.measures:
+            return np.empty(0)
+        ends = self.measures["sample_profile"].sel({LAG: self.lags[[0, -1]]}).values
+        with np.errstate(invalid="ignore"):
+            return np.where(np.isfinite(ends[0]), ends[1] - ends[0], np.nan)
+
     @property
     def vanishes(self) -> bool:
         """Whether the gradient falls a hundredfold from the present step to the far end, or is exactly zero there."""

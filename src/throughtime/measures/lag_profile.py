@@ -65,6 +65,15 @@ class LagProfile(Measure[Frame]):
         """The lags, and ln of the sum over loss steps and samples of |dl_t/ds_{t - lag}|^2, of the last state."""
         return torch.arange(self._smallest, self._largest + 1), torch.logsumexp(self._by_group[-1], dim=(0, 2))
 
+    def by_sample(self, lags: Tensor) -> Float[Tensor, "lag batch"]:
+        """The profile of every sample alone, of the last state: ln of the root mean square over loss steps, in nats.
+
+        Args:
+            lags: Those of the profile itself.
+        """
+        ln_sum = torch.logsumexp(self._by_group[-1], dim=0)[lags - self._smallest]
+        return (ln_sum - self._counts(lags).sum(0).log().unsqueeze(-1)) / 2
+
     def result(self, seed: int = 0) -> Profile:
         """The profile, its interval and its decay rate.
 
