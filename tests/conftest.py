@@ -50,4 +50,4 @@ def open_page(browser):
 
 
 def _is_local(url):
-    return url.startswith(("file:", "data:", "about:"))
+    return url.startswith(("file:", "data:", "about:", "blob:"))

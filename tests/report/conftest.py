@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from throughtime.examination import Examination, Record
-from throughtime.findings import Finding
+from throughtime.findings import Finding, Number
 
 STEPS = 12
 
@@ -31,7 +31,16 @@ def linear_examination(
     """The examination of the linear network; with `output`, of c_i = w c_{i-1} + 1 and h_i = c_i, as in an LSTM."""
     record = linear_record(w, steps, reverse, output, losses, name)
     severity = 3 if w < 1 else 0
-    finding = Finding("vanishing" if severity else "healthy", name, severity, evidence, (remedy,), "Hochreiter (1991)")
+    finding = Finding(
+        "vanishing" if severity else "healthy",
+        name,
+        severity,
+        evidence,
+        (remedy,),
+        "Hochreiter (1991)",
+        (Number("change of lag_profile", (steps - 1) * math.log(w), "nats", threshold=math.log(100)),),
+        {"weights": (steps - 1) * math.log(w)},
+    )
     return Examination({name: record}, (finding,), tokens, notes)
 
 
@@ -139,10 +148,37 @@ def lossless():
 
 @pytest.fixture
 def everything(linear):
-    """The linear network with a loss and all measures that there are."""
-    exam = linear()
+    """The linear network with a loss and all measures that there are.
+
+    The product of k steps is w^k; a change of x_i moves h_t by w^(t-i); the derivatives of all losses that reach a
+    state add up to 1 + w + w^2 + ... One gate has the value w and no slope in half of what was looked at.
+    """
+    exam, ln_w = linear(), math.log(0.5)
+    found = exam["l0"]
     for name in ("step_jacobian", "time_constant"):
-        exam["l0"][name] = without_loss()["l0"][name]
+        found[name] = without_loss()["l0"][name]
+    grid, t = np.array([1, 2, 4, 8]), np.arange(1, STEPS + 1)
+    total = np.log([sum(0.5**k for k in range(STEPS - step + 1)) for step in t])
+    total[1::2] = np.nan  # it is taken at some states only
+    error = found["truncation_error"].values
+    measured = {
+        "forward_memory": (("lag",), found["lag"].values * ln_w),
+        "lyapunov": (("exponent",), [ln_w]),
+        "lyapunov_error": (("exponent",), [0.01]),
+        "singular_values": (("lag_grid", "singular_value"), (grid * ln_w)[:, None]),
+        "stable_rank": (("lag_grid",), np.ones(4)),
+        "gate_mean": (("gate",), [0.5]),
+        "gate_quantile": (("gate", "quantile"), [[0.3, 0.4, 0.5, 0.6, 0.7]]),
+        "saturation": (("gate",), [0.5]),
+        "direct_derivative": (("state", "loss_step"), np.zeros((1, STEPS))),
+        "total_derivative": (("state", "loss_step"), total[None]),
+        "truncation_error_interval": (("window", "bound"), np.stack([0.9 * error, 1.1 * error], axis=-1)),
+    }
+    axes = {"lag_grid": grid, "gate": ["keep"], "quantile": [0.05, 0.25, 0.5, 0.75, 0.95]}
+    for name, (dims, values) in measured.items():
+        found[name] = xr.DataArray(values, dims=dims, coords={dim: axes[dim] for dim in dims if dim in axes})
+    for axis in ("exponent", "singular_value"):
+        found.coords[axis] = [1]
     return exam
 
 

@@ -6,13 +6,16 @@ import numpy as np
 import pytest
 
 from throughtime.report import Plots
-from throughtime.report.pictures import ALONE, TOGETHER
+from throughtime.report.pictures import PICTURES
 
-UNITS = ("nats", "step", "%")
+UNITS = ("nats", "step", "%", "direction", "no unit", "number")
+ALONE = [name for name, picture in PICTURES.items() if picture.panels]
+
+NAMED = ("overview", "mean_causes", "gates")  # their rows are recurrences or gates
 
 
 def test_there_is_a_method_for_every_picture():
-    assert {name for name in vars(Plots) if not name.startswith("_")} == {*ALONE, *TOGETHER}
+    assert {name for name in vars(Plots) if not name.startswith("_")} == set(PICTURES)
 
 
 def test_a_map_stands_for_itself(linear):
@@ -48,9 +51,78 @@ def test_what_is_not_there_is_said(linear):
 
 def test_every_axis_has_its_unit(everything):
     plot = everything.plot
-    figures = [getattr(plot, name)() for name in TOGETHER] + [getattr(plot, name)("l0") for name in ALONE]
-    for figure in figures:
+    for name in PICTURES:
+        figure = getattr(plot, name)(*["l0"] * (name in ALONE))
         axes = [*figure.select_xaxes(), *figure.select_yaxes()]
-        titles = [axis.title.text for axis in axes if axis.title.text]
-        assert len(titles) >= len(axes) - 1  # bars stand at names, which need no unit
-        assert all(any(unit in title for unit in UNITS) for title in titles), titles
+        for axis in axes:
+            if axis.title.text is None:  # bars and rows stand at names, which need no unit
+                assert name in NAMED and axis.plotly_name.startswith("yaxis")
+            else:
+                assert any(unit in axis.title.text for unit in UNITS), (name, axis.title.text)
+
+
+def values(figure, name=None, axis="y"):
+    (trace,) = [trace for trace in figure.data if trace.mode and trace.yaxis in (axis, None) and trace.name == name]
+    return np.asarray(trace.y, dtype=float)
+
+
+def test_memory_and_gradient_start_at_zero_on_one_scale(everything):
+    figure = everything.plot.forward_memory()
+    assert figure.layout.yaxis2.matches == "y"
+    for trace in figure.data:
+        assert np.asarray(trace.y) == pytest.approx(np.arange(13) * math.log(0.5))
+
+
+def test_a_window_costs_the_terms_beyond_it(everything):
+    figure = everything.plot.truncation_error()
+    error = everything["l0"]["truncation_error"].values[1:]
+    assert values(figure, "l0")[error > 1e-5] == pytest.approx(error[error > 1e-5])
+    (reach,) = [trace for trace in figure.data if trace.mode == "markers"]
+    assert (reach.x[0], reach.y[0]) == (6, pytest.approx(error[5]))
+
+
+def test_a_window_that_keeps_everything_has_its_diamond_too(linear):
+    exam = linear(1.0)
+    exam["l0"]["truncation_error"][:-1] = 0.5
+    (reach,) = [trace for trace in exam.plot.truncation_error().data if trace.mode == "markers"]
+    assert (reach.x[0], reach.y[0]) == (12, pytest.approx(0.01))
+
+
+def test_exponents_have_twice_their_error(everything):
+    (trace,) = everything.plot.lyapunov().data
+    assert trace.y[0] == pytest.approx(math.log(0.5))
+    assert trace.error_y.array[0] == pytest.approx(0.02)
+
+
+def test_singular_values_and_the_rank(everything):
+    largest, rank = everything.plot.singular_values("l0").data
+    assert np.asarray(largest.y) == pytest.approx(np.array([1, 2, 4, 8]) * math.log(0.5))
+    assert np.asarray(rank.y) == pytest.approx(1)
+
+
+def test_gates_are_boxes_of_their_quantiles(everything):
+    box, bar = everything.plot.gates("l0").data
+    assert [box.lowerfence[0], box.q1[0], box.median[0], box.q3[0], box.upperfence[0]] == [0.3, 0.4, 0.5, 0.6, 0.7]
+    assert (bar.x[0], bar.y[0]) == (0.5, "keep")
+
+
+def test_the_total_derivative_is_joined_where_it_was_taken(everything):
+    figure = everything.plot.direct_derivative()
+    assert values(figure, "l0, direct") == pytest.approx(0)
+    total = values(figure, "l0, total")
+    assert len(total) == 6 and total[0] == pytest.approx(math.log(2), abs=1e-3)
+
+
+def test_the_overview_has_a_row_for_every_recurrence(stacked):
+    exam = stacked(0.5, 0.9)
+    rows, reaches = exam.plot.overview().data
+    assert np.asarray(rows.z, dtype=float)[:, 1] == pytest.approx([math.log(0.5), math.log(0.9)], rel=1e-3)
+    assert list(rows.y) == ["l0", "l1"]
+    assert list(reaches.x) == [6, exam.reach(0.99)["l1"]]
+
+
+def test_only_what_is_zero_is_called_zero(linear):
+    assert "exactly zero" in str(linear(0.5).plot.gradient_map("l0").layout.annotations)
+    exam = linear(0.5)  # as below a layer that reads the sequence the other way: losses depend on later states, too
+    exam["l0"]["gradient_map"][:] = 0.0
+    assert not exam.plot.gradient_map("l0").layout.annotations

@@ -5,23 +5,21 @@ import os
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import jinja2
 import numpy as np
-import plotly.graph_objects as go
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
-from throughtime.report.figures import causes_by_lag, causes_drawn, gradient_map
+from throughtime.report.cards import Card
+from throughtime.report.embedding import embedded
+from throughtime.report.figures import causes_drawn
 from throughtime.report.figures.blocks import LARGEST_SIDE
-from throughtime.report.figures.causes_by_lag import whole_span
 from throughtime.report.files import written_whole
-from throughtime.report.pictures import TOGETHER
 from throughtime.report.readings import MOST, NEARLY_ALL, Examined, Reading, number, readings
-from throughtime.report.scale import COLOURS, FLOAT32_LARGEST, FLOAT32_SMALLEST, Scale, shared_scale
-from throughtime.report.strip import sample_maps, strips
+from throughtime.report.scale import COLOURS, FLOAT32_LARGEST, FLOAT32_SMALLEST, scale_of
+from throughtime.report.sections import sections
+from throughtime.report.strip import strips
 from throughtime.report.terminal import SIGNS
 from throughtime.report.typeset import mathml
 
@@ -37,6 +35,9 @@ PRODUCT_OF_DIRECTION = (
 )
 PRODUCT = r"\delta(t,i) = \frac{d l_t}{d s_t} \, J_t \, J_{t-1} \cdots J_{i+1}, \qquad J_k = \frac{d s_k}{d s_{k-1}}"
 
+# Verdicts that stand open on a page; of more recurrences, one opens those that one looks for.
+MOST_OPEN = 4
+
 
 def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str:
     """The report as HTML.
@@ -47,9 +48,7 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
     """
     all_readings = readings(examinations)
     learning = [reading for reading in all_readings if reading.has_loss]
-    recurrences = [reading for reading in all_readings if reading.is_recurrence]
     maps = [reading.measures["gradient_map"].values for reading in all_readings]
-    scale = shared_scale([*maps, *(nats for reading in all_readings for _, nats in sample_maps(reading))])
     page = (
         _templates()
         .get_template("report.html.j2")
@@ -58,13 +57,13 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
             readings=all_readings,
             longest=max(reading.steps for reading in all_readings),
             notes=[(network, note) for network, exam in examinations.items() for note in exam.notes],
-            scale=scale,
-            map_panels=_map_panels(all_readings, scale),
+            scale=scale_of(all_readings),
+            cards=[Card.of(reading) for reading in all_readings],
+            sections=sections(all_readings),
             followed_a_loss=bool(learning),
-            together=_together(all_readings),
-            causes=causes_drawn(recurrences),
-            cause_panels=_cause_panels(recurrences),
+            causes=causes_drawn([reading for reading in all_readings if reading.is_recurrence]),
             strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
+            detached=any(reading.detached for reading in all_readings),
             downsampled=any(max(values.shape[1:]) > LARGEST_SIDE for values in maps),
             not_computed=any(np.isnan(values).any() for values in maps),
             formulas={
@@ -123,13 +122,6 @@ def _learned(all_readings: Sequence[Reading]) -> str:
     return f"{furthest.label} {furthest.learns}, {nearest.label} {shorter}."
 
 
-def embedded(document: str) -> Markup:
-    """JSON that is safe inside a script element: nothing in it can end the element or open a comment."""
-    for character in "<>&\u2028\u2029":
-        document = document.replace(character, f"\\u{ord(character):04x}")
-    return Markup(document)
-
-
 def environment_of(package: str) -> jinja2.Environment:
     """The templates of a package: everything a user wrote is escaped, and a name that is missing is an error."""
     return jinja2.Environment(
@@ -155,6 +147,7 @@ def _templates() -> jinja2.Environment:
         "float32_smallest": FLOAT32_SMALLEST,
         "float32_largest": FLOAT32_LARGEST,
         "largest_side": LARGEST_SIDE,
+        "most_open": MOST_OPEN,
     }
     return environment
 
@@ -162,34 +155,6 @@ def _templates() -> jinja2.Environment:
 def _source(name: str) -> Markup:
     """A style sheet or script of ours, as it is."""
     return Markup((files("throughtime.report") / "templates" / name).read_text(encoding="utf-8"))
-
-
-def _embedded(figure: go.Figure) -> Markup:
-    return embedded(figure.to_json())
-
-
-def _together(all_readings: Sequence[Reading]) -> dict[str, tuple[str, Markup]]:
-    """By name, title and figure of the pictures that show several recurrences, where there is anything to show."""
-    return {
-        name: (picture.title, _embedded(picture.draw(all_readings)))
-        for name, picture in TOGETHER.items()
-        if any(picture.shows(reading) for reading in all_readings)
-    }
-
-
-def _map_panels(all_readings: Sequence[Reading], scale: Scale) -> list[dict[str, Any]]:
-    panels = []
-    for reading in all_readings:
-        measured, steps = (reading.measures.sizes[axis] for axis in (LOSS_STEP, STATE_STEP))
-        for state in map(str, reading.measures[STATE].values):
-            figure = _embedded(gradient_map(reading, state, scale))
-            panels.append({"reading": reading, "state": state, "figure": figure, "rows": measured, "columns": steps})
-    return panels
-
-
-def _cause_panels(all_readings: Sequence[Reading]) -> list[tuple[Reading, Markup]]:
-    span = whole_span(all_readings)
-    return [(reading, _embedded(causes_by_lag(reading, span))) for reading in all_readings]
 
 
 def _equations(reading: Reading) -> list[Markup]:

@@ -3,8 +3,9 @@
 import plotly.graph_objects as go
 
 from throughtime.notation import STATE
+from throughtime.report.figures import map_of
 from throughtime.report.figures.drawing import text
-from throughtime.report.pictures import ALONE, TOGETHER, map_of
+from throughtime.report.pictures import PICTURES
 from throughtime.report.readings import Examined, Reading, readings
 
 
@@ -23,6 +24,10 @@ class Plots:
     def __init__(self, examination: Examined) -> None:
         self._examination = examination
 
+    def overview(self, *recurrences: str) -> go.Figure:
+        """A row of colours for every recurrence: ln of the gradient's norm in nats over the lag in steps."""
+        return self._drawn("overview", recurrences)
+
     def gradient_map(self, recurrence: str, state: str | None = None) -> go.Figure:
         """ln |dl_t/ds_i| in nats over loss steps and state steps.
 
@@ -36,7 +41,7 @@ class Plots:
         if state not in states:
             raise KeyError(f"state: {recurrence!r} has {states}, found {state!r}")
         of = text(f"{reading.label}, {'dl' if reading.has_loss else 'v·dh'}/d{state}")
-        return _titled(map_of(reading, state), f"{ALONE['gradient_map'].title}: {of}")
+        return _titled(map_of(reading, state), f"{PICTURES['gradient_map'].title}: {of}")
 
     def causes(self, recurrence: str) -> go.Figure:
         """What shrank the gradient, added up from the last step back to the first, in nats.
@@ -54,9 +59,29 @@ class Plots:
         """The part of dL/dW that comes from each lag, in percent."""
         return self._drawn("gradient_share", recurrences)
 
+    def truncation_error(self, *recurrences: str) -> go.Figure:
+        """The relative error of the gradient in percent against the BPTT window in steps."""
+        return self._drawn("truncation_error", recurrences)
+
     def mean_causes(self, *recurrences: str) -> go.Figure:
         """What changes the gradient's norm at a step on average, by cause, in nats per step."""
         return self._drawn("mean_causes", recurrences)
+
+    def forward_memory(self, *recurrences: str) -> go.Figure:
+        """How far an input moves later states, above how far a gradient comes back, both in nats from lag 0."""
+        return self._drawn("forward_memory", recurrences)
+
+    def direct_derivative(self, *recurrences: str) -> go.Figure:
+        """ln of the derivative along the readout alone, and of the total one, in nats over the steps."""
+        return self._drawn("direct_derivative", recurrences)
+
+    def gates(self, recurrence: str) -> go.Figure:
+        """The values of every gate of a cell and the saturated part of them, in percent.
+
+        Args:
+            recurrence: Its name.
+        """
+        return self._drawn("gates", (recurrence,))
 
     def time_constants(self, *recurrences: str) -> go.Figure:
         """How many units of a gated cell hold what they carry for how many steps."""
@@ -66,6 +91,18 @@ class Plots:
         """ln of the largest singular value of every step's Jacobian, in nats."""
         return self._drawn("step_jacobian", recurrences)
 
+    def singular_values(self, recurrence: str) -> go.Figure:
+        """ln of the singular values of products of k step Jacobians, in nats, and their stable rank.
+
+        Args:
+            recurrence: Its name.
+        """
+        return self._drawn("singular_values", (recurrence,))
+
+    def lyapunov(self, *recurrences: str) -> go.Figure:
+        """The leading Lyapunov exponents with their errors, in nats per step."""
+        return self._drawn("lyapunov", recurrences)
+
     def _readings(self, recurrences: tuple[str, ...]) -> list[Reading]:
         there = {reading.recurrence: reading for reading in readings({"": self._examination})}
         for name in recurrences:
@@ -74,7 +111,7 @@ class Plots:
         return [there[name] for name in recurrences or there]
 
     def _drawn(self, name: str, recurrences: tuple[str, ...]) -> go.Figure:
-        asked, picture = self._readings(recurrences), (TOGETHER | ALONE)[name]
+        asked, picture = self._readings(recurrences), PICTURES[name]
         if not any(picture.shows(reading) for reading in asked):
             labels = ", ".join(reading.label for reading in asked)
             raise ValueError(f"{name}: nothing of it was measured of {labels}; see the variables of exam[recurrence]")

@@ -47,6 +47,7 @@ class Reading:
     Args:
         network: The name of the network; "" for the only one.
         recurrence: The name of the recurrence in it.
+        place: Its place among all recurrences that are shown, from 0: the same colour in every picture.
         label: What tells this recurrence from all others in a picture.
         reaches: In steps, by the part of the gradient that is kept.
         findings: The verdicts on it, the most severe first.
@@ -59,6 +60,7 @@ class Reading:
 
     network: str
     recurrence: str
+    place: int
     label: str
     reaches: Mapping[float, int]
     findings: tuple[Any, ...]
@@ -226,12 +228,13 @@ class Reading:
 def readings(examinations: Mapping[str, Examined]) -> list[Reading]:
     """One reading per network and recurrence, in the order given; recurrences of one name stand side by side."""
     names = list(dict.fromkeys(name for exam in examinations.values() for name in exam.recurrences))
-    return [
-        _reading(network, exam, recurrence)
+    found = [
+        (network, exam, recurrence)
         for recurrence in names
         for network, exam in examinations.items()
         if recurrence in exam.recurrences
     ]
+    return [_reading(place, *one) for place, one in enumerate(found)]
 
 
 def number(value: float, digits: int = 2) -> str:
@@ -240,11 +243,12 @@ def number(value: float, digits: int = 2) -> str:
     return f"−{text}" if value < 0 else text
 
 
-def _reading(network: str, exam: Examined, recurrence: str) -> Reading:
+def _reading(place: int, network: str, exam: Examined, recurrence: str) -> Reading:
     alone = network and len(exam.recurrences) == 1
     return Reading(
         network=network,
         recurrence=recurrence,
+        place=place,
         label=network if alone else " · ".join(filter(None, (network, recurrence))),
         reaches={
             fraction: reach[recurrence]

@@ -3,8 +3,11 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from throughtime.report.readings import Reading
 
 # ln of the smallest normal and of the largest float32. Outside, float32 training sees zero or infinity.
 FLOAT32_SMALLEST = math.log(float(np.finfo(np.float32).tiny))
@@ -38,6 +41,12 @@ class Scale:
         return [[position / (len(COLOURS) - 1), colour] for position, colour in enumerate(COLOURS)]
 
     @property
+    def coloraxis(self) -> dict[str, Any]:
+        """The axis of colours as Plotly takes it, without a bar beside the figure."""
+        ends = {"cmin": self.low, "cmax": self.high}
+        return {"colorscale": self.colorscale, **ends, "showscale": False, "colorbar": {"title": "nats"}}
+
+    @property
     def ticks(self) -> list[tuple[float, str]]:
         """Positions from 0 to 1 with their labels, round numbers of nats, some four to seven of them."""
         span = self.high - self.low
@@ -60,3 +69,10 @@ def shared_scale(maps: Iterable[np.ndarray]) -> Scale:
     if high - low < 1e-3:  # one colour for one value, and ticks that differ
         low = high - 1.0
     return Scale(low, high, below=lowest < low, above=highest > high)
+
+
+def scale_of(readings: Iterable[Reading]) -> Scale:
+    """The scale of every map and of every text that belongs to some readings."""
+    return shared_scale(
+        reading.measures[name].values for reading in readings for name in ("gradient_map", "sample_map")
+    )

@@ -1,10 +1,19 @@
-"""The pictures of the report, one a file. Each function takes readings and returns a Plotly figure."""
+"""The pictures of the report, one a file: the function that draws it from readings, and its words on the page."""
 
-from throughtime.report.figures.causes_by_lag import causes_by_lag as causes_by_lag
-from throughtime.report.figures.gradient_map import gradient_map as gradient_map
-from throughtime.report.figures.gradient_share import gradient_share as gradient_share
-from throughtime.report.figures.lag_profile import lag_profile as lag_profile
+from throughtime.report.figures.cause_split import cause_split as cause_split
+from throughtime.report.figures.causes_by_lag import CAUSES_BY_LAG as CAUSES_BY_LAG
+from throughtime.report.figures.direct_derivative import DIRECT_DERIVATIVE as DIRECT_DERIVATIVE
+from throughtime.report.figures.forward_memory import FORWARD_MEMORY as FORWARD_MEMORY
+from throughtime.report.figures.gates import GATES as GATES
+from throughtime.report.figures.gradient_map import GRADIENT_MAP as GRADIENT_MAP
+from throughtime.report.figures.gradient_map import map_of as map_of
+from throughtime.report.figures.gradient_share import GRADIENT_SHARE as GRADIENT_SHARE
+from throughtime.report.figures.lag_profile import LAG_PROFILE as LAG_PROFILE
+from throughtime.report.figures.lyapunov import LYAPUNOV as LYAPUNOV
+from throughtime.report.figures.mean_causes import MEAN_CAUSES as MEAN_CAUSES
 from throughtime.report.figures.mean_causes import causes_drawn as causes_drawn
-from throughtime.report.figures.mean_causes import mean_causes as mean_causes
-from throughtime.report.figures.step_jacobian import step_jacobian as step_jacobian
-from throughtime.report.figures.time_constants import time_constants as time_constants
+from throughtime.report.figures.overview import OVERVIEW as OVERVIEW
+from throughtime.report.figures.singular_values import SINGULAR_VALUES as SINGULAR_VALUES
+from throughtime.report.figures.step_jacobian import STEP_JACOBIAN as STEP_JACOBIAN
+from throughtime.report.figures.time_constants import TIME_CONSTANTS as TIME_CONSTANTS
+from throughtime.report.figures.truncation_error import TRUNCATION_ERROR as TRUNCATION_ERROR

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from throughtime.notation import CAUSE, LAG
-from throughtime.report.figures.drawing import CAUSES, OTHER_CAUSE, figure, text, translucent
+from throughtime.report.figures.drawing import CAUSES, INK, INKED, OTHER_CAUSE, figure, text, translucent
+from throughtime.report.picture import Panel, Picture
 from throughtime.report.readings import Reading
 
 
@@ -21,7 +23,7 @@ def causes_by_lag(reading: Reading, span: tuple[float, float]) -> go.Figure:
     named: set[str] = set()
     drawn = figure(
         height=330,
-        xaxis={"title": f"way back{' from the loss' * reading.has_loss}, in steps", "range": [0, int(lags[-1]) or 1]},
+        xaxis={"title": "way back, in steps", "range": [0, int(lags[-1]) or 1]},
         yaxis={"title": "change of ln |gradient|, in nats", "range": list(span)},
         showlegend=False,
     )
@@ -49,8 +51,8 @@ def causes_by_lag(reading: Reading, span: tuple[float, float]) -> go.Figure:
         y=sum(totals.values()),
         name="all causes",
         mode="lines",
-        line={"width": 2.6, "color": "#1d2126"},
-        meta="ink",
+        line={"width": 2.6, "color": INK},
+        meta=INKED,
         hovertemplate="all causes: %{y:.4g} nats<br>over %{x} steps back<extra></extra>",
     )
     return drawn
@@ -84,3 +86,33 @@ def whole_span(readings: Sequence[Reading]) -> tuple[float, float]:
         highs.append(float(np.maximum(stacked, 0).sum(axis=0).max()))
     room = 0.04 * (max(highs) - min(lows)) or 1.0
     return min(lows) - room, max(highs) + room
+
+
+def _alone(readings: Sequence[Reading]) -> go.Figure:
+    beside = {"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"}
+    return causes_by_lag(readings[0], whole_span(readings[:1])).update_layout(showlegend=True, legend=beside)
+
+
+def _panels(readings: Sequence[Reading]) -> list[Panel]:
+    readings = [reading for reading in readings if reading.is_recurrence]
+    span = whole_span(readings)
+    return [
+        Panel(
+            reading,
+            Markup("state {}").format(reading.causes.attrs.get("state", reading.carried)),
+            causes_by_lag(reading, span),
+        )
+        for reading in readings
+    ]
+
+
+CAUSES_BY_LAG = Picture(
+    title="Causes along the way back",
+    heading="What shrinks it, added up on the way back",
+    lead="The same causes added up, from the last step back to the first. The line is the sum of all causes: what the "
+    "gradient has lost on the way.",
+    quantities=("nats_by_lag", "nats"),
+    draw=_alone,
+    shows=lambda reading: reading.is_recurrence,
+    panels=_panels,
+)

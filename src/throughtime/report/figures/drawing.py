@@ -1,8 +1,10 @@
 """What all pictures share: fonts, margins, and how one line is told from another with and without colour."""
 
+from collections.abc import Iterable
 from html import escape
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.notation import (
@@ -15,6 +17,7 @@ from throughtime.notation import (
     WEIGHTS,
     WRITE_GATE,
 )
+from throughtime.report.readings import Reading
 
 # A contrast of 3 or more against white and against the dark page; told apart by the colour-blind with the dashes.
 _LINES = ("#2f7fc1", "#d9730d", "#1f9e6f", "#b05fc4", "#c9414f", "#8a7a3f")
@@ -33,6 +36,12 @@ CAUSES = {
 }
 OTHER_CAUSE = ("#8a7a3f", "|")
 
+# A limit or a zero line: seen on the light and on the dark page.
+MARK = "#868c94"
+
+# The trace that shows a sum of others is drawn in the ink of the page.
+INKED = {"looks": "ink"}
+
 # The light page's colours. The page puts its own in their place when it is dark.
 INK, GRID, ZERO = "#1d2126", "#e3e6ea", "#d5d9de"
 
@@ -44,10 +53,20 @@ def line(index: int) -> dict[str, Any]:
     return {"color": _LINES[place], "dash": _DASHES[(place + turn) % len(_DASHES)], "width": 2.2}
 
 
+def owner(reading: Reading) -> dict[str, int]:
+    """The mark of a trace by which the page knows whose it is, where one recurrence is looked at among others."""
+    return {"reading": reading.place}
+
+
 def translucent(colour: str, opacity: float = 0.16) -> str:
     """A "#rrggbb" colour as a band's fill."""
     red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def hatched(colour: str, pattern: str) -> dict[str, Any]:
+    """The marker of a bar that is told from others by its hatching, too."""
+    return {"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "size": 7, "fgopacity": 0.35}}
 
 
 def text(words: str) -> str:
@@ -66,9 +85,29 @@ def figure(height: int, **layout: Any) -> go.Figure:
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         hovermode="closest",
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": "#868c94"},
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": MARK},
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom", "xanchor": "left"},
         xaxis=axis,
         yaxis=axis,
     )
     return go.Figure(layout=base.update(layout))
+
+
+def not_computed(nats: np.ndarray, x: Iterable[float], y: Iterable[Any]) -> go.Heatmap:
+    """Plain white over the background of a map, which alone would say zero."""
+    return go.Heatmap(
+        z=np.where(np.isnan(nats), 0.0, np.nan),
+        x=x,
+        y=y,
+        colorscale=[[0, "white"], [1, "white"]],
+        showscale=False,
+        hoverinfo="none",
+        hoverongaps=False,
+        meta={"looks": "not computed"},
+    )
+
+
+def diamond(reading: Reading) -> dict[str, Any]:
+    """The marker of the reach."""
+    colour = line(reading.place)["color"]
+    return {"symbol": "diamond", "size": 11, "color": colour, "line": {"width": 1.5, "color": "white"}}

@@ -1,16 +1,18 @@
 """The gradient map: ln |dl_t/ds_i| over loss steps and state steps."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
 from throughtime.report.figures.blocks import LARGEST_SIDE, block_maximum, centres, rounded
-from throughtime.report.figures.drawing import ZERO, figure
+from throughtime.report.figures.drawing import ZERO, figure, not_computed
+from throughtime.report.picture import Panel, Picture
 from throughtime.report.readings import NEARLY_ALL, Reading
-from throughtime.report.scale import Scale
+from throughtime.report.scale import Scale, scale_of, shared_scale
 
 _FEW_ROWS = 4  # loss steps, up to which a map is a strip and not a square
 
@@ -32,13 +34,7 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
         height=130 + 20 * len(t) if few else 360,
         margin={"l": 56, "r": 12, "t": 8, "b": 48},
         plot_bgcolor=ZERO,
-        coloraxis={
-            "colorscale": scale.colorscale,
-            "cmin": scale.low,
-            "cmax": scale.high,
-            "showscale": False,
-            "colorbar": {"title": "nats"},
-        },
+        coloraxis=scale.coloraxis,
         xaxis={"title": "state step i", "showgrid": False, "zeroline": False, "constrain": "domain"},
         yaxis={
             "title": "loss step t" if reading.has_loss else "step t",
@@ -53,7 +49,7 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
     y, x = centres(t, block[0]), centres(i, block[1])
     drawn.add_heatmap(z=rounded(nats), x=x, y=y, coloraxis="coloraxis", hoverinfo="none", hoverongaps=True)
     if np.isnan(nats).any():
-        drawn.add_trace(_not_computed(nats, x, y))
+        drawn.add_trace(not_computed(nats, x, y))
     for step in reading.detached:
         _mark_cut(drawn, step + 0.5)
     if len(t) == 1:
@@ -61,20 +57,6 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
     elif not few:
         _mark_lags(drawn, reading)
     return drawn
-
-
-def _not_computed(nats: np.ndarray, x: Iterable[float], y: Iterable[float]) -> go.Heatmap:
-    """Plain white over the background, which alone would say zero."""
-    return go.Heatmap(
-        z=np.where(np.isnan(nats), 0.0, np.nan),
-        x=x,
-        y=y,
-        colorscale=[[0, "white"], [1, "white"]],
-        showscale=False,
-        hoverinfo="none",
-        hoverongaps=False,
-        meta="not computed",
-    )
 
 
 def _mark_cut(drawn: go.Figure, between: float) -> None:
@@ -100,7 +82,7 @@ def _dash(drawn: go.Figure, along: dict[str, Any]) -> None:
 
 
 def _mark_lags(drawn: go.Figure, reading: Reading) -> None:
-    """The diagonal, the reach beside it, and words in the half that is zero by causality."""
+    """The diagonal, the reach beside it, and words in the half that is zero where causality makes it so."""
     sign = 1 if reading.backwards_in_time else -1
     first, last = 1, reading.steps
     drawn.add_shape(type="line", x0=first, y0=first, x1=last, y1=last, line={"width": 1, "color": "#5b6168"})
@@ -109,6 +91,19 @@ def _mark_lags(drawn: go.Figure, reading: Reading) -> None:
         ends = (first, last - window) if sign > 0 else (first + window, last)
         along = {"x0": ends[0], "y0": ends[0] + sign * window, "x1": ends[1], "y1": ends[1] + sign * window}
         _dash(drawn, along)
+    if _causal(reading):
+        _say_zero(drawn, sign)
+
+
+def _causal(reading: Reading) -> bool:
+    """Whether no loss depends on a later state: in a layer below another direction, it does."""
+    maps = reading.measures["gradient_map"]
+    later = maps[STATE_STEP] - maps[LOSS_STEP]
+    beyond = later > 0 if reading.backwards_in_time else later < 0
+    return not (maps.values[:, beyond.transpose(LOSS_STEP, STATE_STEP).values] > -np.inf).any()
+
+
+def _say_zero(drawn: go.Figure, sign: int) -> None:
     corner = {"x": 0.97, "y": 0.96} if sign > 0 else {"x": 0.03, "y": 0.04}
     drawn.add_annotation(
         text=f"{'i > t' if sign > 0 else 'i < t'}:<br>exactly zero",
@@ -120,3 +115,38 @@ def _mark_lags(drawn: go.Figure, reading: Reading) -> None:
         font={"size": 12},
         **corner,
     )
+
+
+def map_of(reading: Reading, state: str) -> go.Figure:
+    """The map of one state with a colour scale of its own beside it."""
+    drawn = gradient_map(reading, state, shared_scale([reading.measures["gradient_map"].sel({STATE: state}).values]))
+    return drawn.update_layout(coloraxis_showscale=True)
+
+
+def _panels(readings: Sequence[Reading]) -> list[Panel]:
+    scale = scale_of(readings)
+    return [
+        Panel(reading, _formula(reading, str(state)), gradient_map(reading, str(state), scale))
+        for reading in readings
+        for state in reading.measures[STATE].values
+    ]
+
+
+def _formula(reading: Reading, state: str) -> Markup:
+    of = Markup("dl") if reading.has_loss else Markup("v·dh")
+    return Markup("ln |{}<sub>t</sub>/d{}<sub>i</sub>|, in nats").format(of, state)
+
+
+GRADIENT_MAP = Picture(
+    title="Gradient map",
+    heading="Where the gradient is",
+    lead="Each row is one loss, followed backwards from the diagonal to the left. The colour is the logarithm of what "
+    "is left of its gradient at state i.",
+    lead_without_loss="Each row is one random direction v of the hidden state at step t, of unit length, followed "
+    "backwards from the diagonal to the left. The colour is the logarithm of what is left of it at state i.",
+    quantities=("gradient_map", "sample_map", "detached", "first_not_finite"),
+    draw=lambda readings: map_of(readings[0], readings[0].carried),
+    panels=_panels,
+    caption="Root mean square over the samples. Grey: exactly zero.",
+    caption_of_loss="Dashes: the reach.",
+)

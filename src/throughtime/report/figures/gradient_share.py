@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.notation import LAG
-from throughtime.report.figures.drawing import figure, line, text
+from throughtime.report.figures.drawing import diamond, figure, line, owner, text
+from throughtime.report.picture import Picture
 from throughtime.report.readings import NEARLY_ALL, Reading
 
 _BEYOND = 1.25  # how far past the longest reach the picture goes, as a factor
@@ -20,9 +21,9 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
     Args:
         readings: Those that have weights with a gradient are drawn.
     """
-    with_weights = [(index, reading) for index, reading in enumerate(readings) if reading.has_weights]
-    longest = max(reading.window(NEARLY_ALL) for _, reading in with_weights)
-    last = min(longest * _BEYOND + 1, max(reading.steps for _, reading in with_weights))
+    with_weights = [reading for reading in readings if reading.has_weights]
+    longest = max(reading.window(NEARLY_ALL) for reading in with_weights)
+    last = min(longest * _BEYOND + 1, max(reading.steps for reading in with_weights))
     drawn = figure(
         height=480,
         showlegend=len(readings) > 1,
@@ -33,16 +34,16 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
         yaxis2=drawn.layout.yaxis.to_plotly_json()
         | {"domain": [0, 0.46], "title": {"text": "from all up to it, %"}, "rangemode": "tozero"}
     )
-    for index, reading in with_weights:
-        _add(drawn, reading, index)
+    for reading in with_weights:
+        _add(drawn, reading)
     return drawn
 
 
-def _add(drawn: go.Figure, reading: Reading, index: int) -> None:
+def _add(drawn: go.Figure, reading: Reading) -> None:
     share = reading.measures["gradient_share"]
     lags, name = share[LAG].values, text(reading.label)
     total = np.cumsum(share.values)
-    style = {"x": lags, "legendgroup": name, "line": line(index)}
+    style = {"x": lags, "legendgroup": name, "line": line(reading.place), "meta": owner(reading)}
     hover = f"{name}<br>lag %{{x}}: %{{y:.2%}} of dL/dW<extra></extra>"
     drawn.add_scatter(**style, y=share.values, name=name, mode="lines", hovertemplate=hover)
     hover = f"{name}<br>lags 0 to %{{x}}: %{{y:.2%}} of dL/dW<extra></extra>"
@@ -59,11 +60,20 @@ def _add(drawn: go.Figure, reading: Reading, index: int) -> None:
         cliponaxis=False,
         legendgroup=name,
         showlegend=False,
-        marker={
-            "symbol": "diamond",
-            "size": 11,
-            "color": line(index)["color"],
-            "line": {"width": 1.5, "color": "white"},
-        },
+        marker=diamond(reading),
+        meta=owner(reading),
         hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
     )
+
+
+GRADIENT_SHARE = Picture(
+    title="Share of the weight gradient by lag",
+    heading="What the weights learn from",
+    lead="The part of dL/dW that comes from each lag, as a projection on the whole gradient. All parts add up to 100 "
+    "%.",
+    quantities=("gradient_share",),
+    draw=gradient_share,
+    shows=lambda reading: reading.has_weights,
+    caption="A part may be slightly negative: it then points against the sum. Diamond: the reach, the lag from which "
+    "on the truncated gradient is within 1 % of the full one in norm.",
+)

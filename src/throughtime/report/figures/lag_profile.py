@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from throughtime.notation import BOUND, LAG, STATE
-from throughtime.report.figures.drawing import figure, line, text, translucent
+from throughtime.report.figures.drawing import MARK, diamond, figure, line, owner, text, translucent
+from throughtime.report.picture import Picture
 from throughtime.report.readings import NEARLY_ALL, Reading
 from throughtime.report.scale import FLOAT32_SMALLEST
 
@@ -24,27 +25,27 @@ def lag_profile(readings: Sequence[Reading]) -> go.Figure:
         yaxis={"title": "ln |gradient|, in nats"},
     )
     lowest = 0.0
-    for index, reading in enumerate(readings):
+    for reading in readings:
         profiles = reading.measures[["lag_profile", "lag_profile_interval"]]
         for state in profiles[STATE].values:
             profile = profiles.sel({STATE: state})
             is_carried = str(state) == reading.carried
             name = text(reading.label) + ("" if profiles.sizes[STATE] == 1 else f", {state}")
             lowest = min(lowest, *_finite(profile["lag_profile"]), 0.0)
-            _add(drawn, reading, profile, index, name, is_carried)
+            _add(drawn, reading, profile, name, is_carried)
     if lowest < FLOAT32_SMALLEST:
         drawn.add_hline(
             FLOAT32_SMALLEST,
-            line={"width": 1, "dash": "dot", "color": "#868c94"},
+            line={"width": 1, "dash": "dot", "color": MARK},
             annotation_text="below here float32 training sees nothing",
             annotation_position="bottom left",
         )
     return drawn
 
 
-def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, index: int, name: str, is_carried: bool) -> None:
-    style = line(index) if is_carried else line(index) | {"width": 1}
-    shown = {"legendgroup": name, "visible": True if is_carried else "legendonly"}
+def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, name: str, is_carried: bool) -> None:
+    style = line(reading.place) if is_carried else line(reading.place) | {"width": 1}
+    shown = {"legendgroup": name, "visible": True if is_carried else "legendonly", "meta": owner(reading)}
     lags, nats = profile[LAG].values, profile["lag_profile"].values
     interval = profile["lag_profile_interval"]
     low, high = (interval.sel({BOUND: bound}).values for bound in ("low", "high"))
@@ -67,7 +68,7 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, index: int, na
             **shown,
             mode="markers",
             cliponaxis=False,
-            marker={"symbol": "diamond", "size": 11, "color": style["color"], "line": {"width": 1.5, "color": "white"}},
+            marker=diamond(reading),
             showlegend=False,
             hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
         )
@@ -75,3 +76,16 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, index: int, na
 
 def _finite(profile: xr.DataArray) -> list[float]:
     return profile.values[np.isfinite(profile.values)].tolist()
+
+
+LAG_PROFILE = Picture(
+    title="Lag profile",
+    heading="How fast it fades",
+    lead="The same gradient against the lag alone. A straight line down is a gradient that shrinks by the same factor "
+    "at every step; its slope is the decay rate.",
+    quantities=("lag_profile", "lag_profile_interval", "decay_rate", "decay_rate_interval"),
+    draw=lag_profile,
+    caption="Root mean square over all steps t and samples; the band is the 95 % interval over what was looked at. "
+    "Click a name to hide or show it.",
+    caption_of_loss="Diamond: the reach.",
+)

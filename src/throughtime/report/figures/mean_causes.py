@@ -6,7 +6,8 @@ import plotly.graph_objects as go
 
 from throughtime.notation import CAUSE
 from throughtime.report.figures.causes_by_lag import accumulated
-from throughtime.report.figures.drawing import CAUSES, OTHER_CAUSE, figure, text
+from throughtime.report.figures.drawing import CAUSES, INK, INKED, OTHER_CAUSE, figure, hatched, text
+from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
 
@@ -34,18 +35,16 @@ def mean_causes(readings: Sequence[Reading]) -> go.Figure:
             y=labels,
             orientation="h",
             name=text(cause),
-            marker={
-                "color": colour,
-                "pattern": {"shape": pattern, "fillmode": "overlay", "size": 7, "fgopacity": 0.35},
-            },
+            marker=hatched(colour, pattern),
+            meta={"readings": [reading.place for reading in readings]},
             hovertemplate=f"%{{y}}<br>{text(cause)}: %{{x:.4g}} nats per step<extra></extra>",
         )
     drawn.add_scatter(
         x=[sum(mean.values()) for mean in means],
         y=labels,
         mode="markers",
-        meta="ink",
-        marker={"symbol": "diamond", "size": 10, "color": "white", "line": {"width": 2, "color": "#1d2126"}},
+        meta=INKED | {"readings": [reading.place for reading in readings]},
+        marker={"symbol": "diamond", "size": 10, "color": "white", "line": {"width": 2, "color": INK}},
         hovertemplate="%{y}<br>all causes: %{x:.4g} nats per step<extra></extra>",
     )
     return drawn
@@ -61,3 +60,14 @@ def causes_drawn(readings: Sequence[Reading]) -> dict[str, tuple[str, str]]:
 def _means(reading: Reading) -> dict[str, float]:
     lags, totals = accumulated(reading)
     return {cause: float(total[-1] / lags[-1]) if lags[-1] else 0.0 for cause, total in totals.items()}
+
+
+MEAN_CAUSES = Picture(
+    title="Mean change per step by cause",
+    heading="What shrinks it",
+    lead="Every step back changes the logarithm of the gradient’s norm by a sum of named causes. Per step, on "
+    "average; the diamond is all causes together.",
+    quantities=("causes",),
+    draw=mean_causes,
+    shows=lambda reading: reading.is_recurrence,
+)

@@ -6,7 +6,8 @@ import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.notation import LARGEST, MEAN, NORM, SAMPLE, STEP
-from throughtime.report.figures.drawing import figure, line, text, translucent
+from throughtime.report.figures.drawing import MARK, figure, line, owner, text, translucent
+from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
 
@@ -24,22 +25,22 @@ def step_jacobian(readings: Sequence[Reading]) -> go.Figure:
         xaxis={"title": "step i"},
         yaxis={"title": "ln |ds<sub>i</sub>/ds<sub>i−1</sub>|, in nats", "zeroline": False},
     )
-    drawn.add_hline(0, line={"width": 1, "dash": "dot", "color": "#868c94"})
-    for index, reading in enumerate(readings):
+    drawn.add_hline(0, line={"width": 1, "dash": "dot", "color": MARK})
+    for reading in readings:
         if "step_jacobian" not in reading.measures:
             continue
         norms = reading.measures["step_jacobian"].transpose(NORM, STEP, SAMPLE)
         name = text(reading.label)
         for norm, called in ((LARGEST, name), (MEAN, f"{name}, mean")):
-            _add(drawn, norms[STEP].values, norms.sel({NORM: norm}).values, called, index, norm == LARGEST)
+            _add(drawn, norms[STEP].values, norms.sel({NORM: norm}).values, called, reading, norm == LARGEST)
     return drawn
 
 
-def _add(drawn: go.Figure, steps: np.ndarray, nats: np.ndarray, name: str, index: int, shown: bool) -> None:
+def _add(drawn: go.Figure, steps: np.ndarray, nats: np.ndarray, name: str, reading: Reading, shown: bool) -> None:
     nats = np.where(np.isfinite(nats), nats, np.nan)
     known = np.isfinite(nats).all(axis=1)
-    style = line(index) if shown else line(index) | {"width": 1}
-    group = {"legendgroup": name, "visible": True if shown else "legendonly"}
+    style = line(reading.place) if shown else line(reading.place) | {"width": 1}
+    group = {"legendgroup": name, "visible": True if shown else "legendonly", "meta": owner(reading)}
     if nats.shape[1] > 1 and known.any():
         low, high = nats.min(axis=1)[known], nats.max(axis=1)[known]
         drawn.add_scatter(
@@ -64,3 +65,16 @@ def _add(drawn: go.Figure, steps: np.ndarray, nats: np.ndarray, name: str, index
         hovertemplate=f"{name}<br>step %{{x}}: %{{y:.4g}} nats<extra></extra>",
         **group,
     )
+
+
+STEP_JACOBIAN = Picture(
+    title="Norms of the step Jacobians",
+    heading="What a single step does",
+    lead="The largest singular value of a step Jacobian is the most by which that step can lengthen a gradient: below "
+    "the dotted line at 0 it shortens every one.",
+    quantities=("step_jacobian",),
+    draw=step_jacobian,
+    shows=lambda reading: "step_jacobian" in reading.measures,
+    caption="s is the full state: h, or h and c. Median of the samples; the band is their range. The mean, root mean "
+    "square, of all singular values, which is what becomes of a random direction, waits in the legend.",
+)

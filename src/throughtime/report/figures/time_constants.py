@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from throughtime.report.figures.drawing import figure, line, text
+from throughtime.report.figures.drawing import figure, line, owner, text
+from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
 # In powers of ten: below the first, ticks are spread evenly, and beyond the second only powers of ten have room.
@@ -20,8 +21,8 @@ def time_constants(readings: Sequence[Reading]) -> go.Figure:
     Args:
         readings: Those that have time constants are drawn.
     """
-    gated = [(index, reading) for index, reading in enumerate(readings) if reading.time_constants.size]
-    ends = np.concatenate([reading.time_constants[[0, -1]] for _, reading in gated])
+    gated = [reading for reading in readings if reading.time_constants.size]
+    ends = np.concatenate([reading.time_constants[[0, -1]] for reading in gated])
     low, high = math.log10(ends.min()) - 0.05, math.log10(ends.max()) + 0.05
     ticks = _ticks(low, high)
     drawn = figure(
@@ -36,7 +37,7 @@ def time_constants(readings: Sequence[Reading]) -> go.Figure:
         },
         yaxis={"title": "part of the units, %", "tickformat": ".0%", "range": [0, 1.02]},
     )
-    for index, reading in gated:
+    for reading in gated:
         values, name = reading.time_constants, text(reading.label)
         units = reading.measures["time_constant"].size
         drawn.add_scatter(
@@ -45,7 +46,8 @@ def time_constants(readings: Sequence[Reading]) -> go.Figure:
             y=[0, *(np.arange(1, len(values) + 1) / units), len(values) / units],
             name=name,
             mode="lines",
-            line=line(index) | {"shape": "hv"},
+            line=line(reading.place) | {"shape": "hv"},
+            meta=owner(reading),
             hovertemplate=f"{name}<br>%{{y:.0%}} of the units: at most %{{x:.3g}} steps<extra></extra>",
         )
     return drawn
@@ -63,3 +65,15 @@ def _ticks(low: float, high: float) -> list[float]:
 
 def _round(low: int, high: int, factors: Sequence[int]) -> list[float]:
     return [float(f"{factor}e{power}") for power in range(low, high + 1) for factor in factors]
+
+
+TIME_CONSTANTS = Picture(
+    title="Time constants of the units",
+    heading="How long its units hold",
+    lead="If nothing but the keep gate acted, a unit would hold 1/e of what it carries after one time constant.",
+    quantities=("time_constant",),
+    draw=time_constants,
+    shows=lambda reading: bool(reading.time_constants.size),
+    caption="Per unit, −1 over the mean of ln keep over steps and samples. A line that ends below 100 % leaves out "
+    "units whose gate stays at exactly 0 or 1.",
+)

@@ -1,8 +1,9 @@
 "use strict";
-// Draws the pictures in the page's colours, light or dark, on the screen and on paper.
+// Draws the pictures in the page's colours, light or dark, on the screen and on paper, and saves them as files.
 
 const PRINT_WIDTH = 680; // CSS pixels between the margins of an A4 page
 const plots = [...document.querySelectorAll(".plot")];
+const figures = new Map(plots.map((plot) => [plot, JSON.parse(plot.querySelector("script").textContent)]));
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const strips = document.querySelectorAll(".strip");
 // By step; where the networks read different texts, a map does not say which is its own.
@@ -17,15 +18,18 @@ function themed(layout, traces) {
   for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
     for (const part of ["gridcolor", "zerolinecolor", "linecolor"]) changes[`${axis}.${part}`] = colour("grid");
   }
-  if (layout.meta?.kind === "map") changes.plot_bgcolor = colour("zero");
-  const ink = traces.flatMap((trace, index) => (trace.meta === "ink" ? [index] : []));
-  const empty = traces.flatMap((trace, index) => (trace.meta === "not computed" ? [index] : []));
-  return { changes, ink, empty, colour };
+  if (["map", "overview"].includes(layout.meta?.kind)) changes.plot_bgcolor = colour("zero");
+  const looking = (looks) => traces.flatMap((trace, index) => (trace.meta?.looks === looks ? [index] : []));
+  return { changes, ink: looking("ink"), empty: looking("not computed"), colour };
 }
 
 async function paint(plot) {
+  if (!plot.data) return; // not drawn yet
   const { changes, ink, empty, colour } = themed(plot.layout, plot.data);
-  if (ink.length) await Plotly.restyle(plot, { "line.color": colour("ink"), "marker.line.color": colour("ink") }, ink);
+  for (const index of ink) {
+    const part = plot.data[index].type === "bar" ? { "marker.color": colour("ink") } : { "line.color": colour("ink"), "marker.line.color": colour("ink") };
+    await Plotly.restyle(plot, part, [index]);
+  }
   if (empty.length) await Plotly.restyle(plot, { colorscale: [[[0, colour("page")], [1, colour("page")]]] }, empty);
   await Plotly.relayout(plot, changes);
 }
@@ -38,34 +42,78 @@ function showCell(plot, { points, event }) {
   const { x, y, z, data } = points[0];
   const { of, state, block } = plot.layout.meta;
   const tokens = block[0] * block[1] === 1 ? texts : {};
-  const value = data.meta === "not computed" ? null : (z ?? "-inf");
+  const value = data.meta?.looks === "not computed" ? null : (z ?? "-inf");
   showLabel(event, state, steps(y, block[0]), steps(x, block[1]), value, tokens, Math.abs(Math.round(y - x)), of);
 }
 
+// As a file a picture stands by itself: light, with its title, its colour scale and its legend.
+function save(plot, format) {
+  const { data, layout } = structuredClone(figures.get(plot));
+  const title = plot.getAttribute("aria-label");
+  const escaped = title.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  layout.title = { text: escaped, x: 0, xref: "paper", y: 0.985, yref: "container", yanchor: "top", xanchor: "left" };
+  layout.paper_bgcolor = "white";
+  if (layout.coloraxis) layout.coloraxis.showscale = true;
+  if (plot.dataset.name === "causes") Object.assign(layout, { showlegend: true, legend: { x: 1.02, y: 1 } });
+  const room = layout.showlegend && plot.dataset.name !== "causes" ? 54 : 32;
+  layout.margin.t += room;
+  const size = { width: Math.max(plot.clientWidth, 640), height: (layout.height += room) };
+  const filename = title.replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^-|-$/g, "");
+  return Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
+}
+
+function addSaving(plot) {
+  const saving = Object.assign(document.createElement("p"), { className: "saving" });
+  for (const format of ["png", "svg"]) {
+    const name = format.toUpperCase();
+    const button = Object.assign(document.createElement("button"), { type: "button", textContent: name });
+    button.title = button.ariaLabel = `Save this picture as ${name}`;
+    button.addEventListener("click", () => save(plot, format));
+    saving.append(button);
+  }
+  plot.before(saving);
+}
+
 async function draw(plot) {
-  const figure = JSON.parse(plot.querySelector("script").textContent);
+  const figure = structuredClone(figures.get(plot));
   if (matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false; // a finger scrolls the page
-  const config = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "resetScale2d"]] };
-  await Plotly.newPlot(plot, figure.data, figure.layout, config);
+  await Plotly.newPlot(plot, figure.data, figure.layout, { responsive: true, displayModeBar: false });
   await paint(plot);
   if (figure.layout.meta?.kind !== "map") return;
   plot.on("plotly_hover", (hit) => showCell(plot, hit));
   plot.on("plotly_unhover", hideLabel);
 }
 
-Promise.all(plots.map(draw)).then(() => document.documentElement.classList.add("drawn"));
+// What is folded away is drawn when it is opened: before, it has no width.
+const folded = (plot) => plot.closest("details:not([open])") !== null;
+async function drawMissing(inside) {
+  for (const plot of plots) {
+    if (!inside.contains(plot) || plot.data || folded(plot)) continue;
+    await draw(plot);
+    await new Promise((resume) => setTimeout(resume)); // between two pictures the page answers
+  }
+}
+
+plots.forEach(addSaving);
+drawMissing(document).then(() => document.documentElement.classList.add("drawn"));
+for (const part of document.querySelectorAll("details")) part.addEventListener("toggle", () => drawMissing(part));
 dark.addEventListener("change", () => plots.forEach(paint));
 addEventListener("scroll", hideLabel, { passive: true });
+let closed = [];
 addEventListener("beforeprint", () => {
+  closed = [...document.querySelectorAll("details.card:not([open])")];
+  for (const part of closed) part.open = true;
   for (const plot of plots) {
-    const width = plot.closest(".panels") ? PRINT_WIDTH / 2 - 10 : PRINT_WIDTH;
+    if (!plot.data) draw(plot);
+    const width = plot.closest(".panels, .seen") ? PRINT_WIDTH / 2 - 24 : PRINT_WIDTH;
     Plotly.relayout(plot, { width, autosize: false });
     paint(plot);
   }
 });
 addEventListener("afterprint", () => {
+  for (const part of closed) part.open = false;
   for (const plot of plots) {
-    Plotly.relayout(plot, { width: null, autosize: true });
+    if (plot.data) Plotly.relayout(plot, { width: null, autosize: true });
     paint(plot);
   }
 });

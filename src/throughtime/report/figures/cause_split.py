@@ -1,0 +1,57 @@
+"""The causes of one finding: how many nats each of them takes or gives, as bars."""
+
+from collections.abc import Mapping
+
+import plotly.graph_objects as go
+
+from throughtime.notation import ENTERING
+from throughtime.report.figures.causes_by_lag import accumulated
+from throughtime.report.figures.drawing import CAUSES, INK, INKED, OTHER_CAUSE, figure, hatched, text
+from throughtime.report.readings import Reading
+
+SUM = "their sum"
+
+
+def cause_split(causes: Mapping[str, float], reading: Reading) -> go.Figure:
+    """A bar for every cause, losses to the left of zero and gains to the right, and their sum as the last.
+
+    What joins the gradient on its way is no fault of the recurrence, so no finding names it; it belongs to the sum.
+
+    Args:
+        causes: Nats by cause, over all lags.
+        reading: The recurrence.
+    """
+    causes = {**causes, **_entering(reading)}
+    bars = {**causes, SUM: sum(causes.values())}
+    # The number stands at the name: it is read without a pointer, and no bar is in its way.
+    labels = [f"{text(name)} {value:+.3g}".replace("-", "−") for name, value in bars.items()]
+    drawn = figure(
+        height=56 + 22 * len(bars),
+        margin={"l": 56, "r": 16, "t": 4, "b": 44},
+        showlegend=False,
+        bargap=0.25,
+        xaxis={"title": "nats, over all lags"},
+        yaxis={"autorange": "reversed", "showgrid": False},
+    )
+    for label, (name, value) in zip(labels, bars.items(), strict=True):
+        colours = (INK, "") if name == SUM else CAUSES.get(name, OTHER_CAUSE)
+        drawn.add_bar(
+            x=[value],
+            y=[label],
+            orientation="h",
+            marker=hatched(*colours),
+            meta=INKED if name == SUM else None,
+            hovertemplate="%{y} nats<extra></extra>",
+        )
+    return drawn
+
+
+def _entering(reading: Reading) -> dict[str, float]:
+    """What joined on the way, over all lags but that of the initial state; nothing where nothing did."""
+    lags, totals = accumulated(reading)
+    nats = totals.get(ENTERING)
+    if nats is None:
+        return {}
+    last = int(min(lags[-1], reading.steps - 1))
+    value = float(nats[lags <= last][-1])
+    return {ENTERING: value} if abs(value) >= 0.005 else {}
