@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from throughtime.adjoint import Frame, Network, Playing
-from throughtime.capture import AdjointNotFinite, ExaminationError, Loop, NotFiniteError, Recurrence
+from throughtime.capture import AdjointNotFinite, ExaminationError, Loop, NotFiniteError, Opened, Recurrence
 from throughtime.capture.runs import Runs
 from throughtime.examination import Examination, Record
 from throughtime.findings import findings
-from throughtime.measures import Film, LagBands
+from throughtime.measures import Film, LagBands, padding
 from throughtime.notation import INPUTS
 from throughtime.record import Recorder
 from throughtime.self_check import Summed, distance, not_finite, relative_errors
@@ -42,8 +42,10 @@ class Measuring:
         self._recurrences = runs.captured.recurrences
         self._films = [self._film(index) for index in range(len(self._recurrences))]
         self._recorders = [
-            Recorder(recurrence, film, self._network.pullbacks.get(index), self._bands(recurrence, film), seed)
-            for index, (recurrence, film) in enumerate(zip(self._recurrences, self._films, strict=True))
+            Recorder(recurrence, film, self._network.pullbacks.get(index), self._bands(recurrence, film), seed, padded)
+            for index, (recurrence, film, padded) in enumerate(
+                zip(self._recurrences, self._films, self._padded(), strict=True)
+            )
         ]
         self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
         self._overflowed: list[str] = []
@@ -175,6 +177,14 @@ class Measuring:
         largest = min(largest, int(film.positions.max()) - 1)
         weights = sum(weight.numel() * 8 for weight in recurrence.parameters.values())
         return LagBands.covering(smallest, largest, max(1, min(SINGLE_LAGS, self._memory // max(weights, 1))))
+
+    def _padded(self) -> list[Tensor | None]:
+        """For every recurrence the steps of padding, or None: those of what the first layer reads hold above."""
+        found: dict[tuple[int, int, bool], Tensor] = {}
+        for recurrence in self._recurrences:
+            if isinstance(recurrence, Opened) and (steps := padding(recurrence.trajectory)).any():
+                found.setdefault((recurrence.steps, recurrence.batch, recurrence.reverse), steps)
+        return [found.get((one.steps, one.batch, one.reverse)) for one in self._recurrences]
 
     def _last_steps(self, film: Film, rows: Tensor) -> Tensor:
         """The smallest step to which every source is followed."""

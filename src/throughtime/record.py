@@ -20,6 +20,7 @@ from throughtime.measures import (
     LagBands,
     LagProfile,
     Measure,
+    PaddingShare,
     StepTerms,
     TotalDerivative,
     WeightTerms,
@@ -53,10 +54,17 @@ class Recorder:
         bands: The bands of lags in which the weight terms are summed; None where no loss is followed, so that there are
             no such terms.
         seed: Of the bootstrap.
+        padded: The steps of padding; None where there is none.
     """
 
     def __init__(
-        self, recurrence: Recurrence, film: Film, pullback: Pullback | None, bands: LagBands | None, seed: int
+        self,
+        recurrence: Recurrence,
+        film: Film,
+        pullback: Pullback | None,
+        bands: LagBands | None,
+        seed: int,
+        padded: Tensor | None = None,
     ) -> None:
         self._recurrence, self._film, self._bands, self._seed = recurrence, film, bands, seed
         self._map, self._profile, self._total = GradientMap(film), LagProfile(film), TotalDerivative(film)
@@ -66,7 +74,8 @@ class Recorder:
             self._terms = WeightTerms(film, pullback, bands)
         elif bands is not None:
             self._terms = StepTerms(film, recurrence.parameters, bands)
-        audience = (self._map, self._profile, self._terms, self._total, self._causes)
+        self._padded, self._padding = padded, None if padded is None else PaddingShare(film, padded)
+        audience = (self._map, self._profile, self._terms, self._total, self._causes, self._padding)
         self.audience: tuple[Measure[Any], ...] = tuple(measure for measure in audience if measure is not None)
 
     def weight_terms(self) -> dict[str, Terms]:
@@ -97,6 +106,9 @@ class Recorder:
         """
         measures, labelled = self._measures(), {}
         measures = measures.assign(self._of_states(measures[LAG]))
+        if self._padding is not None and self._padded is not None:
+            measures["padding_share"] = ((), float(self._padding.result()))
+            measures.attrs["padded"] = float(self._padded.double().mean())
         if detached_error is not None:
             measures.attrs["detached_error"] = detached_error
         if self._bands is not None:

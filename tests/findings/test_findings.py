@@ -138,3 +138,21 @@ def test_a_sample_that_explodes_alone_is_named():
     assert "exploding" not in {
         one.verdict for one in tt.examine(layer, inputs, loss=lambda o, _: o[0][-1].sum()).findings
     }
+
+
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_lags_that_no_loss_has_are_no_finding(bidirectional):
+    """Where the later losses are masked, no lag is longer than what the last loss has read."""
+    torch.manual_seed(0)
+    layer = nn.LSTM(4, 8, bidirectional=bidirectional)
+    with torch.no_grad():
+        for name, bias in layer.named_parameters():
+            if name.startswith("bias_ih"):
+                bias[8:16] = 5.0
+    mask = torch.zeros(40, 1, 1)
+    mask[10:25] = 1
+    exam = tt.examine(layer, torch.randn(40, 4, 4), loss=lambda output, _: (output[0] * mask).sum((1, 2)))
+    assert [found.verdict for found in exam.findings] == ["healthy"] * len(exam.recurrences)
+    # Forward, the 25th step is the last that is read; in reverse the 11th, which has read 30.
+    assert "From lag 0 to lag 24" in exam.findings[0].evidence
+    assert ("From lag 0 to lag 29" in exam.findings[-1].evidence) == bidirectional

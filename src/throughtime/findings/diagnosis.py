@@ -8,6 +8,7 @@ from throughtime.findings import (
     exploding,
     gates_stuck_open,
     healthy,
+    padding_dominated,
     readout_bound,
     saturated,
     truncated,
@@ -26,6 +27,7 @@ _MEMBERS = (
     closed_gate,
     gates_stuck_open,
     truncated,
+    padding_dominated,
 )
 ILLNESSES = tuple(member.VERDICT for member in _MEMBERS)
 VERDICTS = (*ILLNESSES, healthy.VERDICT)

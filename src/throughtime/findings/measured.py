@@ -9,7 +9,7 @@ import xarray as xr
 
 from throughtime.findings.finding import Number
 from throughtime.findings.thresholds import HUNDREDFOLD
-from throughtime.notation import BOUND, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE
+from throughtime.notation import BOUND, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE, STATE_STEP
 
 # Where a checkpoint was examined without its code.
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
@@ -56,8 +56,8 @@ class Measured:
 
     @cached_property
     def profile(self) -> xr.DataArray:
-        """The lag profile of the carried state from lag 0 to T - 1, in nats."""
-        return self.measures["lag_profile"].sel({STATE: self.carried, LAG: slice(0, max(1, self.steps - 1))})
+        """The lag profile of the carried state from lag 0 to the largest that a loss can have, in nats."""
+        return self.measures["lag_profile"].sel({STATE: self.carried, LAG: slice(0, max(1, self._read - 1))})
 
     @property
     def lags(self) -> np.ndarray:
@@ -90,12 +90,11 @@ class Measured:
 
     @cached_property
     def sample_changes(self) -> np.ndarray:
-        """The same change in every sample alone; NaN where nothing of a sample arrives at the smallest lag."""
+        """The same change in every sample alone; NaN where nothing of a sample arrives at either end."""
         if "sample_profile" not in self.measures:
             return np.empty(0)
         ends = self.measures["sample_profile"].sel({LAG: self.lags[[0, -1]]}).values
-        with np.errstate(invalid="ignore"):
-            return np.where(np.isfinite(ends[0]), ends[1] - ends[0], np.nan)
+        return np.diff(np.where(np.isfinite(ends), ends, np.nan), axis=0)[0]
 
     @property
     def vanishes(self) -> bool:
@@ -118,6 +117,15 @@ class Measured:
         if "gate_range" not in self.measures or role not in self.measures[ROLE].values:
             return None
         return self.measures["gate_range"].sel({ROLE: role, BOUND: bound}).values
+
+    @property
+    def _read(self) -> int:
+        """How many steps the last loss that sends anything has read: T, unless the later losses are masked."""
+        arrives = np.isfinite(self.measures["gradient_map"].values).any(axis=(0, 1))
+        if not arrives.any():
+            return self.steps
+        labels = self.measures[STATE_STEP].values[arrives]
+        return int(labels.max() if self.measures.attrs["direction"] == "forward" else self.steps + 1 - labels.min())
 
     @property
     def _interval(self) -> tuple[float | None, float | None]:
