@@ -88,7 +88,7 @@ def test_chrono_spreads_time_constants_over_the_range(name: str) -> None:
 
 
 def test_chrono_on_784_steps() -> None:
-    """Mean b_f = E ln U[1, 783] = 783 ln 783 / 782 - 1 = 5.672, median memory -1 / ln sigmoid(ln 392) = 392.5."""
+    """Fact 12: mean b_f = 783 ln 783 / 782 - 1 = 5.672, median memory -1 / ln sigmoid(ln 392) = 392.5 steps."""
     torch.manual_seed(0)
     layer = tt.init.chrono_(tt.QRNN(1, 20000), 784)
     bias = layer.bias_ih_l0.detach().double()[20000:40000]
@@ -97,7 +97,7 @@ def test_chrono_on_784_steps() -> None:
 
 
 def test_an_lstm_without_recurrent_weights_forgets_at_the_rate_of_its_bias() -> None:
-    """dc_t/dc_k = sigmoid(b_f)^(t - k)."""
+    """Fact 11: dc_t/dc_k = sigmoid(b_f)^(t - k)."""
     torch.manual_seed(0)
     layer = tt.init.forget_bias_(nn.LSTM(2, 3).double(), 3.0)
     with torch.no_grad():

@@ -42,6 +42,7 @@ def exam():
 
 
 def test_gradient_map(exam):
+    """Fact 1: dh_t/dh_k = w^(t-k)."""
     lag = exam["recurrence.l0"].loss_step - exam["recurrence.l0"].state_step
     expected = (lag * math.log(W)).where(lag >= 0, -np.inf).values
     np.testing.assert_allclose(exam["recurrence.l0"].gradient_map.sel(state="h"), expected, rtol=0, atol=1e-12)
@@ -57,7 +58,7 @@ def test_lag_profile_and_decay_rate(exam):
 
 
 def test_truncation_of_a_constant_input():
-    """Truncated to K steps, the gradient of the last loss misses w^K of itself, up to what 300 steps leave out."""
+    """Fact 16: truncated to K steps, the gradient of the last loss misses w^K of itself, but for a finite T."""
     exam = examination(loss=lambda output, _: output[-1].sum(), steps=250)
     error = exam["recurrence.l0"].truncation_error
     weight_ih = exam.weight_terms("recurrence.l0", "weight_ih").norm_by_lag

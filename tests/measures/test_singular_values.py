@@ -30,6 +30,15 @@ def of(cell, weight, steps, inputs=None, batch=1):
     return weights, unroll(cell, weights, inputs, start)
 
 
+class Sigmoid(tt.Cell):
+    """h_t = sigmoid(x_t + W h_{t-1})."""
+
+    gates = ("h",)
+
+    def step(self, x, u, h):
+        return tt.Update(keep=0, write=1, candidate=tt.sigmoid(x.h + u.h))
+
+
 def test_an_orthogonal_linear_network_keeps_every_singular_value():
     """Fact 2: every singular value of dh_t/dh_k is 1, to 1e-13 over 1000 steps at N = 100."""
     torch.manual_seed(0)
@@ -56,12 +65,6 @@ def test_an_orthogonal_tanh_network_shrinks_everything():
 def test_no_small_sigmoid_network_passes_a_gradient_on():
     """Fact 4: sigmoid, max |w| < 4/n: every step shrinks (Hochreiter et al. 2001); no random search finds another."""
 
-    class Sigmoid(tt.Cell):
-        gates = ("h",)
-
-        def step(self, x, u, h):
-            return tt.Update(keep=0, write=1, candidate=tt.sigmoid(x.h + u.h))
-
     torch.manual_seed(0)
     for size in (2, 3, 5, 9, 17):
         for _ in range(20):
@@ -71,10 +74,9 @@ def test_no_small_sigmoid_network_passes_a_gradient_on():
             assert singular_values(Sigmoid(), weights, trajectory).ln_values[:, 0].max() < 0
 
 
-@pytest.mark.parametrize(("cell", "gamma"), [(cells.RNN(), 1.0), (cells.RNN("relu"), 1.0)])
+@pytest.mark.parametrize(("cell", "gamma"), [(cells.RNN(), 1.0), (cells.RNN("relu"), 1.0), (Sigmoid(), 0.25)])
 def test_a_singular_value_below_one_suffices_for_vanishing(cell, gamma):
     """Fact 5: sigma_max(W_hh) < 1/gamma vanishes at least that fast (Pascanu, Mikolov, Bengio 2013)."""
-    torch.manual_seed(0)
     for seed in range(10):
         torch.manual_seed(seed)
         weight = torch.randn(6, 6, dtype=torch.float64)
@@ -82,6 +84,17 @@ def test_a_singular_value_below_one_suffices_for_vanishing(cell, gamma):
         weights, trajectory = of(cell, weight, 64, torch.randn(64, 1, 1, dtype=torch.float64))
         found = singular_values(cell, weights, trajectory)
         assert (found.ln_values[:, 0] <= found.lags.double() * math.log(0.95) + 1e-12).all()
+
+
+def test_a_singular_value_above_one_is_not_enough_to_explode():
+    """Fact 5: sigma_max(W_hh) > 1 is only necessary for exploding: here it is 8, and the product vanishes."""
+    weight = torch.tensor([[0.5, 8.0], [0.0, 0.5]], dtype=torch.float64)
+    assert torch.linalg.matrix_norm(weight, 2) > 8
+    weights, trajectory = of(Linear(), weight, 40)
+    pushes = Pushforward(Linear(), weights, trajectory)
+    norms = ln_singular_values(pushes, pushes.unit(), range(1, 41))[:, 0, 0].exp()
+    assert (norms[8:] < 1).all() and norms[-1] < 1e-8
+    assert (norms[8:] > 1e-20).all()
 
 
 def test_the_spectral_radius_does_not_decide():

@@ -20,7 +20,7 @@ def unrolled(cell, module, inputs, **changes):
 
 @pytest.mark.parametrize(("bias", "steps"), [(0, 1.443), (1, 3.192), (2, 7.878), (3, 20.58), (5, 148.9)])
 def test_an_lstm_without_recurrent_weights_holds_as_long_as_its_forget_bias_says(bias, steps) -> None:
-    """-1 / ln sigmoid(b_f)."""
+    """Fact 11: -1 / ln sigmoid(b_f)."""
     lstm = nn.LSTM(2, 3).double()
     with torch.no_grad():
         for parameter in lstm.parameters():
