@@ -194,9 +194,35 @@ def test_what_lies_beyond_max_lag_is_not_claimed():
     inputs = torch.randn(100, 2, 3)
     whole, cut = (tt.examine(layer, inputs, loss=per_step, max_lag=lag) for lag in (None, 5))
     assert whole.reach()["l0"] > 20
-    assert cut.reach()["l0"] == 6 and np.isnan(cut["l0"].truncation_error).all()
+    assert cut.reach()["l0"] == 6
     assert "From lag 0 to lag 5" in cut.findings[0].evidence
     assert any("at least" in note for note in cut.notes)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.LSTM(3, 8, num_layers=2, proj_size=3), lambda: tt.ResetBeforeGRU(3, 8)])
+def test_what_max_lag_leaves_out_is_known_from_the_whole_gradient(make):
+    """The truncation error is that of the whole gradient, at every window up to max_lag + 1."""
+    torch.manual_seed(0)
+    layer, inputs = make().double(), torch.randn(40, 2, 3, dtype=torch.float64)
+    whole, cut = (tt.examine(layer, inputs, loss=per_step, max_lag=lag) for lag in (None, 12))
+    for name in whole:
+        expected = whole[name].truncation_error.sel(window=slice(1, 13))
+        np.testing.assert_allclose(cut[name].truncation_error, expected, rtol=1e-6)
+        assert cut.reach(0.9)[name] == whole.reach(0.9)[name] < 13
+        share = whole[name].gradient_share.sel(lag=slice(0, 12))
+        np.testing.assert_allclose(cut[name].gradient_share, share, rtol=1e-6, atol=1e-9)
+        terms = cut.weight_terms(name, "weight_hh")
+        assert 1e-9 < terms.attrs["relative_error"] < 0.1
+
+
+def test_beyond_max_lag_nothing_is_known_of_a_weight_that_two_recurrences_share():
+    layer = nn.GRU(4, 4)
+    second = nn.GRU(4, 4)
+    second.weight_hh_l0 = layer.weight_hh_l0
+    model = nn.ModuleList([layer, second])
+    model.forward = lambda inputs: second(layer(inputs)[0])
+    cut = tt.examine(model, torch.randn(20, 2, 4), loss=per_step, max_lag=3)
+    assert np.isnan(cut["0.l0"].truncation_error).all() and cut.reach()["0.l0"] == 4
 
 
 def test_a_layer_that_is_not_initialised_is_refused():

@@ -3,6 +3,7 @@
 import numbers
 import operator
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -87,14 +88,13 @@ def examine(
         def losses_from(output: Any) -> Tensor:
             return losses_of(loss, output, targets)
 
-        runs = runs_of(model, inputs, losses_from, recurrence, time_axis)
+        runs = runs_of(model, inputs, losses_from, recurrence, time_axis, partial(chosen, loss_steps))
         recurrences = runs.captured.recurrences
         _check_steps(len(runs.losses), recurrences)
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
-        sources = chosen(loss_steps, len(runs.losses))
-        measuring = Measuring(runs, sources, max_lag, MEMORY if memory is None else memory, seed)
+        measuring = Measuring(runs, max_lag, MEMORY if memory is None else memory, seed)
         return measuring.run(labels, on_progress or (lambda done, total, name: None))
 
 

@@ -25,18 +25,15 @@ def of_readout(film: Film, gradient_map: GradientMap, total: TotalDerivative) ->
     }
 
 
-def of_windows(film: Film, cut: Truncation, lags: xr.DataArray) -> dict[str, xr.DataArray]:
+def of_windows(cut: Truncation, lags: xr.DataArray) -> dict[str, xr.DataArray]:
     """What a window of truncated BPTT leaves of the gradient, and which lags it comes from.
 
     Args:
-        film: Whether it was followed to its end.
         cut: Both, at every window and lag.
         lags: Those of the lag profile.
     """
-    # Of a gradient that was not followed to its end, no window can be said to hold a given part.
-    error = cut.error * math.nan if film.cut else cut.error
     return {
-        "truncation_error": xr.DataArray(error.numpy(), {WINDOW: cut.windows.numpy()}, (WINDOW,)),
+        "truncation_error": xr.DataArray(cut.error.numpy(), {WINDOW: cut.windows.numpy()}, (WINDOW,)),
         "gradient_share": xr.DataArray(_share(cut, lags.values).numpy(), {LAG: lags}, (LAG,)),
     }
 

@@ -1,6 +1,5 @@
 """From the runs of a model to its examination: the film of every recurrence, played once for all measures."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -9,12 +8,13 @@ from torch import Tensor
 from throughtime.adjoint import Frame, Network, Playing
 from throughtime.capture import AdjointNotFinite, ExaminationError, Loop, NotFiniteError, Opened, Recurrence
 from throughtime.capture.runs import Runs
+from throughtime.cells import Named
 from throughtime.examination import Examination, Record
 from throughtime.findings import findings
 from throughtime.measures import Film, LagBands, padding
 from throughtime.notation import INPUTS
 from throughtime.record import Recorder
-from throughtime.self_check import Summed, distance, not_finite, relative_errors
+from throughtime.self_check import Summed, distance, not_finite, not_followed, parts_not_followed, relative_errors
 
 # Lags that are summed one by one; of more, the far ones are summed in bands.
 SINGLE_LAGS = 256
@@ -27,16 +27,15 @@ class Measuring:
 
     Args:
         runs: The runs of the user's model.
-        sources: The losses that are followed, as indices.
         max_lag: The largest lag that is followed; None for all.
         memory: Bytes that the adjoints of the sources followed at once may take.
         seed: Of the bootstrap.
     """
 
-    def __init__(self, runs: Runs, sources: Tensor, max_lag: int | None, memory: int, seed: int) -> None:
+    def __init__(self, runs: Runs, max_lag: int | None, memory: int, seed: int) -> None:
         self._own, self._detached, self._left_out = runs.own, runs.detached, runs.left_out
         self._guessed = runs.guessed
-        self._losses, self._sources = len(runs.losses), sources
+        self._losses, self._sources = len(runs.losses), runs.sources
         self._max_lag, self._memory = max_lag, memory
         self._network = Network(runs.captured.recurrences, runs.losses)
         self._recurrences = runs.captured.recurrences
@@ -120,13 +119,15 @@ class Measuring:
             for i in indices
         ]
         errors: list[dict[str, float] | ExaminationError]
+        beyond: list[Named | None] = [None] * len(summed)
         cut = any(film.cut for film in self._films)
         if cut:
-            errors = [dict.fromkeys(one.terms, math.nan) for one in summed]
+            beyond = [*not_followed(self._own, summed)]
+            errors = [parts_not_followed(one, rest) for one, rest in zip(summed, beyond, strict=True) if rest]
         else:
-            errors = relative_errors(self._own, self._sources, summed)
+            errors = relative_errors(self._own, summed)
         records = {}
-        for index, one, error, lost in zip(indices, summed, errors, self._lost(indices), strict=True):
+        for index, one, error, rest, lost in zip(indices, summed, errors, beyond, self._lost(indices), strict=True):
             if isinstance(error, ExaminationError):
                 # What was only taken for a recurrence, and is not as it was taken, is left out; that is said.
                 if not (self._guessed and isinstance(one.recurrence, Loop) and len(summed) > 1):
@@ -134,7 +135,7 @@ class Measuring:
                 self._mistaken.append(f"{one.recurrence.name!r} is left out: {error}")
                 continue
             self._overflowed += [] if cut else not_finite(one, error)
-            record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost)
+            record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost, rest)
             if place := record.measures.attrs["first_not_finite"]:
                 self._arose[one.recurrence.name] = place
         return records
@@ -144,8 +145,8 @@ class Measuring:
         recurrences = [self._recurrences[index] for index in indices]
         if self._detached is None:
             return [None] * len(recurrences)
-        found = self._detached.gradients(self._sources, recurrences)
-        whole = self._own.gradients(self._sources, recurrences)
+        found = self._detached.gradients(recurrences)
+        whole = self._own.gradients(recurrences)
         return [
             distance(cut, full) if recurrence.detached else None
             for recurrence, cut, full in zip(recurrences, found, whole, strict=True)
@@ -219,9 +220,10 @@ class Measuring:
                 "compared with it."
             )
         notes += [f"In {name!r}, inf arises first in the {place}." for name, place in self._arose.items()]
-        if any(film.cut for film in self._films):
+        if self._max_lag is not None and any(film.cut for film in self._films):
             notes.append(
-                f"Lags beyond {self._max_lag} were not followed: the reach is at least what is said, and unchecked."
+                f"Lags beyond {self._max_lag} were not followed one by one. What they add up to is what the others "
+                f"leave of .grad: a reach up to {self._max_lag} is exact, and one of {self._max_lag + 1} at least that."
             )
         lengths = {recurrence.steps for recurrence in self._recurrences} - {self._losses}
         if self._losses > 1 and lengths:

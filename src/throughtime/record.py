@@ -11,7 +11,7 @@ from throughtime.adjoint import Pullback
 from throughtime.capture import Opened, Recurrence
 from throughtime.causes.decomposition import Causes
 from throughtime.causes.steps import StepCauses
-from throughtime.cells import equations
+from throughtime.cells import Named, equations
 from throughtime.examination import Record
 from throughtime.losses import of_readout, of_windows, recommended
 from throughtime.measures import (
@@ -95,13 +95,18 @@ class Recorder:
         return epsilon * stretch * self._terms.without_slopes()
 
     def record(
-        self, terms: dict[str, Terms], relative_error: dict[str, float], detached_error: float | None = None
+        self,
+        terms: dict[str, Terms],
+        relative_error: dict[str, float],
+        detached_error: float | None = None,
+        beyond: Named | None = None,
     ) -> Record:
         """Everything, labelled.
 
         Args:
             terms: What `weight_terms` returned.
             relative_error: By weight name, all terms summed against `.grad`.
+            beyond: By weight name, what the lags add up to that were not followed, where there are any.
             detached_error: Where the model cuts the graph between steps, the relative error of its own `.grad`.
         """
         measures, labelled = self._measures(), {}
@@ -112,11 +117,11 @@ class Recorder:
         if detached_error is not None:
             measures.attrs["detached_error"] = detached_error
         if self._bands is not None:
-            measures = measures.assign(self._of_loss(terms, self._bands, measures[LAG]))
+            measures = measures.assign(self._of_loss(terms, self._bands, measures[LAG], beyond))
             measures.attrs |= recommended(measures["truncation_error"])
             norms = {name: term.ln_norm for name, term in terms.items()}
-            beyond = first_not_finite(self._film, self._map.result(), norms, self._recurrence.dtype)
-            measures.attrs["first_not_finite"] = "" if beyond is None else str(beyond)
+            first = first_not_finite(self._film, self._map.result(), norms, self._recurrence.dtype)
+            measures.attrs["first_not_finite"] = "" if first is None else str(first)
             lags = slice(*measures[LAG].values[[0, -1]])
             labelled = {
                 name: self._labelled_terms(term, self._bands, relative_error[name]).sel({LAG: lags})
@@ -156,12 +161,14 @@ class Recorder:
             self._attributes,
         )
 
-    def _of_loss(self, terms: dict[str, Terms], bands: LagBands, lags: xr.DataArray) -> dict[str, xr.DataArray]:
+    def _of_loss(
+        self, terms: dict[str, Terms], bands: LagBands, lags: xr.DataArray, beyond: Named | None
+    ) -> dict[str, xr.DataArray]:
         """What the losses send back, and what the weights learn from."""
-        cut = truncation(terms, bands) if terms else truncation_of_states(*self._profile.ln_squares())
+        cut = truncation(terms, bands, beyond) if terms else truncation_of_states(*self._profile.ln_squares())
         return {
             **of_readout(self._film, self._map, self._total),
-            **of_windows(self._film, cut, lags),
+            **of_windows(cut, lags),
         }
 
     def _of_states(self, lags: xr.DataArray) -> dict[str, xr.DataArray]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from throughtime.capture import ExaminationError, Recurrence
 from throughtime.capture.own_run import OwnRun
+from throughtime.cells import Named
 from throughtime.measures.weight_terms import Terms
 
 # How far the summed weight terms may be from .grad, relative to the size of what was summed.
@@ -35,9 +36,7 @@ class Summed:
     outside: Mapping[str, Tensor]
 
 
-def relative_errors(
-    own: OwnRun, sources: Tensor, summed: Sequence[Summed]
-) -> list[dict[str, float] | ExaminationError]:
+def relative_errors(own: OwnRun, summed: Sequence[Summed]) -> list[dict[str, float] | ExaminationError]:
     """For every recurrence and weight, the norm of the difference relative to that of `.grad`.
 
     NaN where autograd's own gradient is not finite, so that nothing can be compared. In place of all of a recurrence's
@@ -45,17 +44,35 @@ def relative_errors(
 
     Args:
         own: The user's own run.
-        sources: The losses that were followed.
         summed: All recurrences.
     """
     found: list[dict[str, float] | ExaminationError] = []
-    gradients = own.gradients(sources, [one.recurrence for one in summed])
+    gradients = own.gradients([one.recurrence for one in summed])
     for one, gradient in zip(summed, gradients, strict=True):
         try:
             found.append({name: _error(summed, one.recurrence, name, gradient[name]) for name in one.terms})
         except ExaminationError as wrong:
             found.append(wrong)
     return found
+
+
+def not_followed(own: OwnRun, summed: Sequence[Summed]) -> list[Named]:
+    """For every recurrence and weight, what of `.grad` its terms do not add up to, float64: further lags.
+
+    NaN where that cannot be told, because the weight is shared with another recurrence.
+    """
+    found = []
+    for one, gradients in zip(summed, own.gradients([one.recurrence for one in summed]), strict=True):
+        rest = {name: gradients[name] - one.outside.get(name, 0.0) - term.total() for name, term in one.terms.items()}
+        shared = any(len(_sharing(summed, one.recurrence.parameters[name])) > 1 for name in rest)
+        found.append({name: part * math.nan if shared else part for name, part in rest.items()})
+    return found
+
+
+def parts_not_followed(one: Summed, rest: Named) -> dict[str, float]:
+    """By weight, the norm of what was not followed, relative to that of the whole gradient."""
+    sizes = {name: _norm(part + one.terms[name].total()) for name, part in rest.items()}
+    return {name: _norm(part) / sizes[name] if sizes[name] else _norm(part) for name, part in rest.items()}
 
 
 def not_finite(one: Summed, errors: Mapping[str, float]) -> list[str]:
@@ -73,13 +90,7 @@ def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient
     if not gradient.isfinite().all():
         return math.nan
     # A weight that several calls or several recurrences share has one gradient for all of them.
-    parameter = recurrence.parameters[name]
-    sharing = [
-        (one, one.terms[its_name])
-        for one in summed
-        for its_name, its_parameter in one.recurrence.parameters.items()
-        if its_parameter is parameter
-    ]
+    sharing = _sharing(summed, recurrence.parameters[name])
     total = torch.stack([terms.total() for _, terms in sharing]).sum(0)
     # What the rest of the model does with it is the same for all of them.
     total = total + next(one for one in summed if one.recurrence is recurrence).outside.get(name, 0.0)
@@ -96,6 +107,16 @@ def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient
             "elsewhere, as a regulariser does?"
         )
     return difference / size if size else difference
+
+
+def _sharing(summed: Sequence[Summed], parameter: Tensor) -> list[tuple[Summed, Terms]]:
+    """All terms of a parameter, by whatever name."""
+    return [
+        (one, one.terms[its_name])
+        for one in summed
+        for its_name, its_parameter in one.recurrence.parameters.items()
+        if its_parameter is parameter
+    ]
 
 
 def _norm(tensor: Tensor) -> float:

@@ -92,7 +92,7 @@ class SweptFrame(Frame):
     @cached_property
     def projection(self) -> Scaled:
         """The adjoint of what W_hr makes, h_i itself, (active, batch, projected) as "pre"; for step 1 and later."""
-        return self._scaled(self.adjoint.values["h"])
+        return self._scaled(self.adjoint.values["h"].clone())
 
     def _scaled(self, pre: Float[Tensor, "active batch features"]) -> Scaled:
         try:

@@ -1,8 +1,10 @@
 """The user's own forward and backward pass, against which every examination is checked."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -35,6 +37,7 @@ class OwnRun:
         problem: Why there are none.
         calls: All calls that it made.
         detached: What every detach in it returned.
+        found: Once the backward pass is done, by identity what it has left in everything that may be a weight.
     """
 
     module_outputs: dict[str, list[Tensor]]
@@ -43,18 +46,31 @@ class OwnRun:
     problem: ExaminationError | None = None
     calls: Sequence[Call] = ()
     detached: Sequence[Tensor] = ()
+    found: Mapping[int, Tensor | None] = field(default_factory=dict)
 
-    def gradients(self, sources: Tensor, recurrences: Sequence[Recurrence]) -> list[dict[str, Tensor]]:
-        """For every recurrence, .grad of its weights after a backward pass from the sum of the sources' losses."""
-        held = [{name: self._held(recurrence, name) for name in recurrence.parameters} for recurrence in recurrences]
-        every = {id(one): one for by_name in held for ones in by_name.values() for one in ones if one.requires_grad}
+    def after_backward(self, model: nn.Module, sources: Tensor) -> OwnRun:
+        """The same run after a backward pass from the sum of the sources' losses, without its graph.
+
+        The graph of a long sequence is by far the largest thing there is, so that nothing else is made before it is
+        gone.
+        """
+        held = [one for calls in self.weights.values() for call in calls for one in call.values()]
+        every = {id(one): one for one in (*model.parameters(), *held) if one.requires_grad}
+        with torch.enable_grad():
+            total = self.losses[sources].sum()
         found: dict[int, Tensor | None] = {}
-        if every:
-            with torch.enable_grad():
-                total = self.losses[sources].sum()
-            gradients = torch.autograd.grad(total, list(every.values()), allow_unused=True, retain_graph=True)
+        if every and total.requires_grad:
+            gradients = torch.autograd.grad(total, list(every.values()), allow_unused=True)
             found = dict(zip(every, gradients, strict=True))
-        return [{name: _summed(ones, found) for name, ones in by_name.items()} for by_name in held]
+        outputs = {name: [one.detach() for one in ones] for name, ones in self.module_outputs.items()}
+        return replace(self, module_outputs=outputs, losses=self.losses.detach(), calls=(), detached=(), found=found)
+
+    def gradients(self, recurrences: Sequence[Recurrence]) -> list[dict[str, Tensor]]:
+        """For every recurrence, .grad of its weights."""
+        return [
+            {name: _summed(self._held(recurrence, name), self.found) for name in recurrence.parameters}
+            for recurrence in recurrences
+        ]
 
     def _held(self, recurrence: Recurrence, name: str) -> list[Tensor]:
         """What this run worked with as a weight: the parameter, or at every call what the module made of others."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from throughtime.capture.agreement import check_outputs
@@ -23,7 +24,8 @@ class Runs:
     Args:
         captured: With the recurrences opened.
         losses: One loss per step, on the captured graph.
-        own: The model as it is, but for detaches between steps, which leave the graph whole.
+        sources: The losses that are followed, as indices.
+        own: The model as it is, but for detaches between steps, which leave the graph whole, after its backward pass.
         detached: The model as it is, where that makes a difference.
         left_out: What was found, or might have been, and is not followed.
         guessed: Whether what is followed was found, not named.
@@ -31,6 +33,7 @@ class Runs:
 
     captured: Captured
     losses: Tensor
+    sources: Tensor
     own: OwnRun
     detached: OwnRun | None
     left_out: tuple[str, ...]
@@ -43,6 +46,7 @@ def runs_of(
     losses_from: Callable[[Any], Tensor],
     recurrence: str | Sequence[str] | None,
     time_axis: int | None,
+    chosen: Callable[[int], Tensor],
 ) -> Runs:
     """Run a model as it is, decide what to follow, and run it again with that opened.
 
@@ -52,6 +56,7 @@ def runs_of(
         losses_from: The losses of an output.
         recurrence: See `plan`.
         time_axis: See `plan`.
+        chosen: From the number of losses, those to follow, as indices.
 
     Raises:
         ExaminationError: The model, its data or its loss cannot be followed.
@@ -63,6 +68,8 @@ def runs_of(
     with same_randomness(), same_attributes(model):
         seen = survey(model, call, losses_from)
     followed = plan(model, inputs, seen, recurrence, time_axis)
+    sources = chosen(len(seen.losses)) if seen.problem is None else torch.zeros(0, dtype=torch.long)
+    seen = seen.after_backward(model, sources)
     with same_randomness(), same_attributes(model):
         captured = capture(model, inputs, followed)
         losses = losses_from(captured.output)
@@ -73,8 +80,9 @@ def runs_of(
     idle = tuple(name for name in followed.opened if not any(_belongs(one, name) for one in ran))
     own, detached = seen, None
     if followed.reconnected:
-        own, detached = reconnected_run(model, lambda: losses_from(call()), followed.reconnected), seen
-    return Runs(captured, losses, own, detached, followed.left_out + idle, recurrence is None)
+        whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected)
+        own, detached = whole.after_backward(model, sources), seen
+    return Runs(captured, losses, sources, own, detached, followed.left_out + idle, recurrence is None)
 
 
 def _belongs(recurrence: str, module: str) -> bool:

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from throughtime.cells import Named
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.weight_terms import Terms
 
@@ -46,11 +47,20 @@ def truncation_of_states(lags: Int[Tensor, " lag"], ln_squares: Float[Tensor, " 
     return Truncation(torch.arange(1, len(error) + 1), error, lags, share)
 
 
-def truncation(terms: Mapping[str, Terms], bands: LagBands) -> Truncation:
+def truncation(terms: Mapping[str, Terms], bands: LagBands, beyond: Named | None = None) -> Truncation:
     """Truncation error and share by lag, over all weights of a recurrence taken together.
 
     A lag below 0 belongs to the window of its size: what reaches forwards is cut like what reaches backwards.
+
+    Args:
+        terms: By weight.
+        bands: Of the lags that were followed.
+        beyond: By weight, what all further lags add up to, where there are any. Of windows among them nothing is told.
     """
+    if beyond is not None:
+        found = truncation(*_with_a_last(terms, bands, beyond))
+        told = found.windows <= bands.end
+        return Truncation(found.windows[told], found.error[told], found.lags[:-1], found.share[:-1])
     distance = torch.maximum(bands.starts, 1 - bands.starts - bands.widths)
     windows, place = torch.unique(distance, return_inverse=True)
     # Only ratios are asked for, so that the scale may be any: the largest of all keeps them in range.
@@ -73,3 +83,16 @@ def truncation(terms: Mapping[str, Terms], bands: LagBands) -> Truncation:
         torch.arange(int(bands.starts[0]), bands.end),
         share,
     )
+
+
+def _with_a_last(terms: Mapping[str, Terms], bands: LagBands, beyond: Named) -> tuple[dict[str, Terms], LagBands]:
+    """With one band more, which holds everything beyond the others, as if that were a single lag."""
+    extended = {
+        name: replace(
+            term,
+            by_band=torch.cat([term.by_band, beyond[name].unsqueeze(0).to(term.by_band.dtype)]),
+            ln_scale=torch.cat([term.ln_scale, term.ln_scale.new_zeros(1)]),
+        )
+        for name, term in terms.items()
+    }
+    return extended, LagBands(torch.cat([bands.starts, torch.tensor([bands.end])]), bands.end + 1)
