@@ -1,7 +1,7 @@
 """The ordinary autograd between recurrences: from the loss, or from a run above, to the states below."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,8 +13,9 @@ from throughtime.adjoint.entering import AtEveryStep, AtOneStep, Entering
 from throughtime.adjoint.scaled import or_zero
 from throughtime.capture import Run
 
-# Sources whose vector-Jacobian products are taken in one call where the segment mixes steps.
-SOURCES_AT_ONCE = 32
+# Vectors whose products with the Jacobian are taken in one call, and how many bytes these may take: of a long sequence
+# a single one is large.
+AT_ONCE, BYTES_AT_ONCE = 32, 2**28
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ class Segment:
         if self._reached != ["h"] or self.single:
             return None
         has_bit = _bits(len(self._end), self._end.device)
-        seen = (self._pulled(self._weights() * has_bit)["h"] != 0).flatten(2).any(dim=2)
+        pulled = self._pulled_in_parts(self._weights() * has_bit)
+        seen = torch.cat([(part["h"] != 0).flatten(2).any(dim=2) for part in pulled])
         without, having = seen[0::2], seen[1::2]
         steps = seen.any(dim=0).nonzero().squeeze(1)
         places = 2 ** torch.arange(len(having), device=having.device)
@@ -84,8 +86,9 @@ class Segment:
         if self._reached != ["h"] or self._end.shape[:2] != shape:
             return False
         has_bit = _bits(shape.numel(), hidden.device).unflatten(1, shape)
-        gradient = self._pulled(self._weights() * _columns(has_bit, self._end.dim() + 1))["h"]
-        return bool(((gradient == 0) | _columns(has_bit, gradient.dim())).all())
+        pulled = self._pulled_in_parts(self._weights() * _columns(has_bit, self._end.dim() + 1))
+        passed = torch.cat([(part["h"] != 0).flatten(3).any(dim=3) for part in pulled])
+        return not bool((passed & ~has_bit).any())
 
     def from_losses(self, sources: Int[Tensor, " source"]) -> list[Entering]:
         """What enters directly from the losses: dl_t/dy_t * dy_t/dh_t of every source t, and the like."""
@@ -141,9 +144,15 @@ class Segment:
 
     def _pulled(self, gradients: Tensor) -> dict[str, Tensor]:
         """The vector-Jacobian products with every row of `gradients`, by state that is reached."""
+        parts = list(self._pulled_in_parts(gradients))
+        return {state: torch.cat([part[state] for part in parts]) for state in self._reached}
+
+    def _pulled_in_parts(self, gradients: Tensor) -> Iterator[dict[str, Tensor]]:
+        """The same, some rows at a time."""
         leaves = [self._leaves[state] for state in self._reached]
-        chunks = [batched_vjp(self._end, leaves, part) for part in gradients.split(SOURCES_AT_ONCE)]
-        return dict(zip(self._reached, map(torch.cat, zip(*chunks, strict=True)), strict=True))
+        bytes_each = sum(one.numel() * one.element_size() for one in (*leaves, self._end))
+        for part in gradients.split(max(1, min(AT_ONCE, BYTES_AT_ONCE // bytes_each))):
+            yield dict(zip(self._reached, batched_vjp(self._end, leaves, part), strict=True))
 
 
 def segments(runs: Sequence[Run], end: Tensor) -> dict[int, Segment]:

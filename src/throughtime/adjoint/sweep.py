@@ -130,6 +130,8 @@ def sweep(
         before = started
         while started < sources and starts[started] >= step:
             started += 1
+        if started == before and not len(active):
+            continue
         active = torch.cat([active, order[before:started]])
         if len(active) > len(rows):
             rows = rows.of(torch.arange(len(rows)), min(len(active) + ROWS_AT_ONCE, len(active) + sources - started))
