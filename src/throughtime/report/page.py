@@ -136,7 +136,7 @@ def environment_of(package: str) -> jinja2.Environment:
 @cache
 def _templates() -> jinja2.Environment:
     environment = environment_of("throughtime.report")
-    environment.filters |= {"number": number, "equations": _equations}
+    environment.filters |= {"number": number, "equations": _equations, "unbroken": _unbroken}
     environment.globals |= {
         "plotly_js": lambda: Markup(get_plotlyjs()),
         "source": _source,
@@ -150,6 +150,11 @@ def _templates() -> jinja2.Environment:
         "most_open": MOST_OPEN,
     }
     return environment
+
+
+def _unbroken(words: str) -> str:
+    """Words in which no line ends between a number and its percent sign."""
+    return words.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _source(name: str) -> Markup:

@@ -120,11 +120,12 @@ class Plots:
 
 
 def _titled(figure: go.Figure, title: str) -> go.Figure:
-    room = 66 if figure.layout.showlegend else 44  # pixels above the picture
+    room = 44  # pixels above the picture
     place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 0.985, "yref": "container", "yanchor": "top"}
     return figure.update_layout(
         title={"text": title, **place},
         margin_t=room,
         height=figure.layout.height - figure.layout.margin.t + room,
         paper_bgcolor="white",
+        legend={"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"},
     )

@@ -89,8 +89,7 @@ def whole_span(readings: Sequence[Reading]) -> tuple[float, float]:
 
 
 def _alone(readings: Sequence[Reading]) -> go.Figure:
-    beside = {"orientation": "v", "x": 1.02, "y": 1, "yanchor": "top"}
-    return causes_by_lag(readings[0], whole_span(readings[:1])).update_layout(showlegend=True, legend=beside)
+    return causes_by_lag(readings[0], whole_span(readings[:1])).update_layout(showlegend=True)
 
 
 def _panels(readings: Sequence[Reading]) -> list[Panel]:

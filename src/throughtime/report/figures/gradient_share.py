@@ -10,6 +10,7 @@ from throughtime.report.figures.drawing import diamond, figure, line, owner, tex
 from throughtime.report.picture import Picture
 from throughtime.report.readings import NEARLY_ALL, Reading
 
+_SEEN = 0.001  # the smallest part of the gradient for which the picture begins before lag 0
 _BEYOND = 1.25  # how far past the longest reach the picture goes, as a factor
 
 
@@ -23,11 +24,12 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
     """
     with_weights = [reading for reading in readings if reading.has_weights]
     longest = max(reading.window(NEARLY_ALL) for reading in with_weights)
+    first = min(0, *(_first(reading) for reading in with_weights))
     last = min(longest * _BEYOND + 1, max(reading.steps for reading in with_weights))
     drawn = figure(
         height=480,
         showlegend=len(readings) > 1,
-        xaxis={"anchor": "y2", "title": "lag t − i, in steps", "range": [-0.02 * last, last]},
+        xaxis={"anchor": "y2", "title": "lag t − i, in steps", "range": [first - 0.02 * last, last]},
         yaxis={"domain": [0.56, 1], "title": "from one lag, %", "tickformat": ".0%"},
     )
     drawn.update_layout(
@@ -37,6 +39,13 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
     for reading in with_weights:
         _add(drawn, reading)
     return drawn
+
+
+def _first(reading: Reading) -> int:
+    """The first lag with a part that is seen: below 0 where a layer above reads in the other direction."""
+    share = reading.measures["gradient_share"]
+    seen = np.abs(share.values) >= _SEEN
+    return int(share[LAG].values[np.argmax(seen)]) if seen.any() else 0
 
 
 def _add(drawn: go.Figure, reading: Reading) -> None:

@@ -65,9 +65,9 @@ def _profile(reading: Reading, lags: np.ndarray) -> np.ndarray:
 OVERVIEW = Picture(
     title="Gradient by recurrence and steps back",
     heading="All recurrences at a glance",
-    lead="A row for every recurrence, from the step of the loss at the left back in time to the right. The colour is "
+    lead="A row for every recurrence: at 0 the step of the loss, to the right what was read before it. The colour is "
     "the logarithm of the gradient that is left there.",
-    lead_without_loss="A row for every recurrence, from step t at the left back in time to the right. The colour is "
+    lead_without_loss="A row for every recurrence: at 0 step t, to the right what was read before it. The colour is "
     "the logarithm of what is left of a random direction there.",
     quantities=(),
     draw=overview,

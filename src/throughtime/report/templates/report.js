@@ -1,7 +1,14 @@
 "use strict";
 // Draws the pictures in the page's colours, light or dark, on the screen and on paper, and saves them as files.
 
-const PRINT_WIDTH = 680; // CSS pixels between the margins of an A4 page
+// CSS pixels: the width between the margins of an A4 page, and of the pictures of a verdict, two of which have room on a
+// page; the style sheet makes them smaller there.
+const PRINT_WIDTH = 680;
+const PRINTED_VERDICT = { width: 370, height: 190 };
+// Of more names, a narrow screen has no room for a legend.
+const TITLE = 34;
+const NARROW = 640;
+const MOST_NAMES = 6;
 const plots = [...document.querySelectorAll(".plot")];
 const figures = new Map(plots.map((plot) => [plot, JSON.parse(plot.querySelector("script").textContent)]));
 const dark = matchMedia("(prefers-color-scheme: dark)");
@@ -54,10 +61,10 @@ function save(plot, format) {
   layout.title = { text: escaped, x: 0, xref: "paper", y: 0.985, yref: "container", yanchor: "top", xanchor: "left" };
   layout.paper_bgcolor = "white";
   if (layout.coloraxis) layout.coloraxis.showscale = true;
-  if (plot.dataset.name === "causes") Object.assign(layout, { showlegend: true, legend: { x: 1.02, y: 1 } });
-  const room = layout.showlegend && plot.dataset.name !== "causes" ? 54 : 32;
-  layout.margin.t += room;
-  const size = { width: Math.max(plot.clientWidth, 640), height: (layout.height += room) };
+  layout.showlegend ||= plot.dataset.name === "causes";
+  layout.legend = { x: 1.02, y: 1 };
+  layout.margin.t += TITLE;
+  const size = { width: Math.max(plot.clientWidth, NARROW), height: (layout.height += TITLE) };
   const filename = title.replace(/[^\p{L}\p{N}._-]+/gu, "-").replace(/^-|-$/g, "");
   return Plotly.downloadImage({ data, layout }, { format, filename, scale: format === "png" ? 2 : 1, ...size });
 }
@@ -77,6 +84,9 @@ function addSaving(plot) {
 async function draw(plot) {
   const figure = structuredClone(figures.get(plot));
   if (matchMedia("(pointer: coarse)").matches) figure.layout.dragmode = false; // a finger scrolls the page
+  const names = figure.data.filter((trace) => trace.name && trace.showlegend !== false);
+  if (plot.clientWidth < NARROW && names.length > MOST_NAMES) figure.layout.showlegend = false;
+  plot.style.height = figure.layout.height + "px"; // what stays when the width changes
   await Plotly.newPlot(plot, figure.data, figure.layout, { responsive: true, displayModeBar: false });
   await paint(plot);
   if (figure.layout.meta?.kind !== "map") return;
@@ -105,15 +115,20 @@ addEventListener("beforeprint", () => {
   for (const part of closed) part.open = true;
   for (const plot of plots) {
     if (!plot.data) draw(plot);
-    const width = plot.closest(".panels, .seen") ? PRINT_WIDTH / 2 - 24 : PRINT_WIDTH;
-    Plotly.relayout(plot, { width, autosize: false });
+    const { height } = figures.get(plot).layout;
+    const size = { width: plot.closest(".panels") ? PRINT_WIDTH / 2 - 24 : PRINT_WIDTH, height };
+    if (plot.closest(".seen")) Object.assign(size, PRINTED_VERDICT, { height: Math.min(height, PRINTED_VERDICT.height) });
+    plot.style.height = size.height + "px";
+    Plotly.relayout(plot, { ...size, autosize: false });
     paint(plot);
   }
 });
 addEventListener("afterprint", () => {
   for (const part of closed) part.open = false;
   for (const plot of plots) {
-    if (plot.data) Plotly.relayout(plot, { width: null, autosize: true });
+    const { height } = figures.get(plot).layout;
+    plot.style.height = height + "px";
+    if (plot.data) Plotly.relayout(plot, { width: null, height, autosize: true });
     paint(plot);
   }
 });
