@@ -14,6 +14,8 @@ from throughtime.examination import Examination, Record
 from throughtime.findings import Finding, Number
 
 STEPS = 12
+# By role and bound: what six units keep and write at least and at most.
+UNITS_BETWEEN = [[[0.1, 0, 0.2, 0.4, 0.5, 0.6], [0.7, 0.1, 0.8, 0.9, 0.9, 1]], [[0.0] * 6, [0.5] * 6]]
 
 
 def linear_examination(
@@ -170,13 +172,25 @@ def everything(linear):
         "gate_mean": (("gate",), [0.5]),
         "gate_quantile": (("gate", "quantile"), [[0.3, 0.4, 0.5, 0.6, 0.7]]),
         "saturation": (("gate",), [0.5]),
+        "gate_slope": (("gate",), [0.25]),
+        "dead_units": (("gate",), [0.125]),
+        "gate_range": (("role", "bound", "unit"), UNITS_BETWEEN),
+        "sample_profile": (("lag", "sample"), found["lag"].values[:, None] * ln_w * [1.0, -1.0]),
+        "padding_share": ((), 0.75),
         "direct_derivative": (("state", "loss_step"), np.zeros((1, STEPS))),
         "total_derivative": (("state", "loss_step"), total[None]),
         "truncation_error_interval": (("window", "bound"), np.stack([0.9 * error, 1.1 * error], axis=-1)),
     }
-    axes = {"lag_grid": grid, "gate": ["keep"], "quantile": [0.05, 0.25, 0.5, 0.75, 0.95]}
+    axes = {
+        "role": ["keep", "write"],
+        "bound": ["low", "high"],
+        "lag_grid": grid,
+        "gate": ["keep"],
+        "quantile": [0.05, 0.25, 0.5, 0.75, 0.95],
+    }
     for name, (dims, values) in measured.items():
         found[name] = xr.DataArray(values, dims=dims, coords={dim: axes[dim] for dim in dims if dim in axes})
+    found.attrs["padded"] = 0.5
     for axis in ("exponent", "singular_value"):
         found.coords[axis] = [1]
     return exam

@@ -11,7 +11,7 @@ from throughtime.report.pictures import PICTURES
 UNITS = ("nats", "step", "%", "direction", "no unit", "number")
 ALONE = [name for name, picture in PICTURES.items() if picture.panels]
 
-NAMED = ("overview", "mean_causes", "gates")  # their rows are recurrences or gates
+NAMED = ("overview", "mean_causes", "gates", "padding")  # their rows are recurrences or gates
 
 
 def test_there_is_a_method_for_every_picture():
@@ -101,9 +101,29 @@ def test_singular_values_and_the_rank(everything):
 
 
 def test_gates_are_boxes_of_their_quantiles(everything):
-    box, bar = everything.plot.gates("l0").data
+    box, bar, slope, dead = everything.plot.gates("l0").data
     assert [box.lowerfence[0], box.q1[0], box.median[0], box.q3[0], box.upperfence[0]] == [0.3, 0.4, 0.5, 0.6, 0.7]
     assert (bar.x[0], bar.y[0]) == (0.5, "keep")
+    assert (slope.x[0], dead.x[0]) == (0.25, 0.125)
+
+
+def test_units_stand_in_the_order_of_their_largest_value(everything):
+    low, high, written_low, written_high = everything.plot.gate_range("l0").data
+    assert list(high.y) == [0.1, 0.7, 0.8, 0.9, 0.9, 1] and list(low.y) == [0, 0.1, 0.2, 0.4, 0.5, 0.6]
+    assert list(written_high.y) == [0.5] * 6 and list(written_low.y) == [0] * 6
+    assert (high.yaxis, written_high.yaxis) == ("y", "y2")
+
+
+def test_every_sample_is_a_line_and_their_median_one_more(everything):
+    *samples, median = everything.plot.sample_profile("l0").data
+    assert len(samples) == 2
+    assert np.asarray(samples[-1].y) == pytest.approx(np.arange(13) * math.log(2))  # the one that grows most comes last
+    assert np.asarray(median.y) == pytest.approx(0)
+
+
+def test_padding_has_its_part_of_steps_and_of_the_gradient(everything):
+    steps, gradient = everything.plot.padding().data
+    assert (steps.x[0], gradient.x[0]) == (0.5, 0.75)
 
 
 def test_the_total_derivative_is_joined_where_it_was_taken(everything):

@@ -102,3 +102,10 @@ def test_what_a_rate_does(lossless, rate, words):
 @pytest.mark.parametrize(("value", "words"), [(-0.5, "−0.50"), (38.0, "38"), (0.0, "0.0"), (3.1415, "3.1")])
 def test_numbers_have_two_digits_and_a_minus(value, words):
     assert number(value) == words
+
+
+def test_where_the_dtype_overflows_is_said(linear):
+    exam = linear()
+    assert only(exam).overflows == ""
+    exam["l0"].attrs["first_not_finite"] = "adjoint of h at step 3, of the loss at step 9"
+    assert only(exam).overflows == "float64 has no number for the adjoint of h at step 3, of the loss at step 9"

@@ -54,7 +54,7 @@ class Card:
 
 
 def _told(finding: Any, reading: Reading) -> Told:
-    name = picture_of(finding.verdict, reading)
+    name = picture_of(finding, reading)
     picture = PICTURES[name]
     return Told(
         finding,

@@ -3,6 +3,8 @@
 The names are those of the anchors on the page and of the methods of `exam.plot`.
 """
 
+from typing import Any
+
 from throughtime.report import figures
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
@@ -11,6 +13,8 @@ PICTURES: dict[str, Picture] = {
     "overview": figures.OVERVIEW,
     "gradient_map": figures.GRADIENT_MAP,
     "lag_profile": figures.LAG_PROFILE,
+    "sample_profile": figures.SAMPLE_PROFILE,
+    "padding": figures.PADDING,
     "gradient_share": figures.GRADIENT_SHARE,
     "truncation_error": figures.TRUNCATION_ERROR,
     "mean_causes": figures.MEAN_CAUSES,
@@ -18,31 +22,43 @@ PICTURES: dict[str, Picture] = {
     "forward_memory": figures.FORWARD_MEMORY,
     "direct_derivative": figures.DIRECT_DERIVATIVE,
     "gates": figures.GATES,
+    "gate_range": figures.GATE_RANGE,
     "time_constants": figures.TIME_CONSTANTS,
     "step_jacobian": figures.STEP_JACOBIAN,
     "singular_values": figures.SINGULAR_VALUES,
     "lyapunov": figures.LYAPUNOV,
 }
 
-# The picture of every verdict, the first that there is of the recurrence.
-_OF_VERDICT: dict[str, tuple[str, ...]] = {
-    "readout-bound": ("direct_derivative", "gradient_map"),
-    "truncated": ("gradient_map",),
-    "saturated": ("gates",),
-    "dead-relu": ("gates",),
-    "closed-gate": ("gates", "time_constants"),
-    "stuck-open": ("gates", "time_constants"),
+# The picture of every verdict; one that is not here is seen in the picture of the first number that it rests on.
+_OF_VERDICT: dict[str, str] = {
+    "vanishing": "lag_profile",
+    "healthy": "lag_profile",
+    "readout-bound": "direct_derivative",
+    "truncated": "gradient_map",
+    "saturated": "gates",
+    "dead ReLU": "gates",
+    "closed gate": "gate_range",
+    "gates stuck open": "gate_range",
+    "padding-dominated": "padding",
 }
-_OF_ANY = ("lag_profile",)
+# Where none of these has anything to show.
+_OF_ANY = "lag_profile"
 
 
-def picture_of(verdict: str, reading: Reading) -> str:
-    """The name of the picture in which a verdict on a recurrence is seen; the lag profile where none is named."""
-    return next(name for name in (*_OF_VERDICT.get(verdict, ()), *_OF_ANY) if PICTURES[name].shows(reading))
+def picture_of(finding: Any, reading: Reading) -> str:
+    """The name of the picture in which a finding is seen: of its verdict, of its first number, or the lag profile."""
+    of_numbers = (shown_in(one.quantity, reading) for one in finding.numbers)
+    named = (_OF_VERDICT.get(finding.verdict), *of_numbers)
+    return next((name for name in named if name and PICTURES[name].shows(reading)), _OF_ANY)
 
 
 def shown_in(quantity: str, reading: Reading) -> str | None:
     """The name of the picture that shows a quantity, "lag_profile" or "change of lag_profile"; None where none does."""
-    words = quantity.split()
-    shown = (name for name, picture in PICTURES.items() if set(picture.quantities) & set(words))
-    return next((name for name in shown if PICTURES[name].shows(reading)), None)
+    shown = [
+        (len(known), name)
+        for name, picture in PICTURES.items()
+        for known in picture.quantities
+        if known in quantity and picture.shows(reading)
+    ]
+    # "truncation_error_interval" holds "truncation_error", too: the longer name says more.
+    return max(shown, key=lambda found: found[0])[1] if shown else None

@@ -55,6 +55,18 @@ class Plots:
         """ln of the gradient's norm in nats against the lag in steps, with its interval over the samples."""
         return self._drawn("lag_profile", recurrences)
 
+    def sample_profile(self, recurrence: str) -> go.Figure:
+        """The lag profile of every sample, in nats against the lag in steps.
+
+        Args:
+            recurrence: Its name.
+        """
+        return self._drawn("sample_profile", (recurrence,))
+
+    def padding(self, *recurrences: str) -> go.Figure:
+        """What part of the steps is padding, and what part of the gradient arrives there, in percent."""
+        return self._drawn("padding", recurrences)
+
     def gradient_share(self, *recurrences: str) -> go.Figure:
         """The part of dL/dW that comes from each lag, in percent."""
         return self._drawn("gradient_share", recurrences)
@@ -82,6 +94,14 @@ class Plots:
             recurrence: Its name.
         """
         return self._drawn("gates", (recurrence,))
+
+    def gate_range(self, recurrence: str) -> go.Figure:
+        """What every unit keeps, writes and reads at least and at most, over all steps.
+
+        Args:
+            recurrence: Its name.
+        """
+        return self._drawn("gate_range", (recurrence,))
 
     def time_constants(self, *recurrences: str) -> go.Figure:
         """How many units of a gated cell hold what they carry for how many steps."""

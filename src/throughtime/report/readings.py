@@ -218,6 +218,12 @@ class Reading:
         return f"largest singular value {ends} over steps and samples, median {number(float(np.median(largest)))}"
 
     @property
+    def overflows(self) -> str:
+        """Where training in the model's own dtype would first meet inf on the way back; "" where it would not."""
+        found = str(self.measures.attrs.get("first_not_finite", ""))
+        return f"{self.measures.attrs['dtype']} has no number for the {found}" if found else ""
+
+    @property
     def checked(self) -> str:
         """The self-check, in words."""
         if math.isnan(self.relative_error):

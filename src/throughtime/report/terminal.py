@@ -151,7 +151,11 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
         table.add_row("ln |gradient|", Sparkline(even, *span))
         ends = f"lag {lags[0]} to {lags[-1]}: {number(nats[0], 3)} to {number(nats[-1], 3)} nats"
         table.add_row("", Text(ends, "dim"))
-    for fact, words in (("time constants", reading.holds), ("step Jacobian", reading.steps_stretch)):
+    for fact, words in (
+        ("time constants", reading.holds),
+        ("step Jacobian", reading.steps_stretch),
+        ("first inf", reading.overflows),
+    ):
         if words:
             table.add_row(fact, words)
     if reading.has_loss:

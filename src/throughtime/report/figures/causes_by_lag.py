@@ -110,7 +110,7 @@ CAUSES_BY_LAG = Picture(
     heading="What shrinks it, added up on the way back",
     lead="The same causes added up, from the last step back to the first. The line is the sum of all causes: what the "
     "gradient has lost on the way.",
-    quantities=("nats_by_lag", "nats"),
+    quantities=("nats_by_lag",),
     draw=_alone,
     shows=lambda reading: reading.is_recurrence,
     panels=_panels,

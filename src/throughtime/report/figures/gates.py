@@ -6,13 +6,13 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from throughtime.notation import GATE, QUANTILE
-from throughtime.report.figures.drawing import figure, line, text
+from throughtime.report.figures.drawing import INK, INKED, figure, line, text
 from throughtime.report.picture import Panel, Picture
 from throughtime.report.readings import Reading
 
 
 def gates(reading: Reading) -> go.Figure:
-    """Above, the values of every gate as boxes, 5, 25, 50, 75 and 95 %; below, its saturated part in percent."""
+    """Above, the values of every gate as boxes, 5, 25, 50, 75, 95 %; below, what part is saturated, passes or dead."""
     measures, colour = reading.measures, line(reading.place)["color"]
     names = [text(str(gate)) for gate in measures[GATE].values]
     low, lower, middle, upper, high = measures["gate_quantile"].transpose(QUANTILE, GATE).values
@@ -30,7 +30,7 @@ def gates(reading: Reading) -> go.Figure:
     axis, categories = drawn.layout.xaxis.to_plotly_json(), drawn.layout.yaxis.to_plotly_json()
     drawn.update_layout(
         xaxis2=axis
-        | {"title": {"text": "saturated, %"}, "anchor": "y2", "tickformat": ".0%", "range": [0, 1], "dtick": 0.25},
+        | {"title": {"text": "part, %"}, "anchor": "y2", "tickformat": ".0%", "range": [0, 1], "dtick": 0.25},
         yaxis2=categories | {"domain": [0, rows / height]},
     )
     drawn.add_box(
@@ -54,8 +54,22 @@ def gates(reading: Reading) -> go.Figure:
         xaxis="x2",
         yaxis="y2",
         marker={"color": colour},
-        hovertemplate="%{y}: %{x:.1%} of units, steps and samples<extra></extra>",
+        hovertemplate="%{y}: %{x:.1%} of units, steps and samples saturated<extra></extra>",
     )
+    marks = {"gate_slope": ("diamond", "of the steepest slope is left"), "dead_units": ("x", "of the units are dead")}
+    for quantity, (symbol, words) in marks.items():
+        if quantity in measures:
+            drawn.add_scatter(
+                x=measures[quantity].values,
+                y=names,
+                xaxis="x2",
+                yaxis="y2",
+                mode="markers",
+                cliponaxis=False,
+                marker={"symbol": symbol, "size": 9, "color": "white", "line": {"width": 1.5, "color": INK}},
+                meta=INKED,
+                hovertemplate=f"%{{y}}: %{{x:.2%}} {words}<extra></extra>",
+            )
     return drawn
 
 
@@ -70,9 +84,10 @@ def _panels(readings: Sequence[Reading]) -> list[Panel]:
 GATES = Picture(
     title="Gates",
     heading="Between which values its gates move",
-    lead="Every function of the equations by name: above, the values that it takes; below, the part of them at which "
-    "it has less than 36 % of its steepest slope, so that hardly any gradient passes.",
-    quantities=("gate_mean", "gate_quantile", "saturation"),
+    lead="Every function of the equations by name: above, the values that it takes; below, the saturated part of "
+    "them, at which it has less than 36 % of its steepest slope, so that hardly any gradient passes. Diamond: how "
+    "much of its steepest slope is left, over all of them. Cross: the part of the units that is dead.",
+    quantities=("gate_mean", "gate_quantile", "saturation", "gate_slope", "dead_units"),
     draw=lambda readings: gates(readings[0]),
     shows=_has_gates,
     panels=_panels,

@@ -67,7 +67,7 @@ MEAN_CAUSES = Picture(
     heading="What shrinks it",
     lead="Every step back changes the logarithm of the gradient’s norm by a sum of named causes. Per step, on "
     "average; the diamond is all causes together.",
-    quantities=("causes",),
+    quantities=("causes", "activation slope", "weights", *CAUSES),
     draw=mean_causes,
     shows=lambda reading: reading.is_recurrence,
 )
