@@ -222,8 +222,15 @@ def test_memory_changes_no_number():
 
 def test_progress_reaches_its_end():
     calls = []
-    examine(tagger(num_layers=2), on_progress=lambda done, total, name: calls.append((done, total)))
-    assert calls[-1] == (16, 16)
+    examine(tagger(num_layers=2), on_progress=lambda *call: calls.append(call))
+    phases, steps = calls[:3], calls[3:]
+    assert [name for _, _, name in phases] == [
+        "the model's forward pass",
+        "the model's backward pass",
+        "its recurrences opened",
+    ]
+    assert {call[:2] for call in phases} == {(0, 1)}
+    assert [done for done, _, _ in steps] == list(range(1, 17)) and {total for _, total, _ in steps} == {16}
 
 
 def broken(name: str, value: float):

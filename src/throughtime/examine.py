@@ -61,7 +61,8 @@ def examine(
             case where there is no recurrence: with them a transformer, a convolution and a GRU stand on one axis.
         time_axis: Which axis of the input is time, where the number of losses does not tell.
         tokens: One label per step of the first sample, to be shown with it.
-        on_progress: Called with (steps done, all steps, name of the recurrence).
+        on_progress: Called with (steps done, all steps, name of the recurrence); before these steps, while the model is
+            run, with (0, 1, what is about to be done).
 
     Returns:
         The `Examination`.
@@ -88,14 +89,16 @@ def examine(
         def losses_from(output: Any) -> Tensor:
             return losses_of(loss, output, targets)
 
-        runs = runs_of(model, inputs, losses_from, recurrence, time_axis, partial(chosen, loss_steps))
+        progress = on_progress or (lambda done, total, name: None)
+        followed, phase = partial(chosen, loss_steps), partial(progress, 0, 1)
+        runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase)
         recurrences = runs.captured.recurrences
         _check_steps(len(runs.losses), recurrences)
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
         measuring = Measuring(runs, max_lag, MEMORY if memory is None else memory, seed)
-        return measuring.run(labels, on_progress or (lambda done, total, name: None))
+        return measuring.run(labels, progress)
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:

@@ -47,6 +47,7 @@ def runs_of(
     recurrence: str | Sequence[str] | None,
     time_axis: int | None,
     chosen: Callable[[int], Tensor],
+    on_phase: Callable[[str], None],
 ) -> Runs:
     """Run a model as it is, decide what to follow, and run it again with that opened.
 
@@ -57,6 +58,7 @@ def runs_of(
         recurrence: See `plan`.
         time_axis: See `plan`.
         chosen: From the number of losses, those to follow, as indices.
+        on_phase: Called with what is about to be done.
 
     Raises:
         ExaminationError: The model, its data or its loss cannot be followed.
@@ -65,11 +67,14 @@ def runs_of(
     def call() -> Any:
         return call_model(model, inputs)
 
+    on_phase("the model's forward pass")
     with same_randomness(), same_attributes(model):
         seen = survey(model, call, losses_from)
     followed = plan(model, inputs, seen, recurrence, time_axis)
+    on_phase("the model's backward pass")
     sources = chosen(len(seen.losses)) if seen.problem is None else torch.zeros(0, dtype=torch.long)
     seen = seen.after_backward(model, sources)
+    on_phase("its recurrences opened")
     with same_randomness(), same_attributes(model):
         captured = capture(model, inputs, followed)
         losses = losses_from(captured.output)
