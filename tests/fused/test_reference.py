@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from throughtime.cells import ALL_CELLS, GRU, LSTM, RNN, Cell, Named
-from throughtime.fused import Run, executor, run, torchs_own
+from throughtime.fused import Run, run, torchs_own
 from throughtime.unroll import Weights, unroll
 
 STEPS, BATCH, INPUT, HIDDEN = 7, 3, 4, 6
@@ -84,8 +84,3 @@ def test_torchs_own(cell: Cell, reverse: bool) -> None:
     torch.testing.assert_close(found.steps["h"], expected.steps["h"])
     for name in cell.states:
         torch.testing.assert_close(found.last[name], expected.last[name])
-
-
-def test_an_unknown_backend() -> None:
-    with pytest.raises(ValueError, match=r"backend: expected one of .*, found 'fast'"):
-        executor(GRU(), torch.zeros(2, 1, 3), "fast")

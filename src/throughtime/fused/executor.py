@@ -1,10 +1,14 @@
 """Which executor runs a recurrence. It is decided here and nowhere else."""
 
+from functools import cache
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
 from throughtime.cells import Cell
+from throughtime.fused.kernel import PRECISIONS, source_of
+from throughtime.fused.lines import NotFused
 
 BACKENDS = ("auto", "reference", "fused")
 
@@ -32,5 +36,31 @@ def executor(
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {BACKENDS}, found {backend!r}")
     if backend == "fused":
-        raise ValueError(f"backend: {cell!r} cannot be fused; use backend='auto' or 'reference'")
+        obstacle = _obstacle(sequence) or _obstacle_in(cell)
+        if obstacle is not None:
+            raise ValueError(f"backend: {cell!r} cannot be fused: {obstacle}; use backend='auto' or 'reference'")
+        return "fused"
     return "reference"
+
+
+def _obstacle(sequence: Tensor) -> str | None:
+    """What keeps a kernel from reading a sequence."""
+    if sequence.device.type != "cpu":
+        return f"kernels run on the CPU, and this is on {sequence.device}"
+    if sequence.dtype not in PRECISIONS:
+        return f"kernels compute in float32 and float64, and this is {sequence.dtype}"
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(sequence) not in (Tensor, nn.Parameter):
+        return "a kernel is no operation that can be traced or compiled"
+    if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
+        return "a kernel has no rule for torch.func's transformations and for derivatives forward"
+    return None
+
+
+@cache
+def _obstacle_in(cell: Cell) -> str | None:
+    """What keeps a cell from being a kernel."""
+    try:
+        source_of(cell)
+    except NotFused as obstacle:
+        return str(obstacle)
+    return None

@@ -35,6 +35,8 @@ def reference(
     states, steps = dict(initial), []
     units = {name: weights[f"weight_{name}"] for name in cell.units}
     read = None if lengths is None else _read(lengths, input_pre)
+    if resets is not None and read is not None:
+        resets = resets & read
     # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
     order = list(enumerate(input_pre.unbind(0)))
     for step, x in reversed(order) if reverse else order:

@@ -4,6 +4,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.cells import Cell, Named
+from throughtime.fused.by_kernel import by_kernel
 from throughtime.fused.executor import executor
 from throughtime.fused.reference import Run, reference
 
@@ -28,7 +29,7 @@ def run(
             `weight_{name}` for every name in its `units`. A bias may be left out: it is zero.
         initial: By state name, the state before the first step that is read, (batch, hidden).
         lengths: Number of steps of every sample, 1 .. T; what is padded behind them is not read. None for T.
-        resets: Where a step starts from zeros instead of from the state before it. None for nowhere.
+        resets: Where a step that is read starts from zeros instead of from the state before it. None for nowhere.
         reverse: Whether the sequence is read from its last step (of each sample) to its first. Nothing is flipped:
             step t of `input_pre`, `resets` and the result is step t of the sequence.
         backend: "auto", "reference" or "fused"; see `executor`.
@@ -39,6 +40,5 @@ def run(
     Raises:
         ValueError: `backend` is "fused" and this cannot be fused; the message says why.
     """
-    chosen = executor(cell, input_pre, backend)
-    assert chosen == "reference"
-    return reference(cell, input_pre, weights, initial, lengths, resets, reverse)
+    by = by_kernel if executor(cell, input_pre, backend) == "fused" else reference
+    return by(cell, input_pre, weights, initial, lengths, resets, reverse)

@@ -1,0 +1,204 @@
+"""A cell's kernel under autograd: the batch split over threads for the whole sequence, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from throughtime.cells import Cell, Named
+from throughtime.fused.kernel import Kernel, kernel
+from throughtime.fused.product import ROWS
+from throughtime.fused.reference import Run, reference
+
+
+def by_kernel(
+    cell: Cell,
+    input_pre: Tensor,
+    weights: Named,
+    initial: Named,
+    lengths: Tensor | None = None,
+    resets: Tensor | None = None,
+    reverse: bool = False,
+) -> Run:
+    """Run a cell's kernel; arguments as for `fused.run`, in float32 or float64 on the CPU.
+
+    Derivatives of derivatives are those of the reference, which `backward` runs again where it is called with
+    `create_graph=True`, or for several gradients at once (`is_grads_batched`).
+    """
+    states = [initial[name] for name in cell.states]
+    names = tuple(name for name in _weight_names(cell) if name in weights)
+    tensors = [input_pre, *(weights[name] for name in names), *states]
+    needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    found = _ByKernel.apply(_Task(cell, names, lengths, resets, reverse, needed), *tensors)
+    count = len(cell.states)
+    return Run(dict(zip(cell.states, found[:count], strict=True)), dict(zip(cell.states, found[count:], strict=True)))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """What is run, but for the tensors that are differentiated.
+
+    Args:
+        cell: The equations.
+        names: Of the weights that are given.
+        lengths: As for `by_kernel`.
+        resets: As for `by_kernel`.
+        reverse: As for `by_kernel`.
+        differentiated: Whether there may be a way back.
+    """
+
+    cell: Cell
+    names: tuple[str, ...]
+    lengths: Tensor | None
+    resets: Tensor | None
+    reverse: bool
+    differentiated: bool
+
+    def kernel(self, input_pre: Tensor) -> Kernel:
+        return kernel(self.cell, input_pre.dtype)
+
+    def order(self, input_pre: Tensor) -> dict[str, Any]:
+        """In which order which steps are read."""
+        steps, batch = input_pre.shape[:2]
+        lengths = torch.full((batch,), steps) if self.lengths is None else self.lengths
+        resets = torch.zeros(steps, batch, dtype=torch.bool) if self.resets is None else self.resets
+        return {"reverse": self.reverse, "lengths": lengths, "resets": resets}
+
+    def split(self, tensors: tuple[Tensor, ...]) -> tuple[Named, Named]:
+        """The weights by name and the initial states by name, from all tensors but the first."""
+        return (
+            dict(zip(self.names, tensors, strict=False)),
+            dict(zip(self.cell.states, tensors[len(self.names) :], strict=False)),
+        )
+
+
+class _ByKernel(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, task: _Task, input_pre: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+        cell, source = task.cell, task.kernel(input_pre).source
+        weights, initial = task.split(tensors)
+        steps, batch = input_pre.shape[:2]
+        kept = steps if task.differentiated else 1
+        units = input_pre.shape[-1] // len(cell.gates)
+        last = {state: initial[state].clone(memory_format=torch.contiguous_format) for state in cell.states}
+        before = {f"{state}_before": input_pre.new_empty(kept, batch, units) for state in source.saved}
+        every = {f"{state}_steps": input_pre.new_empty(steps, batch, units) for state in cell.states}
+        given = {"keeping": task.differentiated, "x": input_pre, **weights, **last, **before, **every}
+        if source.recurrent:
+            rows = len(weights["weight_hh"])
+            given["u"] = input_pre.new_empty(kept, batch, rows)
+            given["weight_hh"] = weights["weight_hh"].t()
+            given.setdefault("bias_hh", input_pre.new_zeros(rows))
+        _run(task.kernel(input_pre), "forward", source.forward_arguments, batch, task.order(input_pre) | given)
+        ctx.task = task
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(input_pre, *tensors, *before.values(), *([given["u"]] if source.recurrent else []))
+        return *every.values(), *last.values()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
+        task: _Task = ctx.task
+        inputs = ctx.saved_tensors[: 1 + len(task.names) + len(task.cell.states)]
+        if torch.is_grad_enabled() or any(grad is not None and _is_several(grad) for grad in grads):
+            return None, *_through_reference(task, inputs, ctx.needs_input_grad[1:], grads)
+        return None, *_through_kernel(task, inputs, ctx.saved_tensors[len(inputs) :], ctx.needs_input_grad[1:], grads)
+
+
+def _through_kernel(
+    task: _Task,
+    inputs: tuple[Tensor, ...],
+    saved: tuple[Tensor, ...],
+    needed: tuple[bool, ...],
+    grads: tuple[Tensor | None, ...],
+) -> list[Tensor | None]:
+    """The gradients at the inputs, from those at the states of all steps and at the last ones."""
+    cell, source, input_pre = task.cell, task.kernel(inputs[0]).source, inputs[0]
+    weights, initial = task.split(inputs[1:])
+    batch, count = input_pre.shape[1], len(cell.states)
+    before = dict(zip((f"{state}_before" for state in source.saved), saved, strict=False))
+    given: dict[str, Any] = {"x": input_pre, **weights, **before, "grad_x": torch.empty_like(input_pre)}
+    for state, of_steps, of_last in zip(cell.states, grads[:count], grads[count:], strict=True):
+        zeros = torch.zeros_like(initial[state], memory_format=torch.contiguous_format)
+        given[f"grad_{state}_steps"] = zeros.unsqueeze(0) if of_steps is None else of_steps
+        given[f"adjoint_{state}"] = zeros.clone() if of_last is None else of_last.clone()
+    if source.recurrent:
+        given["u"] = saved[-1]
+        given["grad_u"] = torch.empty_like(saved[-1]) if source.distinct else given["grad_x"]
+    by_sample = [f"weight_{name}" for name in cell.units] + (["weight_hh"] if source.entered else [])
+    given |= {f"grad_{name}": input_pre.new_zeros(batch, len(weights[name])) for name in by_sample}
+    for name in (f"adjoint_{state}" for state in cell.states):
+        given[name] = given[name].contiguous()
+    _run(task.kernel(input_pre), "backward", source.backward_arguments, batch, task.order(input_pre) | given)
+    found: list[Tensor | None] = [given["grad_x"]]
+    for name, wanted in zip(task.names, needed[1:], strict=False):
+        if not wanted:
+            found.append(None)
+        elif name in by_sample:
+            found.append(given[f"grad_{name}"].sum(0))
+        elif name == "bias_hh":
+            found.append(given["grad_u"].sum((0, 1)))
+        else:
+            found.append(given["grad_u"].flatten(0, 1).t() @ given["h_before"].flatten(0, 1))
+    return found + [given[f"adjoint_{state}"] for state in cell.states]
+
+
+def _through_reference(
+    task: _Task, inputs: tuple[Tensor, ...], needed: tuple[bool, ...], grads: tuple[Tensor | None, ...]
+) -> list[Tensor | None]:
+    """The same, as a graph that can be differentiated again."""
+    differentiable = torch.is_grad_enabled()
+    with torch.enable_grad():
+        if not differentiable:
+            inputs = tuple(one.detach().requires_grad_(one.requires_grad) for one in inputs)
+        # Aliases: a tensor that is given twice has two gradients here.
+        inputs = tuple(one.view_as(one) for one in inputs)
+        weights, initial = task.split(inputs[1:])
+        found = reference(task.cell, inputs[0], weights, initial, task.lengths, task.resets, task.reverse)
+        outputs = [*found.steps.values(), *found.last.values()]
+        pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
+        wanted = [one for one, is_needed in zip(inputs, needed, strict=True) if is_needed]
+        gradients = iter(
+            torch.autograd.grad(
+                [out for out, _ in pairs],
+                wanted,
+                [grad for _, grad in pairs],
+                create_graph=differentiable,
+                allow_unused=True,
+            )
+        )
+    return [next(gradients) if is_needed else None for is_needed in needed]
+
+
+def _run(kernel: Kernel, way: str, names: list[str], batch: int, given: Mapping[str, Any]) -> None:
+    """One way, with the batch in as many parts as torch has threads, but none of fewer rows than work together."""
+    arguments = [_array(given[name]) for name in names[2:]]
+    groups = -(-batch // ROWS)
+    parts = max(1, min(torch.get_num_threads(), groups))
+    ends = [min(batch, ROWS * (groups * part // parts)) for part in range(parts + 1)]
+    function = kernel.compiled(way, [0, batch, *arguments])
+    if parts == 1:
+        function(0, batch, *arguments)
+        return
+    with ThreadPoolExecutor(parts - 1) as threads:
+        others = [threads.submit(function, *ends[part : part + 2], *arguments) for part in range(1, parts)]
+        function(*ends[:2], *arguments)
+        for other in others:
+            other.result()
+
+
+def _is_several(grad: Tensor) -> bool:
+    """Whether it stands for several gradients at once, as `is_grads_batched` and `torch.func.vmap` have it."""
+    return torch._C._functorch.is_batchedtensor(grad) or torch._C._functorch.is_legacy_batchedtensor(grad)
+
+
+def _array(value: Any) -> Any:
+    return value.detach().contiguous().numpy() if isinstance(value, Tensor) else value
+
+
+def _weight_names(cell: Cell) -> tuple[str, ...]:
+    return "weight_hh", "bias_hh", *(f"weight_{name}" for name in cell.units)

@@ -1,0 +1,20 @@
+"""How Numba compiles: the options that all compiled code of a kernel shares."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+
+# Without Python's lock, so that shards of a batch run side by side; without a test for division by zero. Products and
+# sums may be contracted, as every BLAS does; nothing is reordered, and inf and NaN mean what they mean.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": {"contract", "nsz"}}
+
+
+def compiled(function: Callable[..., Any]) -> Any:
+    """A function compiled at its first call with new types, and kept on disk."""
+    return numba.njit(cache=True, **OPTIONS)(function)
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """A function that becomes a part of the compiled functions that call it."""
+    return numba.njit(**OPTIONS)(function)

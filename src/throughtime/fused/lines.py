@@ -1,0 +1,125 @@
+"""Element-wise equations as lines of Python, each thing computed once, under a name that says what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import sympy
+from sympy.printing.codeprinter import CodePrinter
+
+from throughtime.cells import relu, sigmoid, tanh
+
+SLOPE = "_slope"
+# Above every operator, so that whatever is no name or number stands in parentheses.
+TIGHT = 1000
+# What a function of the equations is called in a kernel, by the name of its SymPy class.
+IN_KERNELS = {type(function(sympy.Symbol("a"))).__name__: function.__name__ for function in (sigmoid, tanh, relu)}
+IN_KERNELS |= {name + SLOPE: function + SLOPE for name, function in IN_KERNELS.items()}
+
+
+class NotFused(ValueError):
+    """A cell cannot become a kernel; the message says why."""
+
+
+class Lines:
+    """The lines that compute some expressions.
+
+    Args:
+        wanted: The expressions, by the name that each is to have; one may stand in another under its name.
+        gates: By the name of a pre-activation the gate that it belongs to, after which its activation is named.
+
+    Attributes:
+        lines: Assignments, in an order in which they can be run.
+        read: What they read and do not assign.
+        functions: What they call.
+
+    Raises:
+        NotFused: The equations hold what no kernel computes.
+    """
+
+    def __init__(self, wanted: Mapping[str, Any], gates: Mapping[str, str]) -> None:
+        self.lines, self.read, self.functions = list[str](), set[str](), set[str]()
+        self._gates, self._printer = gates, _Printer()
+        self._named: dict[Any, sympy.Symbol] = {}
+        self._definitions: dict[sympy.Symbol, Any] = {}
+        opened = {_symbol(name): self._opened(sympy.sympify(expression)) for name, expression in wanted.items()}
+        definitions = self._definitions | opened
+        names = (_symbol(f"shared_{number}") for number in range(1, 10**6))
+        shared, expressions = sympy.cse(list(definitions.values()), symbols=names)
+        self._definitions = dict(shared) | dict(zip(definitions, expressions, strict=True))
+        self._assigned: set[sympy.Symbol] = set()
+        for name in opened:
+            self._assign(name)
+
+    def _opened(self, expression: Any) -> Any:
+        """With a name in the place of every applied function, the innermost ones first."""
+        applied = expression.atoms(sympy.Function)
+        for one in sorted(applied, key=lambda one: (len(one.atoms(sympy.Function)), sympy.default_sort_key(one))):
+            if one not in self._named:
+                name = self._name(one)
+                self._definitions[name] = one.func(*(argument.xreplace(self._named) for argument in one.args))
+                self._named[one] = name
+        return expression.xreplace(self._named)
+
+    def _name(self, applied: Any) -> sympy.Symbol:
+        """The function, and what it is of: a gate, or a variable."""
+        function = IN_KERNELS.get(type(applied).__name__)
+        if function is None:
+            raise NotFused(f"no kernel knows the function in {applied}; use those of throughtime.cells.functions")
+        self.functions.add(function)
+        within = {str(symbol) for symbol in applied.args[0].xreplace(self._named).free_symbols}
+        of = [self._gates[name] for name in sorted(within) if name in self._gates] or sorted(within)
+        first = name = f"{function}_{of[0]}" if of else function
+        number = 1
+        while _symbol(name) in self._definitions:
+            number += 1
+            name = f"{first}_{number}"
+        return _symbol(name)
+
+    def _assign(self, name: sympy.Symbol) -> None:
+        if name in self._assigned:
+            return
+        self._assigned.add(name)
+        expression = self._definitions[name]
+        for symbol in sorted(expression.free_symbols, key=str):
+            if symbol in self._definitions:
+                self._assign(symbol)
+            else:
+                self.read.add(str(symbol))
+        self.lines.append(f"{name} = {self._printer.doprint(expression)}")
+
+
+def _symbol(name: str) -> sympy.Symbol:
+    return sympy.Symbol(name, real=True)
+
+
+class _Printer(CodePrinter):
+    """Python for one number of the kernel's type, in which the numbers of an equation are of that type too."""
+
+    def __init__(self) -> None:
+        super().__init__({"strict": True})
+
+    def _format_code(self, lines: list[str]) -> list[str]:
+        return lines
+
+    def _print_number(self, number: Any) -> str:
+        return f"real({int(number) if number.is_Integer else repr(float(number))})"
+
+    _print_Integer = _print_Rational = _print_Float = _print_NumberSymbol = _print_number
+    _print_Zero = _print_One = _print_NegativeOne = _print_Half = _print_number
+
+    def _print_Pow(self, power: Any) -> str:
+        base, exponent = power.args
+        if exponent.is_negative:
+            return f"real(1)/{self.parenthesize(sympy.Pow(base, -exponent), TIGHT)}"
+        written = self.parenthesize(base, TIGHT)
+        if exponent.is_Integer and exponent <= 4:
+            return f"({'*'.join([written] * int(exponent))})"
+        return f"{written}**{self.parenthesize(exponent, TIGHT)}"
+
+    def _print_Abs(self, absolute: Any) -> str:
+        return f"abs({self._print(absolute.args[0])})"
+
+    def _print_Function(self, applied: Any) -> str:
+        return f"{IN_KERNELS[type(applied).__name__]}({', '.join(map(self._print, applied.args))})"

@@ -1,0 +1,163 @@
+"""Kernels against the reference and against finite differences, in every way a sequence can be read.
+
+Compiling takes seconds: the cells that are compiled here have every way in which a state enters, both numbers of
+states, learned vectors, gates that the state does not enter, and a product that a gate stands before. The source of
+every cell is run as plain Python.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from throughtime.cells import ALL_CELLS, CFN, GRU, LRU, SRU, Cell, IndRNN, MinGRU, Named, PeepholeLSTM
+from throughtime.fused.by_kernel import by_kernel
+from throughtime.fused.kernel import Kernel
+from throughtime.fused.reference import Run, reference
+
+COMPILED = (GRU(), PeepholeLSTM(), CFN(), SRU(), IndRNN("tanh"), MinGRU())
+WAYS = ("whole", "reversed", "ragged", "reset", "all")
+
+
+class Drawn:
+    """What a recurrence is run on, all of it differentiable."""
+
+    def __init__(self, cell: Cell, steps: int, batch: int, hidden: int, dtype: torch.dtype = torch.float64) -> None:
+        self.generator = torch.Generator().manual_seed(0)
+        self.cell, self.dtype = cell, dtype
+        hidden += hidden % 2 if isinstance(cell, LRU) else 0
+        drawn = {name: 0.4 * self.draw(*shape) for name, shape in cell.weight_shapes(2, hidden).items()}
+        made = cell.made(drawn)
+        self.names = [name for name in made if not name.endswith("_ih")]
+        weights = [made[name].detach() for name in self.names]
+        states = [self.draw(batch, hidden) for _ in cell.states]
+        tensors = [self.draw(steps, batch, len(cell.gates) * hidden), *weights, *states]
+        self.tensors = [one.requires_grad_() for one in tensors]
+
+    def draw(self, *shape: int) -> Tensor:
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.dtype)
+
+    def keywords(self, way: str) -> dict[str, Any]:
+        """Lengths and resets of the largest batch here and below."""
+        steps, batch = self.tensors[0].shape[:2]
+        keywords: dict[str, Any] = {"reverse": way in ("reversed", "all")}
+        if way in ("ragged", "all"):
+            keywords["lengths"] = torch.tensor([steps, 1, steps - 1, 2, steps])[:batch]
+        if way in ("reset", "all"):
+            keywords["resets"] = torch.rand(steps, batch, generator=self.generator) < 0.3
+        return keywords
+
+    def run(self, by: Any, way: str, *tensors: Tensor) -> list[Tensor]:
+        """The states of all steps and the last ones."""
+        input_pre, *rest = tensors or self.tensors
+        weights: Named = dict(zip(self.names, rest, strict=False))
+        initial = dict(zip(self.cell.states, rest[len(self.names) :], strict=True))
+        self.generator.manual_seed(1)
+        found: Run = by(self.cell, input_pre, weights, initial, **self.keywords(way))
+        return [*found.steps.values(), *found.last.values()]
+
+    def gradients(self, outputs: list[Tensor]) -> list[Tensor]:
+        """Of the outputs with random weights, at all that was drawn."""
+        self.generator.manual_seed(2)
+        loss = sum((self.draw(*output.shape) * output).sum() for output in outputs)
+        found = torch.autograd.grad(loss, self.tensors, allow_unused=True)
+        return [torch.zeros_like(at) if one is None else one for one, at in zip(found, self.tensors, strict=True)]
+
+
+@pytest.fixture
+def poisoned() -> Iterator[None]:
+    """Memory that is not written to holds NaN."""
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture
+def as_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Kernel, "compiled", lambda self, way, arguments: self.function(way).py_func)
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("cell", COMPILED, ids=repr)
+def test_outputs_and_gradients_are_those_of_the_reference(cell: Cell, way: str) -> None:
+    drawn = Drawn(cell, 63, 5, 37)
+    found, expected = drawn.run(by_kernel, way), drawn.run(reference, way)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(drawn.gradients(found), drawn.gradients(expected), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_single_precision() -> None:
+    drawn = Drawn(GRU(), 63, 5, 37, torch.float32)
+    found, expected = drawn.run(by_kernel, "all"), drawn.run(reference, "all")
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(drawn.gradients(found), drawn.gradients(expected), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.usefixtures("poisoned", "as_python")
+@pytest.mark.parametrize("way", ["whole", "all"])
+@pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
+def test_the_source_of_every_cell(cell: Cell, way: str) -> None:
+    drawn = Drawn(cell, 5, 3, 3)
+    found, expected = drawn.run(by_kernel, way), drawn.run(reference, way)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(drawn.gradients(found), drawn.gradients(expected), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("way", ["whole", "all"])
+@pytest.mark.parametrize("cell", COMPILED, ids=repr)
+def test_first_and_second_derivatives_by_finite_differences(cell: Cell, way: str) -> None:
+    drawn = Drawn(cell, 4, 3, 2)
+
+    def outputs(*tensors: Tensor) -> list[Tensor]:
+        return drawn.run(by_kernel, way, *tensors)
+
+    assert torch.autograd.gradcheck(outputs, drawn.tensors, fast_mode=True, check_batched_grad=True)
+    assert torch.autograd.gradgradcheck(outputs, drawn.tensors, fast_mode=True)
+
+
+@pytest.mark.usefixtures("poisoned")
+@pytest.mark.parametrize("cell", COMPILED, ids=repr)
+def test_no_digit_depends_on_the_number_of_threads(cell: Cell) -> None:
+    drawn = Drawn(cell, 9, 14, 11)
+    found, threads = [], torch.get_num_threads()
+    for number in (1, 2, 3):
+        torch.set_num_threads(number)
+        outputs = drawn.run(by_kernel, "reset")
+        # The products of whole matrices after the loop are the library's.
+        of_input, *_, of_state = drawn.gradients(outputs)
+        found.append([*outputs, of_input, of_state])
+    torch.set_num_threads(threads)
+    for other in found[1:]:
+        assert all(torch.equal(one, another) for one, another in zip(found[0], other, strict=True))
+
+
+@pytest.mark.parametrize("wanted", ["last h", "steps h", "last c"])
+def test_a_loss_on_some_outputs_only(wanted: str) -> None:
+    drawn, state = Drawn(PeepholeLSTM(), 4, 3, 3), wanted[-1]
+    found = []
+    for by in (by_kernel, reference):
+        outputs = drawn.run(by, "whole")
+        of = dict(zip(("steps h", "steps c", "last h", "last c"), outputs, strict=True))
+        found.append(drawn.gradients([of[wanted]]))
+    assert state in drawn.cell.states
+    torch.testing.assert_close(*found)
+
+
+def test_without_gradients_and_without_a_bias() -> None:
+    drawn = Drawn(GRU(), 4, 3, 3)
+    del drawn.tensors[drawn.names.index("bias_hh") + 1]
+    drawn.names.remove("bias_hh")
+    with torch.no_grad():
+        torch.testing.assert_close(drawn.run(by_kernel, "whole"), drawn.run(reference, "whole"))
+    torch.testing.assert_close(*(drawn.gradients(drawn.run(by, "whole")) for by in (by_kernel, reference)))
+
+
+def test_an_empty_batch() -> None:
+    drawn = Drawn(GRU(), 4, 0, 3)
+    outputs = drawn.run(by_kernel, "whole")
+    assert [tuple(one.shape) for one in outputs] == [(4, 0, 3), (0, 3)]
+    assert all((one == 0).all() for one in drawn.gradients(outputs))
