@@ -18,6 +18,12 @@ from throughtime.self_check import Summed, distance, not_finite, not_followed, p
 
 # Lags that are summed one by one; of more, the far ones are summed in bands.
 SINGLE_LAGS = 256
+# In operations: what the sums of the weight terms may take in any case, and as a part of what the sweep takes; a matrix
+# product of the size of all weights is due for every band and step.
+FREE_OPERATIONS = 2e9
+BANDS_SHARE = 0.25
+# So many windows there are however small that part is.
+FEWEST_BANDS = 24
 
 Progress = Callable[[int, int, str], None]
 
@@ -109,6 +115,8 @@ class Measuring:
 
     def _records(self) -> dict[str, Record]:
         indices = [index for index, reached in enumerate(self._reached) if reached]
+        for index in indices:
+            self._recorders[index].finish()
         summed = [
             Summed(
                 self._recurrences[i],
@@ -176,8 +184,13 @@ class Measuring:
         smallest, largest = film.lag_range
         # The largest lag of all is that of the initial state, which has no weight term.
         largest = min(largest, int(film.positions.max()) - 1)
-        weights = sum(weight.numel() * 8 for weight in recurrence.parameters.values())
-        return LagBands.covering(smallest, largest, max(1, min(SINGLE_LAGS, self._memory // max(weights, 1))))
+        numbers = max(1, sum(weight.numel() for weight in recurrence.parameters.values()))
+        at_most = min(SINGLE_LAGS, self._memory // (8 * numbers))
+        if isinstance(recurrence, Opened):
+            sweep = 2 * recurrence.width**2 * recurrence.batch * int(film.positions.sum())
+            affordable = max(FREE_OPERATIONS, BANDS_SHARE * sweep) / (2 * numbers * recurrence.batch * film.steps)
+            at_most = min(at_most, max(FEWEST_BANDS, int(affordable)))
+        return LagBands.covering(smallest, largest, max(1, at_most))
 
     def _padded(self) -> list[Tensor | None]:
         """For every recurrence the steps of padding, or None: those of what the first layer reads hold above."""

@@ -16,6 +16,7 @@ WINDOW = "window"  # K: lags 0 .. K - 1 are kept, as truncated BPTT with a windo
 NORM = "norm"  # of a step Jacobian: one of the two below
 STEP = "step"  # i: the step whose Jacobian ds_i/ds_{i-1} is looked at
 SAMPLE = "sample"
+FIRST_SAMPLE = "first_sample"  # the few at which what costs more is looked at
 UNIT = "unit"
 GATE = "gate"
 QUANTILE = "quantile"

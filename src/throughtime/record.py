@@ -20,9 +20,12 @@ from throughtime.measures import (
     LagBands,
     LagProfile,
     Measure,
+    NormMeasure,
     PaddingShare,
+    Reels,
     StepTerms,
     TotalDerivative,
+    Unslowed,
     WeightTerms,
     first_not_finite,
     truncation,
@@ -70,13 +73,22 @@ class Recorder:
         self._map, self._profile, self._total = GradientMap(film), LagProfile(film), TotalDerivative(film)
         self._causes: Causes | StepCauses = StepCauses(film) if pullback is None else Causes(film, pullback)
         self._terms: WeightTerms | StepTerms | None = None
+        self._unslowed: Unslowed | None = None
+        norms: list[NormMeasure] = [self._map, self._profile]
         if bands is not None and pullback is not None:
             self._terms = WeightTerms(film, pullback, bands)
+            self._unslowed = Unslowed(pullback)
+            norms.append(self._unslowed)
         elif bands is not None:
             self._terms = StepTerms(film, recurrence.parameters, bands)
         self._padded, self._padding = padded, None if padded is None else PaddingShare(film, padded)
-        audience = (self._map, self._profile, self._terms, self._total, self._causes, self._padding)
+        self._reels = Reels(film, norms)
+        audience = (self._reels, self._terms, self._total, self._causes, self._padding)
         self.audience: tuple[Measure[Any], ...] = tuple(measure for measure in audience if measure is not None)
+
+    def finish(self) -> None:
+        """Take down what has been gathered: the film has been played to its end."""
+        self._reels.finish()
 
     def weight_terms(self) -> dict[str, Terms]:
         """The terms by weight name; none where no loss is followed."""
@@ -85,14 +97,14 @@ class Recorder:
     def slope_rounding(self) -> float:
         """How far autograd's gradient may be off because it computes slopes from activations, not pre-activations."""
         recurrence = self._recurrence
-        if not isinstance(recurrence, Opened) or not isinstance(self._terms, WeightTerms):
+        if not isinstance(recurrence, Opened) or self._unslowed is None:
             return 0.0
         epsilon = torch.finfo(recurrence.dtype).eps
         weights = recurrence.weights
         stretch = 1.0 if weights.weight_hh is None else 1 + float(weights.weight_hh.double().norm())
         if weights.weight_hr is not None:
             stretch *= 1 + float(weights.weight_hr.double().norm())
-        return epsilon * stretch * self._terms.without_slopes()
+        return epsilon * stretch * self._unslowed.result()
 
     def record(
         self,

@@ -136,11 +136,8 @@ def test_a_loss_without_a_finite_derivative(kind, read, step):
     assert found == ("recurrence.l0", step, "direct derivative of the state h", step)
 
 
-@pytest.mark.parametrize(
-    ("slope", "weight", "step", "quantity"),
-    [(1e30, 1e20, 8, "adjoint"), (1e60, 1e-30, 9, "adjoint of the pre-activation")],
-)
-def test_an_adjoint_that_overflows_within_a_step(slope, weight, step, quantity):
+@pytest.mark.parametrize(("slope", "weight"), [(1e30, 1e20), (1e60, 1e-30)])
+def test_an_adjoint_that_overflows_within_a_step(slope, weight):
     """1e50 in one step is beyond float32, and so is a slope of 1e60."""
 
     class Steep(tt.Cell):
@@ -154,7 +151,7 @@ def test_an_adjoint_that_overflows_within_a_step(slope, weight, step, quantity):
     model = tt.Recurrent(Steep, 2, 3, bias=False)
     nn.init.constant_(model.weight_hh_l0, weight)
     found = refused(lambda: tt.examine(model, torch.zeros(STEPS, 2, 2), loss=per_step))
-    assert found == ("l0", step, quantity, 9)
+    assert found == ("l0", 8, "adjoint", 9)
 
 
 class Step(nn.Module):

@@ -136,7 +136,7 @@ def without_loss(w=0.5, name="l0", **options):
     jacobian = np.full((2, STEPS, 2), math.log(w))
     jacobian[1] -= 1
     measures["step_jacobian"] = xr.DataArray(
-        jacobian, {"norm": ["largest", "mean"], "step": np.arange(1, STEPS + 1)}, ("norm", "step", "sample")
+        jacobian, {"norm": ["largest", "mean"], "step": np.arange(1, STEPS + 1)}, ("norm", "step", "first_sample")
     )
     times = [-1 / math.log(w), 10.0, 100.0, np.inf, -1.0, np.nan]
     measures["time_constant"] = xr.DataArray(times, dims="unit")

@@ -6,10 +6,15 @@ from throughtime.adjoint.entering import Entering as Entering
 from throughtime.adjoint.loops import LoopFrame as LoopFrame
 from throughtime.adjoint.network import Network as Network
 from throughtime.adjoint.network import Playing as Playing
+from throughtime.adjoint.pullback import OUTPUT as OUTPUT
+from throughtime.adjoint.pullback import PROJECTION as PROJECTION
+from throughtime.adjoint.pullback import UPDATE as UPDATE
+from throughtime.adjoint.pullback import Kind as Kind
 from throughtime.adjoint.pullback import Pullback as Pullback
 from throughtime.adjoint.pushforward import Push as Push
 from throughtime.adjoint.pushforward import Pushforward as Pushforward
 from throughtime.adjoint.scaled import Scaled as Scaled
+from throughtime.adjoint.scaled import joined as joined
 from throughtime.adjoint.scaled import or_zero as or_zero
 from throughtime.adjoint.segments import InputAdjoint as InputAdjoint
 from throughtime.adjoint.segments import Segment as Segment

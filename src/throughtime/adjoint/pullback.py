@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.cells import Cell, Named, Partial, derive
@@ -12,8 +13,15 @@ from throughtime.notation import OUTPUT_GATE
 from throughtime.unroll import Trajectory, Weights
 
 # In operations of a large matrix product: what it costs to read, change and write one number. Measured on two AVX2
-# cores (0.3 ns against 130 Gflop/s); `benchmarks/ways.py` shows what the choice that rests on it costs and saves.
+# cores (0.3 ns against 130 Gflop/s).
 OPERATIONS_PER_NUMBER = 40
+
+
+# What slopes are multiplied with: the adjoints of the new carried state, of the cell's output, and of its projection.
+UPDATE, OUTPUT, PROJECTION = "update", "output", "projection"
+
+# What the equations of a cell see besides the carried state.
+Kind: TypeAlias = Literal["input", "recurrent", "units"]
 
 
 class Pullback:
@@ -35,7 +43,7 @@ class Pullback:
         derivation = derive(cell)
         self.update = self._where_running(derivation.evaluate_update(*self._arguments))
         self.hidden = self._where_running(derivation.evaluate_hidden(*self._arguments)) if self.two_states else None
-        # Where x.g and u.g enter every equation only as their sum, their adjoints are one.
+        # Where x.g and u.g enter every equation only as their sum, their slopes are the same.
         self.one_pre_activation = cell.entered == cell.gates and all(
             partial is None or dict(partial.recurrent) == dict(partial.input)
             for partial in (derivation.update, derivation.hidden)
@@ -91,14 +99,21 @@ class Pullback:
         if self._output_carry is not None:
             carried.addcmul_(self.output(adjoint["h"]), self._output_carry[step - 1])
 
-    def carried_from_hidden(self, step: int, hidden: Float[Tensor, "source batch projected"]) -> Tensor:
-        """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0."""
+    def carried_from_hidden(
+        self, steps: Int[Tensor, " source"], hidden: Float[Tensor, "source batch projected"]
+    ) -> Tensor:
+        """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0.
+
+        Args:
+            steps: For every source, the step.
+            hidden: The adjoints of h_step.
+        """
         assert self.hidden is not None
-        output = self.output(hidden)
-        return output * self.hidden.carried[step - 1] if step > 0 else torch.zeros_like(output)
+        reached = (steps > 0).unsqueeze(-1).unsqueeze(-1)
+        return self.output(hidden) * (self.hidden.carried[(steps - 1).clamp(min=0)] * reached)
 
     def add_from_hidden_(self, step: int, carried: Tensor, hidden: Tensor) -> None:
-        """Add to the adjoint of c_step, in place, what comes from h_step; see `carried_from_hidden`."""
+        """Add to the adjoint of c_step, in place, what comes from h_step, the same step for all sources."""
         assert self.hidden is not None
         if step > 0:
             carried.addcmul_(self.output(hidden), self.hidden.carried[step - 1])
@@ -107,31 +122,59 @@ class Pullback:
         """The adjoint of the cell's output, from that of h: the same, but for a projection between the two."""
         return hidden if self.weights.weight_hr is None else hidden @ self.weights.weight_hr
 
-    def recurrent_pre(self, step: int, adjoint: Named) -> Float[Tensor, "source batch gates_hidden"]:
-        """The adjoint of W_hh h_{step-1} + b_hh."""
-        return self._pre_activation(step, adjoint, "recurrent")
+    def vectors(self, adjoint: Named) -> Named:
+        """What slopes are multiplied with: the adjoints of the new carried state, of the output, and of its projection.
+
+        Args:
+            adjoint: Of s_i, by state.
+        """
+        found = {UPDATE: adjoint[self.cell.carried]}
+        if self.hidden is not None:
+            found[OUTPUT] = self.output(adjoint["h"])
+        if self.weights.weight_hr is not None:
+            found[PROJECTION] = adjoint["h"]
+        return found
+
+    def slopes(self, kind: Kind, places: int | slice | Tensor) -> dict[str, Named]:
+        """By vector and gate, or learned vector, the element-wise derivatives with respect to what the equations see.
+
+        The adjoint of x.g, u.g or a learned vector is the sum over `vectors` of vector * slope. What a vector does not
+        depend on is left out.
+
+        Args:
+            kind: "input" for x, "recurrent" for u, "units" for the learned vectors.
+            places: The step less one, for (batch, hidden), or several, for (step, batch, hidden).
+        """
+        partials = {UPDATE: self.update} | ({} if self.hidden is None else {OUTPUT: self.hidden})
+        return {
+            vector: {name: slope[places] for name, slope in getattr(partial, kind).items()}
+            for vector, partial in partials.items()
+        }
 
     def input_pre(self, step: int, adjoint: Named) -> Float[Tensor, "source batch gates_hidden"]:
         """The adjoint of W_ih x_step + b_ih."""
-        return self._pre_activation(step, adjoint, "input")
+        vectors, slopes = self.vectors(adjoint), self.slopes("input", step - 1)
+        parts: Named = {}
+        for vector, by_gate in slopes.items():
+            for gate, slope in by_gate.items():
+                part = vectors[vector] * slope
+                parts[gate] = parts[gate] + part if gate in parts else part
+        unseen = torch.zeros_like(vectors[UPDATE])
+        return torch.cat([parts.get(gate, unseen) for gate in self.cell.gates], dim=-1)
 
-    def vectors(self, step: int, adjoint: Named) -> Named:
-        """By name, the weight terms of the weights that are vectors, sample by sample, (source, batch, *weight)."""
-        terms = {f"weight_{name}": self._by_name(step, adjoint, "units")[name] for name in self.cell.units}
-        if self.unit_by_unit:
-            before = self.trajectory.before(self.cell.carried)[step - 1]
-            terms["weight_hh"] = self.recurrent_pre(step, adjoint) * before.repeat(1, len(self.cell.entered))
-        return terms
-
-    def path_slopes(self, step: int, adjoint: Named) -> dict[str, tuple[Tensor | None, Named]]:
+    def path_slopes(self, steps: Int[Tensor, " source"], adjoint: Named) -> dict[str, tuple[Tensor | None, Named]]:
         """By path, the adjoint scaled by the path's element-wise derivatives: for the state itself, and by gate.
 
         Shapes (source, batch, hidden). The products with W_hh are still to be taken: see `through_weights`.
+
+        Args:
+            steps: For every source, the step.
+            adjoint: Of s_step, by state.
         """
         carried = adjoint[self.cell.carried]
-        slopes = {path: self._scaled(partial, step, carried) for path, partial in self.paths.items()}
+        slopes = {path: _scaled(partial, steps, carried) for path, partial in self.paths.items()}
         if self.hidden is not None and self.hidden.recurrent:
-            slopes[OUTPUT_GATE] = (None, self._scaled(self.hidden, step, self.output(adjoint["h"]))[1])
+            slopes[OUTPUT_GATE] = (None, _scaled(self.hidden, steps, self.output(adjoint["h"]))[1])
         return slopes
 
     def through_weights(self, by_gate: Named) -> Tensor | None:
@@ -150,10 +193,6 @@ class Pullback:
             return partial
         return partial.mapped(lambda slope: slope * running.unsqueeze(-1))
 
-    def _scaled(self, partial: Partial, step: int, adjoint: Tensor) -> tuple[Tensor | None, Named]:
-        direct = None if partial.carried is None else adjoint * partial.carried[step - 1]
-        return direct, {gate: adjoint * slope[step - 1] for gate, slope in partial.recurrent.items()}
-
     def _along_carried(self, partial: Partial, direct: Tensor | None) -> Tensor | None:
         """The element-wise derivative with respect to the carried state, through the gates that see it too."""
         gates = partial.recurrent.items() if self.unit_by_unit else ()
@@ -161,25 +200,6 @@ class Pullback:
             through = slope * self._recurrent_weights[gate]
             direct = through if direct is None else direct + through
         return direct
-
-    def _pre_activation(self, step: int, adjoint: Named, side: str) -> Tensor:
-        parts = self._by_name(step, adjoint, side)
-        gates = self.cell.gates if side == "input" else self.cell.entered
-        return torch.cat([parts[gate] for gate in gates], dim=-1)
-
-    def _by_name(self, step: int, adjoint: Named, kind: str) -> Named:
-        """By gate, or by name of a learned vector, the adjoint of what the equations see; zero of what they do not."""
-        carried = adjoint[self.cell.carried]
-        reached = [(self.update, carried)]
-        if self.hidden is not None:
-            reached.append((self.hidden, self.output(adjoint["h"])))
-        parts: Named = {}
-        for partial, vector in reached:
-            for name, slope in getattr(partial, kind).items():
-                part = vector * slope[step - 1]
-                parts[name] = parts[name] + part if name in parts else part
-        every = self.cell.units if kind == "units" else self.cell.gates
-        return {name: parts[name] if name in parts else torch.zeros_like(carried) for name in every}
 
     def _through(self, partial: Partial, step: int, adjoint: Tensor, into: Tensor, add: bool) -> None:
         """Write what passes from a vector to h_{step-1} into a tensor of the shape of its adjoint, or add it there."""
@@ -219,6 +239,11 @@ class Pullback:
         if carry is not None:
             jacobian.diagonal(dim1=-2, dim2=-1).add_(carry)
         return jacobian
+
+
+def _scaled(partial: Partial, steps: Tensor, adjoint: Tensor) -> tuple[Tensor | None, Named]:
+    direct = None if partial.carried is None else adjoint * partial.carried[steps - 1]
+    return direct, {gate: adjoint * slope[steps - 1] for gate, slope in partial.recurrent.items()}
 
 
 def rows_by_sample(like: Tensor, rows: int, batch: int, features: int) -> Float[Tensor, "rows batch features"]:

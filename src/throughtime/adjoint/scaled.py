@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -120,6 +121,12 @@ class Scaled:
             value[rows] *= _relative(mine, common, value)
         self.values[state][rows] += values * _relative(log_scale, common, values)
         self.log_scale[rows] = common
+
+
+def joined(parts: Sequence[Scaled]) -> Scaled:
+    """The rows of several, one after the other."""
+    values = {state: torch.cat([part.values[state] for part in parts]) for state in parts[0].values}
+    return Scaled(values, torch.cat([part.log_scale for part in parts]))
 
 
 def _length(norms: Named) -> Tensor:

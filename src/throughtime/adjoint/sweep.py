@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from throughtime.adjoint.entering import Entering
@@ -71,35 +71,19 @@ class SweptFrame(Frame):
     pullback: Pullback
 
     @cached_property
-    def recurrent_pre(self) -> Scaled:
-        """The adjoint of W_hh h_{i-1} + b_hh, (active, batch, gates * hidden) as "pre"; for step 1 and later."""
-        return self._scaled(self.pullback.recurrent_pre(self.step, self.adjoint.values))
-
-    @cached_property
     def input_pre(self) -> Scaled:
         """The adjoint of W_ih x_i + b_ih, (active, batch, gates * hidden) as "pre"; for step 1 and later."""
-        if self.pullback.one_pre_activation:
-            return self.recurrent_pre
-        return self._scaled(self.pullback.input_pre(self.step, self.adjoint.values))
-
-    @cached_property
-    def vectors(self) -> dict[str, Scaled]:
-        """By name of a weight that is a vector, its weight term of every sample, (active, batch, *weight) as "pre"."""
-        return {
-            name: self._scaled(term) for name, term in self.pullback.vectors(self.step, self.adjoint.values).items()
-        }
-
-    @cached_property
-    def projection(self) -> Scaled:
-        """The adjoint of what W_hr makes, h_i itself, (active, batch, projected) as "pre"; for step 1 and later."""
-        return self._scaled(self.adjoint.values["h"].clone())
-
-    def _scaled(self, pre: Float[Tensor, "active batch features"]) -> Scaled:
+        pre = self.pullback.input_pre(self.step, self.adjoint.values)
         try:
             return Scaled({"pre": pre}, self.adjoint.log_scale.clone()).normalised_()
         except AdjointNotFinite as error:
             sources = self.sources[error.sources]
             raise error.changed(quantity="adjoint of the pre-activation", step=self.step, sources=sources) from None
+
+    @cached_property
+    def vectors(self) -> Scaled:
+        """What the slopes of the step are multiplied with, see `Pullback.vectors`, on the scale of the adjoint."""
+        return Scaled(self.pullback.vectors(self.adjoint.values), self.adjoint.log_scale)
 
 
 def sweep(

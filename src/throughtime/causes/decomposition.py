@@ -25,15 +25,20 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint import Pullback, SweptFrame, or_zero
+from throughtime.adjoint import Pullback, Scaled, SweptFrame, joined, or_zero
 from throughtime.cells import Named, derive
 from throughtime.measures import Film, Measure
 from throughtime.measures.film import FrameKind, log_mean_exp
 from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, WEIGHTS
 
-# Paths cost one product with W_hh per gate and source where the sweep needs one in all; beyond this many sources,
-# evenly spread, the picture no longer changes.
+# Beyond so many sources, evenly spread, the picture no longer changes.
 SOURCES_FOLLOWED = 64
+# Paths cost a product with the weights of every gate where the sweep needs one in all. What they may take, in
+# operations, and how many sources are followed however much that is.
+OPERATIONS = 5e8
+FEWEST_SOURCES = 16
+# Steps are gathered until the adjoints of those sources are so many numbers, and then taken down together.
+NUMBERS_AT_ONCE = 2**19
 
 
 @dataclass(frozen=True)
@@ -59,55 +64,54 @@ class Decomposition:
 
 
 class Crossing(Measure[FrameKind]):
-    """Splits the change of ln-norm at every step, for up to SOURCES_FOLLOWED sources, evenly spread.
+    """Splits the change of ln-norm at every step, for some of the sources, evenly spread.
 
     What the step did is the subclass's; what is in the adjoint afterwards and did not arrive through it has entered.
 
     Args:
         film: The axes.
         names: The causes, the last of them what has entered.
+        at_most: How many sources are followed.
     """
 
-    def __init__(self, film: Film, names: tuple[str, ...]) -> None:
+    def __init__(self, film: Film, names: tuple[str, ...], at_most: int = SOURCES_FOLLOWED) -> None:
         self._film, self.names = film, names
-        count = min(film.sources, SOURCES_FOLLOWED)
+        count = min(film.sources, at_most)
         self._followed = torch.linspace(0, film.sources - 1, count).round().long()
         self._row = torch.full((film.sources,), -1).index_copy_(0, self._followed, torch.arange(count))
         self._nats = torch.full((len(names), count, film.steps), torch.nan, dtype=torch.float64)
-        self._arrived: tuple[int, Tensor, Tensor] | None = None
+        # ln of the squared norms at every state, and of what arrived there through the step.
+        self._there = torch.full((count, film.steps + 1), torch.nan, dtype=torch.float64)
+        self._arrived = self._there.clone()
 
     def update(self, frame: FrameKind) -> None:
-        """Complete the step that led to this frame, and take the next one."""
+        """Take in the adjoints of the followed sources at one state."""
         rows = self._row[frame.sources]
-        here = rows >= 0
-        if not here.any():
+        here = (rows >= 0).nonzero().squeeze(-1)
+        if not len(here):
             return
         rows = rows[here]
-        before = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
-        self._complete(frame.step, rows, before)
+        self._there[rows, frame.step] = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
         if frame.step > 0:
-            self._nats[-1, rows, frame.step - 1] = 0.0
-            self._arrived = frame.step, rows, self._cross(frame, here, rows, before)
+            self._cross(frame, here, rows)
 
     @abstractmethod
-    def _cross(self, frame: FrameKind, here: Tensor, rows: Tensor, before: Tensor) -> Tensor:
-        """Take down what a step does, and return ln of the squared norm of what arrives at the state before it.
+    def _cross(self, frame: FrameKind, here: Tensor, rows: Tensor) -> None:
+        """Take in what a step does; by the end `_nats` tells it, and `_arrived` what it leaves at the state before.
 
         Args:
             frame: The adjoints after the step, in reading order.
             here: Which of the frame's sources are followed.
             rows: Their places among those that are.
-            before: ln of the squared norms of their adjoints.
         """
 
-    def _complete(self, step: int, rows: Tensor, ln_square: Tensor) -> None:
-        if self._arrived is None or self._arrived[0] != step + 1:
-            return
-        _, arrived_rows, arrived = self._arrived
-        now = torch.full((len(self._followed),), torch.nan, dtype=torch.float64).index_copy_(0, rows, ln_square)
-        entered = (now[arrived_rows] - arrived) / 2
-        same = now[arrived_rows] == arrived
-        self._nats[-1, arrived_rows, step] = entered.masked_fill(same, 0.0)
+    def _enter(self) -> None:
+        """What is at a state and did not arrive through the step has entered, where both are known."""
+        entered = (self._there - self._arrived)[:, :-1] / 2
+        same = self._there[:, :-1] == self._arrived[:, :-1]
+        crossed = ~self._there[:, 1:].isnan()
+        known = crossed & ~(self._arrived[:, :-1].isnan() | self._there[:, :-1].isnan())
+        self._nats[-1] = torch.where(known, entered.masked_fill(same, 0.0), torch.where(crossed, 0.0, torch.nan))
 
 
 class Causes(Crossing[SweptFrame]):
@@ -119,50 +123,65 @@ class Causes(Crossing[SweptFrame]):
         self.paths = derivation.path_names
         single = derivation.paths.get(CANDIDATE)
         self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
-        super().__init__(film, (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING))
+        names = (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING)
+        super().__init__(film, names, _affordable(film, pullback))
         shape = (len(self._followed), film.steps)
         self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
         self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
 
+        self._gathered: list[tuple[Tensor, Tensor, Scaled]] = []
+        self._numbers = 0
+
     def result(self) -> Decomposition:
         """All causes that were found."""
+        self._take_down()
+        self._enter()
         order = self._film.in_sequence
         return Decomposition(
             self._followed, self.names, order(self._nats), self.paths, order(self._share), order(self._gain)
         )
 
-    def _cross(self, frame: SweptFrame, here: Tensor, rows: Tensor, before: Tensor) -> Tensor:
-        adjoint, column = frame.adjoint[here], frame.step - 1
-        weight = _sample_weights(adjoint.log_scale)
-        largest = or_zero(adjoint.log_scale.max(dim=-1).values)
-        along, slopes = self._along_paths(frame.step, adjoint.values)
+    def _cross(self, frame: SweptFrame, here: Tensor, rows: Tensor) -> None:
+        adjoint = frame.adjoint[here]
+        self._gathered.append((rows, torch.full_like(rows, frame.step), adjoint))
+        self._numbers += sum(value.numel() for value in adjoint.values.values())
+        if self._numbers >= NUMBERS_AT_ONCE:
+            self._take_down()
+
+    def _take_down(self) -> None:
+        """Split what the gathered steps did, all of them at once."""
+        if not self._gathered:
+            return
+        rows, steps = (torch.cat(parts) for parts in list(zip(*self._gathered, strict=True))[:2])
+        adjoint = joined([adjoint for *_, adjoint in self._gathered])
+        self._gathered, self._numbers = [], 0
+        column, weight = steps - 1, _sample_weights(adjoint.log_scale)
+        along, slopes = self._along_paths(steps, adjoint.values)
         total = along.sum(0)
 
         def over_batch(squares: Tensor) -> Tensor:
             return (squares * weight).mean(-1)
 
-        carried = adjoint.norms[self._pullback.cell.carried]
-        started, after = over_batch(carried.square()), over_batch((total * total).sum(-1))
-        shares = over_batch((along * total).sum(-1))
-        gates, squares = over_batch(slopes.square()), over_batch((along * along).sum(-1))
+        started = over_batch(adjoint.norms[self._pullback.cell.carried].square())
+        after, shares = over_batch(torch.linalg.vecdot(total, total)), over_batch(torch.linalg.vecdot(along, total))
+        gates, squares = over_batch(slopes.square()), over_batch(torch.linalg.vecdot(along, along))
         self._share[:, rows, column] = shares / after
         self._gain[:, 0, rows, column] = (gates.log() - started.log()) / 2
         self._gain[:, 1, rows, column] = (squares.log() - gates.log()) / 2
         if self.vanilla:
-            self._nats[0, rows, column] = self._gain[0, 0, rows, column]
-            self._nats[1, rows, column] = self._gain[0, 1, rows, column]
+            self._nats[:-1, rows, column] = self._gain[0][:, rows, column]
         else:
             self._nats[:-1, rows, column] = self._divisia(shares, after, started)
-        return after.log() + 2 * largest
+        self._arrived[rows, column] = after.log() + 2 * or_zero(adjoint.log_scale.max(dim=-1).values)
 
-    def _along_paths(self, step: int, adjoint: Named) -> tuple[Tensor, Tensor]:
-        """What arrives at the carried state of step - 1, (path, source, batch, hidden), and the norm of what stood
-        before the weights, (path, source, batch); NaN for a path without weights."""
+    def _along_paths(self, steps: Tensor, adjoint: Named) -> tuple[Tensor, Tensor]:
+        """What arrives at the carried state before the steps, (path, row, batch, hidden), and the norm of what stood
+        before the weights, (path, row, batch); NaN for a path without weights."""
         along, before_weights = [], []
-        for direct, by_gate in self._pullback.path_slopes(step, adjoint).values():
+        for direct, by_gate in self._pullback.path_slopes(steps, adjoint).values():
             through = self._pullback.through_weights(by_gate)
             if through is not None and self._pullback.two_states and not self._pullback.unit_by_unit:
-                through = self._pullback.carried_from_hidden(step - 1, through)
+                through = self._pullback.carried_from_hidden(steps - 1, through)
             parts = [part for part in (direct, through) if part is not None]
             along.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
             norms = [torch.linalg.vector_norm(value, dim=-1) for value in by_gate.values()]
@@ -177,6 +196,19 @@ class Causes(Crossing[SweptFrame]):
         mean = before * ratio.masked_fill(change == 0, 1.0)
         baseline = torch.stack([before if path == CARRY else torch.zeros_like(before) for path in self.paths])
         return (shares - baseline) / (2 * mean)
+
+
+def _affordable(film: Film, pullback: Pullback) -> int:
+    """How many sources can be followed along all paths."""
+    weight = pullback.weights.weight_hh
+    if weight is None:
+        return SOURCES_FOLLOWED
+    derivation = derive(pullback.cell)
+    partials = [*derivation.paths.values(), *([] if derivation.hidden is None else [derivation.hidden])]
+    products = sum(len(partial.recurrent) for partial in partials)
+    states = float(film.positions.double().mean())
+    one = 2 * products * weight.numel() / len(pullback.cell.entered) * film.batch * states
+    return min(SOURCES_FOLLOWED, max(FEWEST_SOURCES, int(OPERATIONS / max(one, 1))))
 
 
 def _sample_weights(log_scale: Tensor) -> Tensor:

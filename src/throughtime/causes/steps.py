@@ -20,14 +20,15 @@ class StepCauses(Crossing[LoopFrame]):
     def __init__(self, film: Film) -> None:
         super().__init__(film, (STEP, ENTERING))
 
-    def _cross(self, frame: LoopFrame, here: Tensor, rows: Tensor, before: Tensor) -> Tensor:
-        through = frame.through_step(here.nonzero().squeeze(-1))
+    def _cross(self, frame: LoopFrame, here: Tensor, rows: Tensor) -> None:
+        through = frame.through_step(here)
         arrived = log_mean_exp(through.ln_square(self._film.states[-1]))
-        self._nats[0, rows, frame.step - 1] = (arrived - before) / 2
-        return arrived
+        self._nats[0, rows, frame.step - 1] = (arrived - self._there[rows, frame.step]) / 2
+        self._arrived[rows, frame.step - 1] = arrived
 
     def result(self) -> Decomposition:
         """All causes that were found."""
+        self._enter()
         nothing = torch.zeros(0, *self._nats.shape[1:], dtype=torch.float64)
         return Decomposition(
             self._followed,

@@ -18,7 +18,7 @@ from throughtime.capture import Opened
 from throughtime.examination import Record
 from throughtime.examine import MEMORY, chosen
 from throughtime.measures import Film, step_jacobians
-from throughtime.notation import LARGEST, MEAN, NORM, SAMPLE, STEP
+from throughtime.notation import FIRST_SAMPLE, LARGEST, MEAN, NORM, STEP
 from throughtime.record import Recorder
 
 
@@ -46,6 +46,7 @@ def followed(recurrence: Opened, seed: int, on_step: Callable[[int, int], None])
             for measure in recorder.audience:
                 measure.update(frame.of(rows))
             on_step((index + 1) * (film.steps + 1) - frame.step, len(chunks) * (film.steps + 1))
+    recorder.finish()
     record = recorder.record({}, {})
     return replace(record, measures=record.measures.assign(step_jacobian=_step_jacobian(recurrence, film)))
 
@@ -72,4 +73,4 @@ def _step_jacobian(recurrence: Opened, film: Film) -> xr.DataArray:
     steps = film.steps + 1 - found.steps if film.reverse else found.steps
     norms = torch.stack([found.largest, found.mean]).numpy()
     axes = {NORM: [LARGEST, MEAN], STEP: steps.numpy()}
-    return xr.DataArray(norms, axes, (NORM, STEP, SAMPLE), attrs={"units": "nats"}).sortby(STEP)
+    return xr.DataArray(norms, axes, (NORM, STEP, FIRST_SAMPLE), attrs={"units": "nats"}).sortby(STEP)

@@ -43,7 +43,8 @@ def _alone(measured: Measured) -> list[int]:
     changes = measured.sample_changes
     if not np.isfinite(changes).any():
         return []
-    found = np.flatnonzero((changes >= HUNDREDFOLD) & (changes - np.nanmedian(changes) >= HUNDREDFOLD))
+    with np.errstate(invalid="ignore"):  # of two that are exactly zero at the far end, neither grows
+        found = np.flatnonzero((changes >= HUNDREDFOLD) & (changes - np.nanmedian(changes) >= HUNDREDFOLD))
     return sorted(found.tolist(), key=lambda sample: -changes[sample])
 
 

@@ -21,6 +21,8 @@ from throughtime.measures.lyapunov import spectrum_of as spectrum_of
 from throughtime.measures.padding import PaddingShare as PaddingShare
 from throughtime.measures.padding import padding as padding
 from throughtime.measures.reach import reach as reach
+from throughtime.measures.reel import NormMeasure as NormMeasure
+from throughtime.measures.reel import Reels as Reels
 from throughtime.measures.saturation import saturation as saturation
 from throughtime.measures.singular_values import Transfer as Transfer
 from throughtime.measures.singular_values import ln_singular_values as ln_singular_values
@@ -33,4 +35,5 @@ from throughtime.measures.time_constants import time_constants as time_constants
 from throughtime.measures.total_derivative import TotalDerivative as TotalDerivative
 from throughtime.measures.truncation import truncation as truncation
 from throughtime.measures.truncation import truncation_of_states as truncation_of_states
+from throughtime.measures.unslowed import Unslowed as Unslowed
 from throughtime.measures.weight_terms import WeightTerms as WeightTerms

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from throughtime.adjoint import Frame
-from throughtime.measures.film import Film, Measure, log_mean_exp
+from throughtime.measures.film import Film, log_mean_exp
+from throughtime.measures.reel import NormMeasure, Reel
 
 
-class GradientMap(Measure[Frame]):
+class GradientMap(NormMeasure):
     """ln sqrt(mean over the batch of |dl_t/ds_i|^2), in nats, for every source t and state i; and the first sample's.
 
     -inf where the derivative is exactly zero, NaN where it was not followed.
@@ -20,11 +20,11 @@ class GradientMap(Measure[Frame]):
         self._map = torch.full(shape, -torch.inf, dtype=torch.float64)
         self._sample = self._map.clone()
 
-    def update(self, frame: Frame) -> None:
-        """One column of the map."""
-        for index, ln_square in enumerate(frame.ln_square.values()):
-            self._map[index, frame.sources, frame.step] = log_mean_exp(ln_square) / 2
-            self._sample[index, frame.sources, frame.step] = ln_square[:, 0] / 2
+    def take(self, reel: Reel) -> None:
+        """Every row is one place of the map."""
+        for index, ln_square in enumerate(reel.ln_square.values()):
+            self._map[index, reel.sources, reel.steps] = log_mean_exp(ln_square) / 2
+            self._sample[index, reel.sources, reel.steps] = ln_square[:, 0] / 2
 
     def result(self) -> Tensor:
         """(state, source, state_step), nats."""

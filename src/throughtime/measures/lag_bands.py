@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-# Once the lags are banded: up to here every lag stands alone, from here on so many to a factor of two in distance.
-NEAR = 32
-PER_OCTAVE = 8
+# Once the lags are banded: up to which lag every one stands alone, and how many bands there are from there on to a
+# factor of two in distance. From fine to coarse; the first is taken that has no more bands than are allowed.
+GRIDS = ((32, 16), (32, 8), (16, 8), (16, 4), (8, 4), (8, 2), (4, 2), (4, 1), (2, 1))
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,25 @@ class LagBands:
     def covering(cls, smallest: int, largest: int, at_most: int) -> LagBands:
         """Bands from the smallest to the largest lag: single lags if there are no more than `at_most` of them.
 
-        Otherwise single lags near 0 and on a logarithmic grid further out, and the bands between them.
+        Otherwise single lags near 0, and further out bands on a logarithmic grid, with a single lag in every factor of
+        two; as fine as `at_most` allows, or the coarsest there is.
         """
         if largest - smallest < at_most:
             return cls(torch.arange(smallest, largest + 1), largest + 1)
-        octaves = math.log2(max(largest, -smallest, NEAR) / NEAR)
-        far = {round(NEAR * 2 ** (k / PER_OCTAVE)) for k in range(int(PER_OCTAVE * octaves) + 1)}
-        single = {sign * lag for lag in {*range(NEAR), *far} for sign in (1, -1)} | {smallest}
-        starts = {start for lag in single for start in (lag, lag + 1) if smallest <= start <= largest}
-        return cls(torch.tensor(sorted(starts)), largest + 1)
+        grids = (cls._on_grid(smallest, largest, *grid) for grid in GRIDS)
+        fitting = (bands for bands in grids if len(bands) <= at_most)
+        return next(fitting, cls._on_grid(smallest, largest, *GRIDS[-1]))
+
+    @classmethod
+    def _on_grid(cls, smallest: int, largest: int, near: int, per_octave: int) -> LagBands:
+        octaves = math.ceil(math.log2(max(largest, -smallest, near) / near)) + 1
+        grid = {round(near * 2 ** (k / per_octave)) for k in range(per_octave * octaves)}
+        alone = {*range(near), *(near * 2**octave for octave in range(octaves))}
+        # A lag that stands alone starts a band, and so does what follows; the same on the other side of 0.
+        ahead = {start for lag in alone for start in (lag, lag + 1)} | grid
+        behind = {1 - start for start in ahead}
+        starts = sorted(start for start in ahead | behind | {smallest} if smallest <= start <= largest)
+        return cls(torch.tensor(starts), largest + 1)
 
     def __len__(self) -> int:
         return len(self.starts)

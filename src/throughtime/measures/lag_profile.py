@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.adjoint import Frame
 from throughtime.measures.bootstrap import Bootstrap
-from throughtime.measures.film import Film, Measure
+from throughtime.measures.film import Film
+from throughtime.measures.reel import NormMeasure, Reel
 
 # Groups of losses that are resampled where not all are followed. Every group is itself evenly spread over the sequence,
 # so that each has its part of every lag, and memory and cost do not grow with the losses (random groups: Wolter 2007,
@@ -37,7 +37,7 @@ class Profile:
     decay_rate_interval: Float[Tensor, "state 2"]
 
 
-class LagProfile(Measure[Frame]):
+class LagProfile(NormMeasure):
     """Collects, per sample, lag and group of losses, ln of the sum over loss steps of |dl_t/ds_{t - lag}|^2."""
 
     def __init__(self, film: Film) -> None:
@@ -49,17 +49,16 @@ class LagProfile(Measure[Frame]):
         shape = (len(film.states), self._groups * self._lags, film.batch)
         self._ln_sum = torch.full(shape, -torch.inf, dtype=torch.float64)
 
-    def update(self, frame: Frame) -> None:
-        """Add the frame's sources, each at its lag."""
-        index = self._group[frame.sources] * self._lags + self._film.lags(frame) - self._smallest
-        for state, ln_square in enumerate(frame.ln_square.values()):
-            # Where every source has a lag of its own, this is a plain sum of two logarithms.
-            unique, inverse = torch.unique(index, return_inverse=True)
-            total = self._ln_sum[state, unique]
-            highest = total.scatter_reduce(0, inverse.unsqueeze(-1).expand_as(ln_square), ln_square, "amax")
+    def take(self, reel: Reel) -> None:
+        """Add every row at its lag."""
+        index = self._group[reel.sources] * self._lags + reel.lags - self._smallest
+        for state, ln_square in enumerate(reel.ln_square.values()):
+            every = index.unsqueeze(-1).expand_as(ln_square)
+            total = self._ln_sum[state]
+            highest = total.scatter_reduce(0, every, ln_square, "amax")
             anchor = highest.masked_fill(highest == -torch.inf, 0.0)
-            summed = (total - anchor).exp().index_add_(0, inverse, (ln_square - anchor[inverse]).exp())
-            self._ln_sum[state, unique] = summed.log() + anchor
+            summed = (total - anchor).exp().index_add_(0, index, (ln_square - anchor[index]).exp())
+            self._ln_sum[state] = summed.log() + anchor
 
     def ln_squares(self) -> tuple[Tensor, Float[Tensor, " lag"]]:
         """The lags, and ln of the sum over loss steps and samples of |dl_t/ds_{t - lag}|^2, of the last state."""

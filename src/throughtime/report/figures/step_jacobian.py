@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from throughtime.notation import LARGEST, MEAN, NORM, SAMPLE, STEP
+from throughtime.notation import FIRST_SAMPLE, LARGEST, MEAN, NORM, STEP
 from throughtime.report.figures.drawing import MARK, figure, line, owner, text, translucent
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
@@ -29,7 +29,7 @@ def step_jacobian(readings: Sequence[Reading]) -> go.Figure:
     for reading in readings:
         if "step_jacobian" not in reading.measures:
             continue
-        norms = reading.measures["step_jacobian"].transpose(NORM, STEP, SAMPLE)
+        norms = reading.measures["step_jacobian"].transpose(NORM, STEP, FIRST_SAMPLE)
         name = text(reading.label)
         for norm, called in ((LARGEST, name), (MEAN, f"{name}, mean")):
             _add(drawn, norms[STEP].values, norms.sel({NORM: norm}).values, called, reading, norm == LARGEST)

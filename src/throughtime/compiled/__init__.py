@@ -1,0 +1,8 @@
+"""Loops that no library has as one operation, compiled by Numba; what they compute is said in PyTorch beside each use.
+
+They stand in a room of their own because the checks of shapes that the tests install in the other rooms would keep
+Numba from finding its compiled code on the disk.
+"""
+
+from throughtime.compiled.quadratic_forms import ln_quadratic_forms as ln_quadratic_forms
+from throughtime.compiled.row_sums import add_rows as add_rows

@@ -1,0 +1,138 @@
+"""The sum of all weight terms in every band of lags.
+
+The slopes and values of a step are the same for all sources, so that the vectors of a band's sources are summed first;
+the terms are then one matrix product over many steps.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from throughtime.adjoint import Scaled, or_zero
+from throughtime.compiled import add_rows
+from throughtime.measures.film import Film
+from throughtime.measures.lag_bands import LagBands
+from throughtime.measures.learned import Family, Learned
+
+# Steps whose rows are gathered before one matrix product a band takes them all, and how many numbers they may take.
+STEPS_AT_ONCE = 32
+NUMBERS_AT_ONCE = 2**22
+
+
+class BandSums:
+    """By weight and band of lags, the sum of its terms, on a scale of the band.
+
+    Args:
+        film: The axes.
+        family: The weights.
+        bands: The bands.
+        like: A state of the recurrence, (batch, hidden).
+    """
+
+    def __init__(self, film: Film, family: Family, bands: LagBands, like: Tensor) -> None:
+        self._vectors, self._bands = family.vectors, len(bands)
+        self.ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
+        shape = (len(bands), film.batch, len(family.vectors), like.shape[-1])
+        self._rows = like.new_zeros(min(STEPS_AT_ONCE, max(1, NUMBERS_AT_ONCE // _numbers(shape))), *shape)
+        self._row_scale = torch.full((len(self._rows), len(bands)), -torch.inf, dtype=torch.float64)
+        self._steps: list[int] = []
+        together: dict[object, list[Learned]] = {}
+        for weight in family.weights:
+            together.setdefault(weight.slopes, []).append(weight)
+        self._products = [_Products(film, weights, len(bands), like) for weights in together.values()]
+
+    def update(self, step: int, vectors: Scaled, band: Tensor) -> None:
+        """Take in the vectors of all active sources at a step from 1 on, each in its band."""
+        place = len(self._steps)
+        rows, scale = self._rows[place], self._row_scale[place]
+        values = list(vectors.values.values())
+        if values[0].is_cpu:
+            add_rows(values, vectors.log_scale, band, scale, rows)
+        else:
+            _add_by_torch(values, vectors.log_scale, band, scale, rows)
+        self._steps.append(step)
+        if len(self._steps) == len(self._rows):
+            self._sum_up()
+
+    def result(self) -> dict[str, Float[Tensor, "band *weight"]]:
+        """By name of the weight, on `ln_scale`."""
+        self._sum_up()
+        return {name: sums for products in self._products for name, sums in products.result().items()}
+
+    def _sum_up(self) -> None:
+        if not self._steps:
+            return
+        count = len(self._steps)
+        scales = self._row_scale[:count]
+        grown = torch.maximum(self.ln_scale, scales.amax(0))
+        touched = (scales > -torch.inf).any(0).nonzero()
+        if len(touched):
+            bands = slice(int(touched[0]), int(touched[-1]) + 1)
+            rows = self._rows[:count, bands]
+            rows *= (scales - or_zero(grown))[:, bands].exp().to(rows.dtype)[..., None, None, None]
+            shrunk = (self.ln_scale - or_zero(grown))[bands].exp()
+            places = torch.tensor(self._steps) - 1
+            for products in self._products:
+                products.add(places, bands, rows, self._vectors, shrunk)
+        self.ln_scale = grown
+        self._rows[:count] = 0
+        self._row_scale[:count] = -torch.inf
+        self._steps = []
+
+
+class _Products:
+    """The sums of all weights that share their slopes: matrices side by side, and a column for the biases."""
+
+    def __init__(self, film: Film, weights: Sequence[Learned], bands: int, like: Tensor) -> None:
+        self._weights, self._slopes = weights, weights[0].slopes
+        ones = like.new_ones(film.steps, film.batch, 1)
+        self._columns = [ones if weight.values is None else weight.values for weight in weights]
+        self._values = torch.cat(self._columns, dim=-1)
+        self._sums = like.new_zeros(bands, len(self._slopes.parts) * like.shape[-1], self._values.shape[-1])
+
+    def add(self, places: Tensor, bands: slice, rows: Tensor, vectors: tuple[str, ...], shrunk: Tensor) -> None:
+        """Sum up to here on a new scale, and the products of the rows of several steps.
+
+        Args:
+            places: The steps less one.
+            bands: To which bands the rows belong.
+            rows: (step, band, batch, vector, hidden).
+            vectors: Names of the vectors.
+            shrunk: What the sums so far are multiplied with.
+        """
+        steps, count, batch, _, hidden = rows.shape
+        slopes = self._slopes.at(places)
+        adjoint = rows.new_zeros(count, steps, batch, len(self._slopes.parts), hidden)
+        for index, part in enumerate(self._slopes.parts):
+            for place, vector in enumerate(vectors):
+                if part in slopes.get(vector, {}):
+                    slope = slopes[vector][part].unsqueeze(1)
+                    adjoint[..., index, :] += (rows[..., place, :] * slope).transpose(0, 1)
+        sums = self._sums[bands]
+        if (shrunk != 1).any():
+            sums *= shrunk.to(sums.dtype)[:, None, None]
+        values = self._values[places].flatten(0, 1)
+        sums.baddbmm_(adjoint.flatten(3).flatten(1, 2).transpose(1, 2), values.expand(count, -1, -1))
+
+    def result(self) -> dict[str, Tensor]:
+        """By name."""
+        parts = self._sums.split([columns.shape[-1] for columns in self._columns], dim=-1)
+        return {
+            name: part.squeeze(-1) if weight.values is None else part
+            for weight, part in zip(self._weights, parts, strict=True)
+            for name in weight.names
+        }
+
+
+def _add_by_torch(vectors: Sequence[Tensor], log_scale: Tensor, band: Tensor, ln_scale: Tensor, into: Tensor) -> None:
+    """What `add_rows` does, in PyTorch's operations, for what does not lie on the CPU."""
+    ln_scale.scatter_reduce_(0, band, log_scale.amax(-1).to(ln_scale.device), "amax")
+    factor = (log_scale - or_zero(ln_scale)[band].unsqueeze(-1).to(log_scale.device)).exp()
+    rows = torch.stack(list(vectors), dim=2) * factor.to(into.dtype)[..., None, None]
+    into.index_add_(0, band.to(into.device), rows)
+
+
+def _numbers(shape: tuple[int, ...]) -> int:
+    return int(torch.tensor(shape).prod())
