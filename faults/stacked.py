@@ -62,6 +62,11 @@ def detaching(layer: nn.Module, chunk: int) -> Case:
     return Case(Detaching(layer, chunk), torch.randn(STEPS, BATCH, FEATURES), every_step, targets)
 
 
+def windowed(layer: nn.Module, window: int) -> Case:
+    """A healthy layer that is trained in windows."""
+    return reading(recurrent(layer, orthogonal(UNITS)), window=window)
+
+
 HEALTHY = (
     Planted(
         "LSTM, two layers, both directions, forget bias +5",
@@ -70,6 +75,7 @@ HEALTHY = (
     Planted("GRU, two layers, update bias +4", lambda: reading(biased(nn.GRU(FEATURES, UNITS, num_layers=2), g1=4.0))),
     # What the lower layer forgets, the upper one remembers: the lower one's weights learn from all lags.
     Planted("GRU, two layers, lower forgets, upper remembers", lambda: one_layer(0)),
+    Planted("tanh, orthogonal, window of all steps", lambda: windowed(nn.RNN(FEATURES, UNITS), STEPS)),
     Planted("LSTM, projected", lambda: reading(biased(tt.LSTM(FEATURES, UNITS, proj_size=8), g1=OPEN), width=8)),
 )
 
@@ -84,6 +90,13 @@ ILL = (
         l1=("vanishing", "dead ReLU"),
     ),
     ill("readout of zeros", readout_of_zeros, "readout-bound"),
+    ill("tanh, orthogonal, windows of 10 steps", lambda: windowed(nn.RNN(FEATURES, UNITS), 10), "truncated"),
+    # The window holds all that comes through: to make it longer would not help.
+    ill(
+        "GRU, torch's initialisation, windows of 24 steps",
+        lambda: reading(nn.GRU(FEATURES, UNITS), window=24),
+        "vanishing",
+    ),
     ill(
         "LSTM, detached every 20 steps",
         lambda: detaching(biased(nn.LSTM(FEATURES, UNITS), g1=OPEN), 20),

@@ -36,6 +36,8 @@ def examine(
     recurrence: str | Sequence[str] | None = None,
     time_axis: int | None = None,
     tokens: Iterable[str] | None = None,
+    window: int | None = None,
+    trained_in: torch.dtype | None = None,
     on_progress: Progress | None = None,
 ) -> Examination:
     """How far back in time a model learns, and why no further.
@@ -61,6 +63,10 @@ def examine(
             case where there is no recurrence: with them a transformer, a convolution and a GRU stand on one axis.
         time_axis: Which axis of the input is time, where the number of losses does not tell.
         tokens: One label per step of the first sample, to be shown with it.
+        window: The steps after which the training cuts the graph (truncated BPTT), where it does: the findings say what
+            that costs. What is measured is the whole gradient in any case.
+        trained_in: The dtype of the training where it is not the model's: torch.float16 or torch.bfloat16, under
+            autocast or not. The findings say what is rounded away there; the examination itself is in the model's.
         on_progress: Called with (steps done, all steps, name of the recurrence); before these steps, while the model is
             run, with (0, 1, what is about to be done).
 
@@ -75,9 +81,11 @@ def examine(
     check_model(model)
     if not callable(loss):
         raise TypeError(f"loss: expected a function loss(output, targets), found {type(loss).__name__}")
-    for name, number, least in (("max_lag", max_lag, 0), ("memory", memory, 1)):
+    for name, number, least in (("max_lag", max_lag, 0), ("memory", memory, 1), ("window", window, 1)):
         if number is not None and (not isinstance(number, numbers.Integral) or number < least):
             raise ExaminationError(f"{name}: expected a whole number of at least {least}, found {number!r}")
+    if trained_in is not None and not (isinstance(trained_in, torch.dtype) and trained_in.is_floating_point):
+        raise TypeError(f"trained_in: expected a floating dtype such as torch.bfloat16, found {trained_in!r}")
     check_finite("inputs", inputs)
     if torch.is_inference_mode_enabled():
         raise ExaminationError("model: inference mode keeps no derivatives; leave torch.inference_mode() first")
@@ -98,7 +106,7 @@ def examine(
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
         measuring = Measuring(runs, max_lag, MEMORY if memory is None else memory, seed)
-        return measuring.run(labels, progress)
+        return measuring.run(labels, progress, _training(window, trained_in))
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
@@ -125,6 +133,12 @@ def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
     if not steps or steps[0] < 1 or steps[-1] > losses:
         raise ExaminationError(expected)
     return torch.tensor(steps) - 1
+
+
+def _training(window: int | None, trained_in: torch.dtype | None) -> dict[str, object]:
+    """What is known of the training, as it is kept."""
+    dtype = None if trained_in is None else str(trained_in).removeprefix("torch.")
+    return {name: value for name, value in (("window", window), ("trained_in", dtype)) if value is not None}
 
 
 def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:

@@ -1,6 +1,6 @@
 """From the runs of a model to its examination: the film of every recurrence, played once for all measures."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -57,11 +57,14 @@ class Measuring:
         self._arose: dict[str, str] = {}
         self._mistaken: list[str] = []
 
-    def run(self, tokens: tuple[str, ...] | None, on_progress: Progress) -> Examination:
+    def run(
+        self, tokens: tuple[str, ...] | None, on_progress: Progress, training: Mapping[str, object] | None = None
+    ) -> Examination:
         """Play the film and take everything down.
 
         Args:
             tokens: One label per step of the first sample.
+            training: What is known of the training, "window" and "trained_in", for the findings.
             on_progress: Called with (states done, all states, name of the recurrence).
 
         Raises:
@@ -75,6 +78,8 @@ class Measuring:
         with torch.no_grad():
             self._play(on_progress)
             records = self._records()
+        for record in records.values():
+            record.measures.attrs.update(training or {})
         found = tuple(
             finding for name, record in records.items() for finding in findings(name, record.measures, record.causes)
         )

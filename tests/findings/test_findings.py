@@ -131,7 +131,7 @@ def test_a_sample_that_explodes_alone_is_named():
     (found,) = tt.examine(layer, inputs, loss=lambda output, _: output[0][-1].sum()).findings
     assert found.verdict == "exploding" and "grows in sample 7 of 65 (counted from 0)" in found.evidence
     # Nothing holds it back: 39 ln 1.2 = 7.11 nats. In the batch it counts for a 65th.
-    assert found.numbers[1].quantity == "change of sample_profile, sample 7"
+    assert found.numbers[1].quantity == "change of sample_profile in sample 7"
     assert found.numbers[1].value == pytest.approx(39 * math.log(1.2), rel=1e-3)
     assert "sample" in found.remedies[0]
     inputs[:, 7] = 1
@@ -156,3 +156,24 @@ def test_lags_that_no_loss_has_are_no_finding(bidirectional):
     # Forward, the 25th step is the last that is read; in reverse the 11th, which has read 30.
     assert "From lag 0 to lag 24" in exam.findings[0].evidence
     assert ("From lag 0 to lag 29" in exam.findings[-1].evidence) == bidirectional
+
+
+def test_a_window_that_is_too_short_says_which_would_do():
+    torch.manual_seed(0)
+    layer, inputs = nn.RNN(4, 16), torch.randn(40, 4, 4)
+    with torch.no_grad():
+        layer.weight_hh_l0.copy_(0.9 * torch.linalg.qr(torch.randn(16, 16))[0])
+        layer.weight_ih_l0.mul_(0.1)
+
+    def found(window):
+        exam = tt.examine(layer, inputs, loss=lambda output, _: output[0][-1].sum(), window=window)
+        return exam, {one.verdict: one for one in exam.findings}
+
+    exam, cut = found(5)
+    reach = exam.reach(0.99)["l0"]
+    error = cut["truncated"].numbers[0]
+    assert error.value == float(exam["l0"].truncation_error.sel(window=5)) > 0.01
+    assert cut["truncated"].evidence.endswith(f"windows of {reach} steps would keep 99 %.")
+    assert all("truncated" not in found(window)[1] for window in (reach, 40, None))
+    with pytest.raises(tt.ExaminationError, match="window: expected a whole number of at least 1, found 0"):
+        found(0)

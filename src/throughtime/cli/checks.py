@@ -4,12 +4,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from throughtime.cli.failures import check_writable
 from throughtime.cli.saved import SUFFIX
 
 STDOUT = Path("-")
 # What names a checkpoint, even one that is not there; any other file that is no .py file is taken for one, too.
 CHECKPOINTS = (".pt", ".pth", ".ckpt", ".bin", ".safetensors", ".onnx", ".tar", ".h5", ".keras")
+
+
+# The dtypes in which networks are trained, by the names that torch gives them.
+DTYPES = {name: getattr(torch, name) for name in ("float16", "bfloat16", "float32", "float64")}
 
 
 def is_checkpoint(target: str) -> bool:
@@ -86,3 +92,30 @@ def check_places(results: Mapping[str, Path | None], targets: Iterable[str], sou
             raise ValueError(f"{path}: it would be overwritten, but it is what is examined; give another place")
         check_writable(path)
         taken[path.resolve()] = f"{name} goes" if name else "the report goes"
+
+
+def dtype_named(name: str) -> torch.dtype:
+    """The dtype that `--trained-in` names.
+
+    Raises:
+        ValueError: It names none in which networks are trained.
+    """
+    if name not in DTYPES:
+        raise ValueError(f"--trained-in: expected one of {', '.join(DTYPES)}, found {name!r}")
+    return DTYPES[name]
+
+
+def check_training(targets: list[str], given: Mapping[str, Any]) -> None:
+    """Refuse what is said of a training where none is examined.
+
+    Args:
+        targets: What is to be examined.
+        given: By name, the options that describe the training of a model.
+
+    Raises:
+        ValueError: One of them is given, but there is no model of the caller's own, with its loss.
+    """
+    own = bool(targets) and not is_checkpoint(targets[0])
+    for name, value in given.items():
+        if value is not None and not own:
+            raise ValueError(f"{name}: it is for a model of your own with its loss, as model.py:build")

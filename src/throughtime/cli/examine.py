@@ -17,7 +17,16 @@ from rich.console import Console
 from throughtime import compare, report
 from throughtime.checkpoints import examine_checkpoint
 from throughtime.checkpoints.data import SUFFIXES
-from throughtime.cli.checks import STDOUT, check_comparison, check_one, check_places, is_checkpoint
+from throughtime.cli.checks import (
+    DTYPES,
+    STDOUT,
+    check_comparison,
+    check_one,
+    check_places,
+    check_training,
+    dtype_named,
+    is_checkpoint,
+)
 from throughtime.cli.fail_on import check, verdicts_named
 from throughtime.cli.failures import told
 from throughtime.cli.options import LARGEST_SEED
@@ -82,6 +91,22 @@ def examine(
     compare_saved: Annotated[
         bool, typer.Option("--compare", help="Lay saved examinations side by side: --compare before.nc after.nc.")
     ] = False,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="The steps after which your training cuts the graph: the findings say what that costs.",
+            show_default=False,
+        ),
+    ] = None,
+    trained_in: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DTYPE",
+            help=f"The dtype of your training, {', '.join(DTYPES)}: the findings say what is rounded away in it.",
+            show_default=False,
+        ),
+    ] = None,
     seed: Annotated[
         int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights, the batches and the bootstrap.")
     ] = 0,
@@ -99,10 +124,14 @@ def examine(
     stdout, aside, named = sys.stdout, numbers == STDOUT, targets or []
     # Whatever a user's code prints must not end up among the numbers.
     with told(), redirect_stdout(sys.stderr if aside else stdout):
+        training = {"--window": window, "--trained-in": trained_in}
         if compare_saved:
-            check_comparison(named, {"--text": text, "--data": data, "--steps": steps, "--save": save})
+            unused = {"--text": text, "--data": data, "--steps": steps, "--save": save}
+            check_comparison(named, unused | training)
         else:
             check_one(named, text, data, steps)
+            check_training(named, training)
+        dtype = None if trained_in is None else dtype_named(trained_in)
         saved = places(save, [""] if named else compare.NETWORKS) if save else {}
         kept = {f"--save of {name}" if name else "--save": path for name, path in saved.items()}
         check_places({"": out, "--json": numbers, **kept}, named, (text, data))
@@ -115,7 +144,7 @@ def examine(
         elif is_checkpoint(named[0]):
             examinations = {"": _checkpoint(console, named[0], data, DRAWN_STEPS if steps is None else steps, seed)}
         else:
-            examinations = {"": _own_model(console, Target.parsed(named[0]), seed)}
+            examinations = {"": _own_model(console, Target.parsed(named[0]), seed, window, dtype)}
         report.write_html(examinations, out)
         for name, path in saved.items():
             examinations[name].save(path)
@@ -144,11 +173,22 @@ def _main_job(console: Console, path: Path | None, steps: int, seed: int) -> Map
         return compare.next_character(text, steps, seed, show)
 
 
-def _own_model(console: Console, target: Target, seed: int) -> Examination:
+def _own_model(
+    console: Console, target: Target, seed: int, window: int | None, trained_in: torch.dtype | None
+) -> Examination:
     torch.manual_seed(seed)
     model, inputs, targets, loss = target.build()
     with Display(console) as display, target.told("examining its model"):
-        return examine_model(model, inputs, targets, loss=loss, seed=seed, on_progress=_shown(display, "model"))
+        return examine_model(
+            model,
+            inputs,
+            targets,
+            loss=loss,
+            seed=seed,
+            window=window,
+            trained_in=trained_in,
+            on_progress=_shown(display, "model"),
+        )
 
 
 def _checkpoint(console: Console, target: str, data: Path | None, steps: int, seed: int) -> Examination:

@@ -76,7 +76,7 @@ def _closed(
     lost = -math.log(middle) if middle > 0 else math.inf
     numbers = (
         Number(f"units whose {role} gate never opens", part, threshold=MOST_UNITS),
-        Number(f"gate_range of {role}, median of the largest", middle, threshold=threshold),
+        Number(f"gate_range of {role} at most in the median unit", middle, threshold=threshold),
     )
     evidence = says.format(part=part, middle=middle, lost=lost, threshold=threshold)
     return Finding(VERDICT, measured.name, severity, evidence, remedies, TALLEC, numbers, measured.nats)

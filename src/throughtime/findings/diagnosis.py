@@ -12,6 +12,7 @@ from throughtime.findings import (
     readout_bound,
     saturated,
     truncated,
+    underflow,
     vanishing,
 )
 from throughtime.findings.finding import Finding
@@ -28,6 +29,7 @@ _MEMBERS = (
     gates_stuck_open,
     truncated,
     padding_dominated,
+    underflow,
 )
 ILLNESSES = tuple(member.VERDICT for member in _MEMBERS)
 VERDICTS = (*ILLNESSES, healthy.VERDICT)

@@ -62,4 +62,4 @@ def _in_samples(measured: Measured, samples: list[int]) -> str:
 
 def _number(measured: Measured, sample: int) -> Number:
     change = float(measured.sample_changes[sample])
-    return Number(f"change of sample_profile, sample {sample}", change, "nats", threshold=HUNDREDFOLD)
+    return Number(f"change of sample_profile in sample {sample}", change, "nats", threshold=HUNDREDFOLD)

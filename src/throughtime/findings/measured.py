@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import torch
 import xarray as xr
 
 from throughtime.findings.finding import Number
 from throughtime.findings.thresholds import HUNDREDFOLD
-from throughtime.notation import BOUND, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE, STATE_STEP
+from throughtime.notation import BOUND, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE, STATE_STEP, WINDOW
 
 # Where a checkpoint was examined without its code.
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
@@ -117,6 +118,53 @@ class Measured:
         if "gate_range" not in self.measures or role not in self.measures[ROLE].values:
             return None
         return self.measures["gate_range"].sel({ROLE: role, BOUND: bound}).values
+
+    @property
+    def trained_in(self) -> torch.dtype:
+        """The dtype of the training, that of the model where nothing else was said."""
+        attributes = self.measures.attrs
+        dtype: torch.dtype = getattr(torch, attributes.get("trained_in", attributes["dtype"]))
+        return dtype
+
+    @property
+    def elements(self) -> np.ndarray:
+        """The profile of a single number of the state, in nats: the root mean square over the units, too."""
+        return self.profile.values - self._units
+
+    @property
+    def element_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """The ends of its interval; itself where it has none."""
+        interval = self.measures["lag_profile_interval"].sel({STATE: self.carried, LAG: self.lags}).values
+        low, high = (np.where(np.isnan(end), self.profile.values, end) - self._units for end in interval.T)
+        return low, high
+
+    @property
+    def _units(self) -> float:
+        return math.log(int(self.measures.attrs["hidden_size"])) / 2
+
+    def left_out(self, window: int) -> float:
+        """The relative error of the gradient without the lags from a window on, or from the next one that is known."""
+        error = self.measures["truncation_error"]
+        if window == 0:
+            return 1.0
+        longer = np.flatnonzero(error[WINDOW].values >= window)
+        return float(error[longer[0]]) if longer.size else 0.0
+
+    def error_interval(self, window: int) -> tuple[float | None, float | None]:
+        """The ends of the interval of that error; None where it has none."""
+        if "truncation_error_interval" not in self.measures:
+            return None, None
+        interval = self.measures["truncation_error_interval"]
+        longer = np.flatnonzero(interval[WINDOW].values >= window)
+        if not longer.size or interval[longer[0]].isnull().any():
+            return None, None
+        low, high = interval.isel({WINDOW: longer[0]}).sel({BOUND: ["low", "high"]}).values
+        return float(low), float(high)
+
+    @property
+    def reach(self) -> int:
+        """The window that leaves out less than 1 %, in steps."""
+        return int(self.measures.attrs["recommended_window"])
 
     @property
     def _read(self) -> int:

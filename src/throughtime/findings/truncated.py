@@ -1,4 +1,4 @@
-"""Truncated: the model cuts its own gradient on the way back, and the cut costs something."""
+"""Truncated: the gradient is cut on its way back, by the model or by the window of its training, and it costs."""
 
 import numpy as np
 
@@ -10,13 +10,25 @@ from throughtime.findings.wording import numbered
 
 VERDICT = "truncated"
 
-REMEDIES = (
+CUT_REMEDIES = (
     "Detach less often: a window as long as the reach keeps 99 % of the gradient.",
     "Where the sequence does not fit in memory, keep the graph and use torch.utils.checkpoint instead of a cut.",
 )
 
 
+WINDOW_REMEDIES = (
+    "Train in windows as long as the reach: they keep 99 % of the gradient.",
+    "Carry the state on from window to window, so that at least what is read is not cut.",
+    "Where a longer window does not fit in memory, use torch.utils.checkpoint over its steps.",
+)
+
+
 def finding(measured: Measured) -> Finding | None:
+    """What is cut off is more than 1 % of the whole gradient."""
+    return _cut(measured) or _window(measured)
+
+
+def _cut(measured: Measured) -> Finding | None:
     """The model detaches its state between steps, and its `.grad` misses more than 1 % of the whole gradient."""
     steps = [int(step) for step in np.atleast_1d(measured.measures.attrs.get("detached", []))]
     error = float(measured.measures.attrs.get("detached_error", 0.0))
@@ -27,4 +39,23 @@ def finding(measured: Measured) -> Finding | None:
         f"{error:.0%} of the whole gradient away from it. Everything else that is shown is of the whole gradient."
     )
     numbers = (Number("detached_error", error, threshold=LEFT_OUT),)
-    return Finding(VERDICT, measured.name, 2, evidence, REMEDIES, WILLIAMS, numbers)
+    return Finding(VERDICT, measured.name, 2, evidence, CUT_REMEDIES, WILLIAMS, numbers)
+
+
+def _window(measured: Measured) -> Finding | None:
+    """The window of the training is shorter than what the data needs."""
+    window = int(measured.measures.attrs.get("window", measured.steps))
+    if window >= measured.steps or "truncation_error" not in measured.measures:
+        return None
+    error = measured.left_out(window)
+    if not error > LEFT_OUT:
+        return None
+    evidence = (
+        f"Trained in windows of {window} steps, the gradient is {error:.0%} of the whole one away from it; windows of "
+        f"{measured.reach} steps would keep 99 %."
+    )
+    numbers = (
+        Number("truncation_error", error, "", *measured.error_interval(window), threshold=LEFT_OUT),
+        Number("recommended_window", float(measured.reach), "steps"),
+    )
+    return Finding(VERDICT, measured.name, 2, evidence, WINDOW_REMEDIES, WILLIAMS, numbers)
