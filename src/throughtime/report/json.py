@@ -1,31 +1,14 @@
 """An examination as JSON, for other programs.
 
-One object with these members. A float that JSON cannot hold is written as null (NaN: not computed, or not defined)
-or as the string "-inf" (the logarithm of exactly zero) or "inf".
-
-- `schema`: "throughtime.report/1". The number changes when a member changes its meaning or disappears.
-- `tokens`: one label per step of the first sample, or null.
-- `notes`: list of strings.
-- `findings`: list of objects with `verdict`, `recurrence`, `severity` (0 to 3), `evidence`, `remedies`, `reference`.
-- `recurrences`: by name, an object with
-    - `cell`, `hidden_size`, `input_size`, `steps`, `batch`, `carried`, `direction`, `dtype`;
-    - `followed`: "loss", or "random directions of h" where a checkpoint was examined without its code; then `reach` and
-      `weights` are empty, `gradient_share`, `windows` and `truncation_error` null;
-    - `reach`: steps, by the part of the gradient kept, "0.9" and "0.99";
-    - `states`: by state name, `decay_rate` (nats per step), `decay_rate_interval` [low, high], `lag_profile` (nats)
-      and `lag_profile_interval` {"low", "high"}, each over `lags`;
-    - `lags`: the lags, in steps; `gradient_share`: over `lags`, the part of dL/dW from one lag;
-    - `windows` and `truncation_error`: relative error of the gradient truncated to lags below the window;
-    - `weights`: by weight name, `relative_error` (all weight terms summed, against `.grad`) and `norm_by_lag`, over
-      its own `lags`;
-    - `time_constants`: of every unit, in steps, or null for a cell without a keep gate;
-    - `step_jacobian`: null, or `steps` and over them, by sample, ln of the norms of the step Jacobian, in nats:
-      `largest` singular value, and `mean`, the root mean square of all of them;
-    - `causes`: `state`, `lags`, and `nats_by_lag`, by cause, over them.
+One object, whose members `report.schema.json` beside this file lists, each with its meaning and unit; `json_schema`
+returns it. A float that JSON cannot hold is written as null (NaN: not computed, or not defined) or as the string "-inf"
+(the logarithm of exactly zero) or "inf".
 """
 
 import json
 import math
+from dataclasses import asdict
+from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -34,22 +17,41 @@ import xarray as xr
 from throughtime.notation import BOUND, CAUSE, LAG, LARGEST, MEAN, NORM, STATE, STEP, WINDOW
 from throughtime.report.readings import Examined, Reading, readings
 
-SCHEMA = "throughtime.report/1"
+# The number is raised whenever a member is added, removed or changes its meaning: a document is described by the schema
+# of its own number only.
+SCHEMA = "throughtime.report/2"
 
-_ATTRIBUTES = ("cell", "hidden_size", "input_size", "steps", "batch", "carried", "direction", "dtype")
-_FINDING = ("verdict", "recurrence", "severity", "evidence", "remedies", "reference")
+_ATTRIBUTES = (
+    "cell",
+    "hidden_size",
+    "input_size",
+    "steps",
+    "batch",
+    "carried",
+    "direction",
+    "dtype",
+    "window",
+    "trained_in",
+    "recommended_window",
+)
 
 
 def to_json(exam: Examined) -> str:
-    """An examination as strict JSON; the module describes its members."""
+    """An examination as strict JSON; `json_schema` describes its members."""
     document = {
         "schema": SCHEMA,
         "tokens": exam.tokens,
         "notes": exam.notes,
-        "findings": [{name: getattr(finding, name) for name in _FINDING} for finding in exam.findings],
+        "findings": [asdict(finding) for finding in exam.findings],
         "recurrences": {reading.recurrence: _recurrence(exam, reading) for reading in readings({"": exam})},
     }
     return json.dumps(plain(document), allow_nan=False, ensure_ascii=False)
+
+
+def json_schema() -> dict[str, Any]:
+    """What `to_json` and `throughtime examine --json` write, as a JSON Schema (draft 2020-12)."""
+    found: dict[str, Any] = json.loads(resources.files(__package__).joinpath("report.schema.json").read_text("utf-8"))
+    return found
 
 
 def plain(value: Any) -> Any:
