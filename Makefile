@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install examine test check bench faults clean
+.PHONY: install examine test check bench faults reproduce clean
 
 install: .venv/installed
 
@@ -28,6 +28,9 @@ bench: install
 
 faults: install
 	$(BIN)/python -m faults
+
+reproduce: install
+	$(BIN)/python -m reproduce
 
 clean:
 	rm -rf .venv report.html story.html

@@ -1,0 +1,1 @@
+"""Published results, computed again: `make reproduce`. One claim a file."""
