@@ -185,3 +185,9 @@ def test_a_place_that_is_no_checkpoint(tmp_path) -> None:
     (tmp_path / "model.keras").touch()
     with pytest.raises(tt.ExaminationError, match="a file of Keras; convert it to ONNX first"):
         tt.examine_checkpoint(tmp_path / "model.keras")
+
+
+def test_of_many_samples_some_have_step_jacobians(tmp_path) -> None:
+    torch.save(seeded().state_dict(), tmp_path / "model.pt")
+    measures = tt.examine_checkpoint(tmp_path / "model.pt", steps=6, samples=7)["encoder.l0"]
+    assert (measures.sizes["sample"], measures.sizes["first_sample"]) == (7, 4)

@@ -26,7 +26,7 @@ class Told:
         picture: The name of the picture in which it is seen.
         title: What that picture of this recurrence is called.
         figure: The picture, of this recurrence alone.
-        causes: The bars of its causes; "" where it has none.
+        causes: The bars of its causes; "" where it has none, or a verdict above it has the same.
         evidence: Its sentences, the numbers in them leading to the figures that show them.
         numbers: All numbers that it rests on.
     """
@@ -50,10 +50,14 @@ class Card:
     @classmethod
     def of(cls, reading: Reading) -> "Card":
         """The card of a recurrence."""
-        return cls(reading, tuple(_told(finding, reading) for finding in reading.findings))
+        findings = reading.findings
+        # What changes the gradient is the same whatever the verdict: it is drawn once.
+        drawn = [finding.causes in [earlier.causes for earlier in findings[:n]] for n, finding in enumerate(findings)]
+        told = (_told(finding, reading, seen) for finding, seen in zip(findings, drawn, strict=True))
+        return cls(reading, tuple(told))
 
 
-def _told(finding: Any, reading: Reading) -> Told:
+def _told(finding: Any, reading: Reading, causes_seen: bool) -> Told:
     name = picture_of(finding, reading)
     picture = PICTURES[name]
     return Told(
@@ -61,7 +65,7 @@ def _told(finding: Any, reading: Reading) -> Told:
         name,
         f"{picture.title}: {reading.label}",
         embedded_figure(_small(picture.draw([reading]))),
-        embedded_figure(cause_split(finding.causes, reading)) if finding.causes else Markup(),
+        embedded_figure(cause_split(finding.causes, reading)) if finding.causes and not causes_seen else Markup(),
         traced_text(finding, reading),
         traced(finding, reading),
     )

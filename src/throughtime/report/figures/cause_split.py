@@ -1,6 +1,7 @@
 """The causes of one finding: how many nats each of them takes or gives, as bars."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -24,7 +25,7 @@ def cause_split(causes: Mapping[str, float], reading: Reading) -> go.Figure:
     causes = {**causes, **_entering(reading)}
     bars = {**causes, SUM: sum(causes.values())}
     # The number stands at the name: it is read without a pointer, and no bar is in its way.
-    labels = [f"{text(name)} {value:+.3g}".replace("-", "−") for name, value in bars.items()]
+    labels = [f"{text(name)} {words}" for name, words in zip(bars, _in_words([*bars.values()]), strict=True)]
     drawn = figure(
         height=56 + 22 * len(bars),
         margin={"l": 56, "r": 16, "t": 4, "b": 44},
@@ -44,6 +45,13 @@ def cause_split(causes: Mapping[str, float], reading: Reading) -> go.Figure:
             hovertemplate="%{y} nats<extra></extra>",
         )
     return drawn
+
+
+def _in_words(nats: Sequence[float]) -> list[str]:
+    """To as many decimals as the largest has with three digits; below that, 0."""
+    largest = max(map(abs, nats))
+    decimals = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
+    return [f"{value:+z.{decimals}f}".replace("-", "−") for value in nats]
 
 
 def _entering(reading: Reading) -> dict[str, float]:

@@ -33,7 +33,8 @@ def gate_range(reading: Reading) -> go.Figure:
         top = 1 - place * (_HIGH + _BETWEEN) / height
         domain = [max(0.0, top - _HIGH / height), top]
         axis = drawn.layout.yaxis.to_plotly_json() | {"domain": domain, "title": {"text": f"{text(role)}<br>(no unit)"}}
-        drawn.update_layout({f"yaxis{suffix}": axis | {"rangemode": "tozero"}})
+        ends = {"range": [0, 1.02 * max(1.0, high.max())], "nticks": 3}
+        drawn.update_layout({f"yaxis{suffix}": axis | ends})
         drawn.add_scatter(
             x=parts,
             y=low[order],

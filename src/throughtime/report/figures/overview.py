@@ -28,7 +28,12 @@ def overview(readings: Sequence[Reading]) -> go.Figure:
         plot_bgcolor=ZERO,
         coloraxis=scale_of(readings).coloraxis,
         showlegend=False,
-        xaxis={"title": "way back t − i, in steps", "showgrid": False, "zeroline": False},
+        xaxis={
+            "title": "way back t − i, in steps",
+            "range": [lags[0] - 0.5, lags[-1] + 0.5],
+            "showgrid": False,
+            "zeroline": False,
+        },
         yaxis={"range": [len(readings) - 0.5, -0.5], "showgrid": False, "zeroline": False},
         meta={"kind": "overview", "readings": [reading.place for reading in readings]},
     )
