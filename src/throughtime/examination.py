@@ -109,8 +109,10 @@ class Examination:
         """How far back each recurrence learns: the BPTT window that suffices.
 
         The smallest window K, in steps, from which on the gradient truncated to lags below K stays within
-        1 - `fraction` of the full one, in relative norm over all weights of the recurrence. A recurrence for which no
-        loss was followed, as from a checkpoint without code, has none and is left out.
+        1 - `fraction` of the full one, in relative norm over all weights of the recurrence. It is one of the windows of
+        `truncation_error`: all there are in a short sequence or a small network, otherwise those of a logarithmic grid,
+        so that the window before it on the grid does not suffice. A recurrence for which no loss was followed, as from
+        a checkpoint without code, has none and is left out.
 
         Raises:
             ValueError: `fraction` is not above 0 and below 1.

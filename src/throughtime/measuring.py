@@ -20,7 +20,7 @@ from throughtime.self_check import Summed, distance, not_finite, not_followed, p
 SINGLE_LAGS = 256
 # In operations: what the sums of the weight terms may take in any case, and as a part of what the sweep takes; a matrix
 # product of the size of all weights is due for every band and step.
-FREE_OPERATIONS = 2e9
+FREE_OPERATIONS = 1e9
 BANDS_SHARE = 0.25
 # So many windows there are however small that part is.
 FEWEST_BANDS = 24

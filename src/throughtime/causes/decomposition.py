@@ -35,7 +35,7 @@ from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, W
 SOURCES_FOLLOWED = 64
 # Paths cost a product with the weights of every gate where the sweep needs one in all. What they may take, in
 # operations, and how many sources are followed however much that is.
-OPERATIONS = 5e8
+OPERATIONS = 2e8
 FEWEST_SOURCES = 16
 # Steps are gathered until the adjoints of those sources are so many numbers, and then taken down together.
 NUMBERS_AT_ONCE = 2**19
