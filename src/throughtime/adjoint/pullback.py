@@ -13,7 +13,7 @@ from throughtime.notation import OUTPUT_GATE
 from throughtime.unroll import Trajectory, Weights
 
 # In operations of a large matrix product: what it costs to read, change and write one number. Measured on two AVX2
-# cores (0.3 ns against 130 Gflop/s).
+# cores (0.3 ns against 130 Gflop/s); `benchmarks/ways.py` compares the choice that rests on it with both ways.
 OPERATIONS_PER_NUMBER = 40
 
 
