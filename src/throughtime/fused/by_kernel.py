@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from throughtime.cells import Cell, Named
 from throughtime.fused.kernel import Kernel, kernel
 from throughtime.fused.product import ROWS
 from throughtime.fused.reference import Run, reference
+from throughtime.fused.threads import side_by_side
 
 
 def by_kernel(
@@ -121,18 +122,23 @@ def _through_kernel(
     weights, initial = task.split(inputs[1:])
     batch, count = input_pre.shape[1], len(cell.states)
     before = dict(zip((f"{state}_before" for state in source.saved), saved, strict=False))
-    given: dict[str, Any] = {"x": input_pre, **weights, **before, "grad_x": torch.empty_like(input_pre)}
+    given: dict[str, Any] = {
+        "x": input_pre,
+        **weights,
+        **before,
+        "grad_x": torch.empty_like(input_pre, memory_format=torch.contiguous_format),
+    }
     for state, of_steps, of_last in zip(cell.states, grads[:count], grads[count:], strict=True):
-        zeros = torch.zeros_like(initial[state], memory_format=torch.contiguous_format)
+        zeros = input_pre.new_zeros(initial[state].shape)
         given[f"grad_{state}_steps"] = zeros.unsqueeze(0) if of_steps is None else of_steps
-        given[f"adjoint_{state}"] = zeros.clone() if of_last is None else of_last.clone()
+        given[f"adjoint_{state}"] = (
+            zeros.clone() if of_last is None else of_last.clone(memory_format=torch.contiguous_format)
+        )
     if source.recurrent:
         given["u"] = saved[-1]
         given["grad_u"] = torch.empty_like(saved[-1]) if source.distinct else given["grad_x"]
     by_sample = [f"weight_{name}" for name in cell.units] + (["weight_hh"] if source.entered else [])
     given |= {f"grad_{name}": input_pre.new_zeros(batch, len(weights[name])) for name in by_sample}
-    for name in (f"adjoint_{state}" for state in cell.states):
-        given[name] = given[name].contiguous()
     _run(task.kernel(input_pre), "backward", source.backward_arguments, batch, task.order(input_pre) | given)
     found: list[Tensor | None] = [given["grad_x"]]
     for name, wanted in zip(task.names, needed[1:], strict=False):
@@ -181,14 +187,7 @@ def _run(kernel: Kernel, way: str, names: list[str], batch: int, given: Mapping[
     parts = max(1, min(torch.get_num_threads(), groups))
     ends = [min(batch, ROWS * (groups * part // parts)) for part in range(parts + 1)]
     function = kernel.compiled(way, [0, batch, *arguments])
-    if parts == 1:
-        function(0, batch, *arguments)
-        return
-    with ThreadPoolExecutor(parts - 1) as threads:
-        others = [threads.submit(function, *ends[part : part + 2], *arguments) for part in range(1, parts)]
-        function(*ends[:2], *arguments)
-        for other in others:
-            other.result()
+    side_by_side([partial(function, *ends[part : part + 2], *arguments) for part in range(parts)])
 
 
 def _is_several(grad: Tensor) -> bool:

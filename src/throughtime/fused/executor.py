@@ -6,11 +6,14 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from throughtime.cells import Cell
+from throughtime.cells import LSTM, Cell
 from throughtime.fused.kernel import PRECISIONS, source_of
 from throughtime.fused.lines import NotFused
 
 BACKENDS = ("auto", "reference", "fused")
+# Numbers in a sequence of pre-activations, all steps, samples, gates and units. Of so few the reference takes some
+# milliseconds a call, and it would take hundreds of calls to win back the seconds of compiling.
+WORTH_COMPILING = 2**13
 
 
 def executor(
@@ -27,6 +30,9 @@ def executor(
         plain: Whether torch's own layer would do: no lengths, no resets, and nothing but h_1 .. h_T and the last
             states is asked for. Only then is the answer ever "torch", and only with "auto".
 
+    With "auto", an LSTM in float32 is torch's own where that is enough: oneDNN has a kernel for it, which is faster
+    than ours. For all else there is on a CPU, torch's GRU and RNN included, ours is (see `benchmarks/layers.py`).
+
     Returns:
         "reference" and "fused" are run by `run`, "torch" by `torchs_own`.
 
@@ -40,7 +46,11 @@ def executor(
         if obstacle is not None:
             raise ValueError(f"backend: {cell!r} cannot be fused: {obstacle}; use backend='auto' or 'reference'")
         return "fused"
-    return "reference"
+    if backend == "reference" or _obstacle(sequence) is not None:
+        return "reference"
+    if plain and type(cell) is LSTM and sequence.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+        return "torch"
+    return "fused" if sequence.numel() >= WORTH_COMPILING and _obstacle_in(cell) is None else "reference"
 
 
 def _obstacle(sequence: Tensor) -> str | None:
