@@ -19,6 +19,7 @@ from throughtime.measures import (
     gate_slope,
     gate_values,
     lyapunov_spectrum,
+    mean_jacobian,
     saturation,
     singular_values,
     time_constants,
@@ -40,6 +41,7 @@ def of_states(recurrence: Opened, lags: np.ndarray) -> dict[str, xr.DataArray]:
         **_of_gates(recurrence),
         **_of_lyapunov(recurrence),
         **_of_products(recurrence),
+        **_of_mean(recurrence),
         "forward_memory": _forward_memory(recurrence, lags),
     }
 
@@ -88,6 +90,17 @@ def _of_products(recurrence: Opened) -> dict[str, xr.DataArray]:
         "singular_values": _labelled(values, {**lags, **numbers}, "nats"),
         "stable_rank": _labelled(found.stable_rank, lags),
     }
+
+
+def _of_mean(recurrence: Opened) -> dict[str, xr.DataArray]:
+    found = mean_jacobian(recurrence.cell, recurrence.weights, recurrence.trajectory)
+    by_name = {
+        "mean_jacobian": found.eigenvalue,
+        "non_normality": found.non_normality,
+        "drift": found.drift,
+        "fluctuation": found.fluctuation,
+    }
+    return {name: xr.DataArray(value, attrs={"units": "nats per step"}) for name, value in by_name.items()}
 
 
 def _forward_memory(recurrence: Opened, lags: np.ndarray) -> xr.DataArray:

@@ -4,6 +4,7 @@ import numpy as np
 
 from throughtime.findings.finding import Finding, Number
 from throughtime.findings.measured import Measured
+from throughtime.findings.rates import compared, rates
 from throughtime.findings.references import PASCANU
 from throughtime.findings.thresholds import HUNDREDFOLD
 from throughtime.findings.wording import because, changed, numbered, sentences, signed
@@ -29,8 +30,10 @@ def finding(measured: Measured) -> Finding | None:
     alone = _alone(measured)
     if not (measured.change >= HUNDREDFOLD or alone):
         return None
-    evidence = sentences(changed(measured), _in_samples(measured, alone), because(measured), measured.caveat)
-    numbers = (measured.change_number, *(_number(measured, sample) for sample in alone))
+    evidence = sentences(
+        changed(measured), _in_samples(measured, alone), because(measured), compared(measured), measured.caveat
+    )
+    numbers = (measured.change_number, *(_number(measured, sample) for sample in alone), *rates(measured))
     remedies = SAMPLE_REMEDIES if alone else REMEDIES
     return Finding(VERDICT, measured.name, 2, evidence, remedies, PASCANU, numbers, measured.nats)
 

@@ -120,6 +120,40 @@ class Measured:
         return self.measures["gate_range"].sel({ROLE: role, BOUND: bound}).values
 
     @property
+    def decay_rate(self) -> float:
+        """Of the carried state, in nats per step."""
+        return float(self.measures["decay_rate"].sel({STATE: self.carried}))
+
+    @property
+    def decay_rate_interval(self) -> tuple[float | None, float | None]:
+        """The ends of its interval; None where it has none."""
+        low, high = self.measures["decay_rate_interval"].sel({STATE: self.carried, BOUND: ["low", "high"]}).values
+        return (None, None) if np.isnan([low, high]).any() else (float(low), float(high))
+
+    @property
+    def entered(self) -> float:
+        """How many nats join the adjoint on its way, from a layer above, from lag 0 to the largest."""
+        if ENTERING not in self.causes[CAUSE].values:
+            return 0.0
+        by_lag = self.causes["nats_by_lag"].sel({CAUSE: ENTERING, LAG: slice(0, int(self.lags[-1]) - 1)})
+        return float(by_lag.where(np.isfinite(by_lag)).sum())
+
+    def of_mean(self, quantity: str) -> float:
+        """What was measured of the mean step Jacobian; 0 where nothing was."""
+        value = float(self.measures[quantity]) if quantity in self.measures else 0.0
+        return value if math.isfinite(value) else 0.0
+
+    @property
+    def bend(self) -> float:
+        """The slope of the lag profile over the longer half of its lags less that over the rest, in nats per step."""
+        middle = len(self.lags) // 2
+        parts = [(self.lags[part], self.profile.values[part]) for part in (slice(middle + 1), slice(middle, None))]
+        if any(len(lags) < 2 or not np.isfinite(values).all() for lags, values in parts):
+            return 0.0
+        first, second = ((values[-1] - values[0]) / (lags[-1] - lags[0]) for lags, values in parts)
+        return float(second - first)
+
+    @property
     def trained_in(self) -> torch.dtype:
         """The dtype of the training, that of the model where nothing else was said."""
         attributes = self.measures.attrs

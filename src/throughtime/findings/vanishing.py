@@ -2,6 +2,7 @@
 
 from throughtime.findings.finding import Finding
 from throughtime.findings.measured import Measured
+from throughtime.findings.rates import compared, rates
 from throughtime.findings.references import HOCHREITER
 from throughtime.findings.thresholds import ROUNDED_AWAY
 from throughtime.findings.wording import because, changed, sentences
@@ -35,10 +36,10 @@ def finding(measured: Measured) -> Finding | None:
         VERDICT,
         measured.name,
         2 if measured.change > -ROUNDED_AWAY else 3,
-        sentences(changed(measured), because(measured), measured.caveat),
+        sentences(changed(measured), because(measured), compared(measured), measured.caveat),
         _remedies(measured),
         HOCHREITER,
-        (measured.change_number,),
+        (measured.change_number, *rates(measured)),
         measured.nats,
     )
 

@@ -18,6 +18,8 @@ from throughtime.measures.lag_profile import LagProfile as LagProfile
 from throughtime.measures.lyapunov import Spectrum as Spectrum
 from throughtime.measures.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from throughtime.measures.lyapunov import spectrum_of as spectrum_of
+from throughtime.measures.mean_jacobian import MeanJacobian as MeanJacobian
+from throughtime.measures.mean_jacobian import mean_jacobian as mean_jacobian
 from throughtime.measures.padding import PaddingShare as PaddingShare
 from throughtime.measures.padding import padding as padding
 from throughtime.measures.reach import reach as reach
