@@ -146,3 +146,10 @@ def test_only_what_is_zero_is_called_zero(linear):
     exam = linear(0.5)  # as below a layer that reads the sequence the other way: losses depend on later states, too
     exam["l0"]["gradient_map"][:] = 0.0
     assert not exam.plot.gradient_map("l0").layout.annotations
+
+
+def test_what_the_models_own_cuts_cost_is_a_line(everything):
+    everything["l0"].attrs["detached_error"] = 0.25
+    figure = everything.plot.truncation_error()
+    assert list(values(figure, "l0, as the model cuts it")) == [0.25, 0.25]
+    assert figure.layout.showlegend

@@ -69,3 +69,9 @@ def test_markup_in_a_name_is_printed_as_it_is(linear):
 
 def test_one_network_without_a_name(linear):
     assert "l0" in printed({"": linear()}, 80)
+
+
+def test_the_same_advice_is_given_once(stacked):
+    text = printed({"": stacked(0.5, 0.6, 1.0)}, 80)
+    assert text.count("Start from a weight of 1.") == 2  # once vanishing, once healthy
+    assert text.count("what to try: as for l0") == 1

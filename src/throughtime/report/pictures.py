@@ -34,7 +34,7 @@ _OF_VERDICT: dict[str, str] = {
     "vanishing": "lag_profile",
     "healthy": "lag_profile",
     "readout-bound": "direct_derivative",
-    "truncated": "gradient_map",
+    "truncated": "truncation_error",
     "saturated": "gates",
     "dead ReLU": "gates",
     "closed gate": "gate_range",

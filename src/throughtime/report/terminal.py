@@ -74,8 +74,9 @@ def verdicts(examinations: Mapping[str, Examined]) -> Panel:
     all_readings = readings(examinations)
     span = _span(all_readings)
     parts: list[Any] = [_overview(all_readings)]
+    told: dict[Any, str] = {}
     for reading in all_readings:
-        parts += ["", _details(reading, span)]
+        parts += ["", _details(reading, span, told)]
     notes = [Text(f"{name or 'note'}: {note}", "dim") for name, exam in examinations.items() for note in exam.notes]
     return Panel(
         Group(*parts, *([""] if notes else []), *notes),
@@ -116,19 +117,23 @@ def _steps(all_readings: Sequence[Reading]) -> str:
     return f"{lengths[0]} steps" if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]} steps"
 
 
-def _details(reading: Reading, span: tuple[float, float]) -> Group:
+def _details(reading: Reading, span: tuple[float, float], told: dict[Any, str]) -> Group:
+    """All of one recurrence; `told` holds the advice that was given, with the name of whom it was given to."""
     heading = Text.assemble((reading.label, "bold underline"), f"  {reading.described}")
     sentence = f"It {reading.learns}. {reading.decays}".strip()
     parts: list[Any] = [heading, Padding(Text(sentence), (0, 0, 0, 2))]
     for finding in reading.findings:
-        parts.append(Padding(_finding(finding), (0, 0, 0, 2)))
+        before = told.setdefault((finding.verdict, finding.remedies), reading.label)
+        parts.append(Padding(_finding(finding, "" if before == reading.label else before), (0, 0, 0, 2)))
     parts.append(Padding(_facts(reading, span), (0, 0, 0, 2)))
     return Group(*parts)
 
 
-def _finding(finding: Any) -> Group:
+def _finding(finding: Any, told_of: str) -> Group:
     colour = COLOURS[finding.severity]
     verdict = Text.assemble((f"{SIGNS[finding.severity]} {finding.verdict}", f"bold {colour}"), f": {finding.evidence}")
+    if told_of and finding.remedies:
+        return Group(verdict, Text.assemble(("→ ", "bold"), f"what to try: as for {told_of}"))
     remedies = Table.grid(padding=(0, 1, 0, 0))
     for remedy in finding.remedies:
         remedies.add_row(Text("→", "bold"), Text(remedy))
@@ -149,7 +154,7 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
         # A lag grid need not be even; the line is drawn over lags, not over grid points.
         even = np.interp(np.linspace(lags[0], lags[-1], 256), lags, nats)
         table.add_row("ln |gradient|", Sparkline(even, *span))
-        ends = f"lag {lags[0]} to {lags[-1]}: {number(nats[0], 3)} to {number(nats[-1], 3)} nats"
+        ends = f"lag {_step(lags[0])} to {lags[-1]}: {number(nats[0], 3)} to {number(nats[-1], 3)} nats"
         table.add_row("", Text(ends, "dim"))
     for fact, words in (
         ("time constants", reading.holds),
@@ -162,6 +167,10 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
         label, _, words = reading.checked.partition(": ")
         table.add_row(label, words)
     return table
+
+
+def _step(lag: int) -> str:
+    return f"{lag}".replace("-", "\N{MINUS SIGN}")
 
 
 def _profile(reading: Reading) -> tuple[np.ndarray, np.ndarray]:

@@ -48,10 +48,11 @@ def cause_split(causes: Mapping[str, float], reading: Reading) -> go.Figure:
 
 
 def _in_words(nats: Sequence[float]) -> list[str]:
-    """To as many decimals as the largest has with three digits; below that, 0."""
+    """To as many decimals as the largest has with three digits; what is less is 0."""
     largest = max(map(abs, nats))
     decimals = max(0, 2 - math.floor(math.log10(largest))) if largest else 0
-    return [f"{value:+z.{decimals}f}".replace("-", "−") for value in nats]
+    rounded = [round(value, decimals) for value in nats]
+    return [f"{value:+.{decimals}f}".replace("-", "−") if value else "0" for value in rounded]
 
 
 def _entering(reading: Reading) -> dict[str, float]:

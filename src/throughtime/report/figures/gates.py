@@ -30,7 +30,7 @@ def gates(reading: Reading) -> go.Figure:
     axis, categories = drawn.layout.xaxis.to_plotly_json(), drawn.layout.yaxis.to_plotly_json()
     drawn.update_layout(
         xaxis2=axis
-        | {"title": {"text": "part, %"}, "anchor": "y2", "tickformat": ".0%", "range": [0, 1], "dtick": 0.25},
+        | {"title": {"text": "part, %"}, "anchor": "y2", "tickformat": ".0%", "range": [-0.02, 1.02], "dtick": 0.25},
         yaxis2=categories | {"domain": [0, rows / height]},
     )
     drawn.add_box(

@@ -22,7 +22,7 @@ def truncation_error(readings: Sequence[Reading]) -> go.Figure:
     """
     drawn = figure(
         height=380,
-        showlegend=len(readings) > 1,
+        showlegend=len(readings) > 1 or "detached_error" in readings[0].measures.attrs,
         xaxis={"title": "window K, in steps", "type": "log", "tickformat": "~s", "dtick": 1},
         yaxis={"title": "relative error, %", "type": "log", "tickformat": "~p", "dtick": 1},
     )
@@ -67,6 +67,16 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
         hovertemplate=f"{name}<br>window of %{{x}} steps: %{{y:.3~p}} from the whole gradient<extra></extra>",
         **group,
     )
+    if error_of_cuts := float(reading.measures.attrs.get("detached_error", 0.0)):
+        drawn.add_scatter(
+            x=windows[[0, -1]],
+            y=[error_of_cuts] * 2,
+            name=f"{name}, as the model cuts it",
+            mode="lines",
+            line=style | {"dash": "dot", "width": 1.4},
+            hovertemplate=f"{name}<br>as the model cuts it: %{{y:.3~p}} from the whole gradient<extra></extra>",
+            **group,
+        )
     if not reading.has_gradient:
         return
     window = reading.window(NEARLY_ALL)
