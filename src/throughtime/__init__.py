@@ -20,6 +20,7 @@ from throughtime.examination import Examination as Examination
 from throughtime.examination import load as load
 from throughtime.examine import examine as examine
 from throughtime.findings import Finding as Finding
+from throughtime.fused import show_kernel as show_kernel
 from throughtime.report import write_html as write_html
 from throughtime.unroll import CFN as CFN
 from throughtime.unroll import CTRNN as CTRNN
