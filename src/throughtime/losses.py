@@ -8,9 +8,18 @@ import xarray as xr
 from torch import Tensor
 
 from throughtime.findings.thresholds import LEFT_OUT
-from throughtime.measures import Film, GradientMap, TotalDerivative, direct_derivative, reach
+from throughtime.measures import (
+    Film,
+    GradientMap,
+    SampleGram,
+    TotalDerivative,
+    direct_derivative,
+    reach,
+    signal_to_noise,
+    truncation_interval,
+)
 from throughtime.measures.truncation import Truncation
-from throughtime.notation import LAG, LOSS_STEP, STATE, WINDOW
+from throughtime.notation import BOUND, LAG, LOSS_STEP, STATE, WINDOW
 
 
 def of_readout(film: Film, gradient_map: GradientMap, total: TotalDerivative) -> dict[str, xr.DataArray]:
@@ -35,6 +44,36 @@ def of_windows(cut: Truncation, lags: xr.DataArray) -> dict[str, xr.DataArray]:
     return {
         "truncation_error": xr.DataArray(cut.error.numpy(), {WINDOW: cut.windows.numpy()}, (WINDOW,)),
         "gradient_share": xr.DataArray(_share(cut, lags.values).numpy(), {LAG: lags}, (LAG,)),
+    }
+
+
+def of_samples(
+    film: Film, gram: SampleGram | None, error: xr.DataArray, lags: xr.DataArray, seed: int
+) -> dict[str, xr.DataArray]:
+    """What the samples agree on: NaN where there is one, or where what each of them adds is not known.
+
+    Args:
+        film: The axes.
+        gram: The scalar products of what the samples add to the gradient.
+        error: Of truncation, by window.
+        lags: Those of the lag profile.
+        seed: Of the bootstrap.
+    """
+    windows = torch.tensor(error[WINDOW].values)
+    interval = torch.full((len(windows), 2), math.nan, dtype=torch.float64)
+    by_lag = torch.full((len(lags),), math.nan, dtype=torch.float64)
+    # Of the lags that were not followed, what each sample adds is not known.
+    if gram is not None and not film.cut:
+        interval = truncation_interval(gram, windows, torch.tensor(error.values), seed)
+    if gram is not None:
+        distance = torch.tensor(lags.values).abs()
+        # The initial state has no weight term.
+        there = distance < int(film.positions.max())
+        by_lag[there] = signal_to_noise(gram)[torch.searchsorted(gram.starts, distance[there], right=True) - 1]
+    bounds = {WINDOW: error[WINDOW], BOUND: ["low", "high"]}
+    return {
+        "truncation_error_interval": xr.DataArray(interval.numpy(), bounds, tuple(bounds)),
+        "signal_to_noise": xr.DataArray(by_lag.numpy(), {LAG: lags}, (LAG,)),
     }
 
 

@@ -13,7 +13,7 @@ from throughtime.causes.decomposition import Causes
 from throughtime.causes.steps import StepCauses
 from throughtime.cells import Named, equations
 from throughtime.examination import Record
-from throughtime.losses import of_readout, of_windows, recommended
+from throughtime.losses import of_readout, of_samples, of_windows, recommended
 from throughtime.measures import (
     Film,
     GradientMap,
@@ -178,9 +178,12 @@ class Recorder:
     ) -> dict[str, xr.DataArray]:
         """What the losses send back, and what the weights learn from."""
         cut = truncation(terms, bands, beyond) if terms else truncation_of_states(*self._profile.ln_squares())
+        windows = of_windows(cut, lags)
+        gram = self._terms.gram() if isinstance(self._terms, WeightTerms) else None
         return {
             **of_readout(self._film, self._map, self._total),
-            **of_windows(cut, lags),
+            **windows,
+            **of_samples(self._film, gram, windows["truncation_error"], lags, self._seed),
         }
 
     def _of_states(self, lags: xr.DataArray) -> dict[str, xr.DataArray]:

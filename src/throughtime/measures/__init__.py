@@ -25,7 +25,9 @@ from throughtime.measures.padding import padding as padding
 from throughtime.measures.reach import reach as reach
 from throughtime.measures.reel import NormMeasure as NormMeasure
 from throughtime.measures.reel import Reels as Reels
+from throughtime.measures.sample_sums import SampleGram as SampleGram
 from throughtime.measures.saturation import saturation as saturation
+from throughtime.measures.signal_to_noise import signal_to_noise as signal_to_noise
 from throughtime.measures.singular_values import Transfer as Transfer
 from throughtime.measures.singular_values import ln_singular_values as ln_singular_values
 from throughtime.measures.singular_values import singular_values as singular_values
@@ -37,5 +39,6 @@ from throughtime.measures.time_constants import time_constants as time_constants
 from throughtime.measures.total_derivative import TotalDerivative as TotalDerivative
 from throughtime.measures.truncation import truncation as truncation
 from throughtime.measures.truncation import truncation_of_states as truncation_of_states
+from throughtime.measures.truncation_interval import truncation_interval as truncation_interval
 from throughtime.measures.unslowed import Unslowed as Unslowed
 from throughtime.measures.weight_terms import WeightTerms as WeightTerms

@@ -15,6 +15,7 @@ from throughtime.compiled import add_rows
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, Learned
+from throughtime.measures.sample_sums import SampleSums
 
 # Steps whose rows are gathered before one matrix product a band takes them all, and how many numbers they may take.
 STEPS_AT_ONCE = 32
@@ -41,6 +42,8 @@ class BandSums:
         together: dict[object, list[Learned]] = {}
         for weight in family.weights:
             together.setdefault(weight.slopes, []).append(weight)
+        # What a single sample adds has nothing to be compared with.
+        self.by_sample = SampleSums(film, family, bands, like) if film.batch > 1 else None
         self._products = [_Products(film, weights, len(bands), like) for weights in together.values()]
 
     def update(self, step: int, vectors: Scaled, band: Tensor) -> None:
@@ -76,6 +79,8 @@ class BandSums:
             places = torch.tensor(self._steps) - 1
             for products in self._products:
                 products.add(places, bands, rows, self._vectors, shrunk)
+            if self.by_sample is not None:
+                self.by_sample.add(places, bands, rows, grown[bands])
         self.ln_scale = grown
         self._rows[:count] = 0
         self._row_scale[:count] = -torch.inf

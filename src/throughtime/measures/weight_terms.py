@@ -11,6 +11,7 @@ from throughtime.measures.band_sums import BandSums
 from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, families
+from throughtime.measures.sample_sums import SampleGram, SampleSums
 from throughtime.measures.term_norms import TermNorms
 
 
@@ -72,6 +73,11 @@ class WeightTerms(Measure[SweptFrame]):
         found = {name: term for terms in self._families for name, term in terms.result(self._film).items()}
         return {name: found[name] for name in self._names}
 
+    def gram(self) -> SampleGram | None:
+        """The scalar products of what the samples add; None where there is one. After `result`."""
+        found = [terms.by_sample for terms in self._families]
+        return SampleSums.gram([sums for sums in found if sums is not None]) if self._film.batch > 1 else None
+
 
 class _FamilyTerms:
     """The terms of the weights whose adjoints consist of the same vectors."""
@@ -89,6 +95,11 @@ class _FamilyTerms:
         vectors = Scaled(values, frame.vectors.log_scale)
         self._norms.update(frame.step, frame.sources, vectors)
         self._sums.update(frame.step, vectors, band)
+
+    @property
+    def by_sample(self) -> SampleSums | None:
+        """The sums of every sample."""
+        return self._sums.by_sample
 
     def result(self, film: Film) -> dict[str, Terms]:
         """By name of the weight."""
