@@ -15,7 +15,7 @@ STEPS, LAG, SOURCES = 600, 40, (90, 350, 600)
 class Model(nn.Module):
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
-        self.layer, self.readout = layer, nn.Linear(4, 2)
+        self.layer, self.readout = layer, nn.Linear(4 * (1 + layer.bidirectional), 2)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         return self.readout(self.layer(inputs)[0])
@@ -26,18 +26,47 @@ def per_step(output: torch.Tensor, targets: None) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM])
-def test_the_map_of_a_few_losses_is_autograds(kind, monkeypatch):
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_the_map_of_a_few_losses_is_autograds(kind, bidirectional, monkeypatch):
     # As if a single vector over the sequence were already large.
     monkeypatch.setattr(segments, "BYTES_AT_ONCE", 1)
     torch.manual_seed(0)
-    model, inputs = Model(kind(3, 4)).double(), torch.randn(STEPS, 2, 3, dtype=torch.float64)
+    model = Model(kind(3, 4, bidirectional=bidirectional)).double()
+    inputs = torch.randn(STEPS, 2, 3, dtype=torch.float64)
     exam = tt.examine(model, inputs, loss=per_step, loss_steps=SOURCES, max_lag=LAG)
-    run = naive.layers(model.layer, list(inputs), [(torch.zeros(2, 4).double().requires_grad_(),) * 2]).runs["l0"]
-    losses = per_step(model.readout(torch.stack(run.hidden[1:])), None)
-    for source in SOURCES:
-        first = source - LAG
-        near = naive.gradient_map([losses[source - 1]], run.hidden[first : source + 1])[0]
-        found = exam["layer.l0"].gradient_map.sel(state="h", loss_step=source, state_step=slice(first, source))
-        np.testing.assert_allclose(found, near, rtol=0, atol=1e-9)
-    far = exam["layer.l0"].gradient_map.sel(state="h", loss_step=600, state_step=slice(0, 600 - LAG - 1))
-    assert np.isnan(far).all()
+    layers = naive.layers(model.layer, list(inputs))
+    losses = per_step(model.readout(torch.stack(layers.outputs)), None)
+    for name, run in layers.runs.items():
+        reverse = name.endswith("reverse")
+        measures, causes = exam[f"layer.{name}"], exam.causes(f"layer.{name}")
+        kept, column = set(), measures.gradient_map.sel(state=measures.attrs["carried"])
+        for source in SOURCES:
+            # In reading order, the states near the loss.
+            position = STEPS + 1 - source if reverse else source
+            near = np.arange(max(0, position - LAG), position + 1)
+            labels = STEPS + 1 - near if reverse else near
+            for state, states in (("h", run.hidden), ("c", run.carried)):
+                if state in measures.state.values:
+                    expected = naive.gradient_map([losses[source - 1]], [states[i] for i in near])[0]
+                    found = measures.gradient_map.sel(state=state, loss_step=source, state_step=labels)
+                    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+            change = np.diff(column.sel(loss_step=source, state_step=labels).values)
+            nats = causes.nats.sum("cause").sel(loss_step=source, state_step=labels[1:])
+            np.testing.assert_allclose(nats, -change, rtol=0, atol=1e-9)
+            terms = naive.weight_terms([losses[source - 1]], run, "weight_hh")[0].flatten(1).norm(dim=-1)
+            found = exam.weight_terms(f"layer.{name}", "weight_hh").norm.sel(loss_step=source)
+            steps = near[near > 0]
+            np.testing.assert_allclose(found.sel(state_step=labels[near > 0]), terms[steps - 1], rtol=1e-9)
+            kept |= {*labels.tolist(), *({STEPS + 1 - near[0] + 1 if reverse else near[0] - 1} if near[0] else ())}
+        # The states that are followed, and the one before each last one: nothing grows with the sequence itself.
+        assert measures.state_step.values.tolist() == sorted(kept)
+
+
+def test_of_a_long_sequence_the_causes_by_lag_are_those_of_the_short_distance():
+    torch.manual_seed(0)
+    model, inputs = Model(nn.GRU(3, 4)).double(), torch.randn(STEPS, 2, 3, dtype=torch.float64)
+    cut, whole = (tt.examine(model, inputs, loss=per_step, loss_steps=SOURCES, max_lag=lag) for lag in (LAG, None))
+    expected = whole.causes("layer.l0").nats_by_lag.sel(lag=slice(0, LAG))
+    np.testing.assert_allclose(cut.causes("layer.l0").nats_by_lag, expected, rtol=1e-9, atol=1e-12)
+    profile = whole["layer.l0"].lag_profile.sel(lag=slice(0, LAG))
+    np.testing.assert_allclose(cut["layer.l0"].lag_profile, profile, rtol=1e-12)

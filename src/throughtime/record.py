@@ -147,7 +147,7 @@ class Recorder:
 
     @property
     def _term_axes(self) -> dict[str, np.ndarray]:
-        return {LOSS_STEP: _numpy(self._film.loss_steps), STATE_STEP: np.arange(1, self._film.steps + 1)}
+        return {LOSS_STEP: _numpy(self._film.loss_steps), STATE_STEP: _numpy(self._film.step_labels)}
 
     def _measures(self) -> xr.Dataset:
         profile = self._profile.result(self._seed)
@@ -249,13 +249,11 @@ class Recorder:
 
     def _by_lag(self, nats: Tensor, followed: Tensor) -> tuple[Tensor, Tensor]:
         """The mean over sources of what every cause did between a lag and the next."""
-        steps = torch.arange(1, self._film.steps + 1)
-        position = self._film.positions[followed]
-        read = self._film.steps + 1 - steps if self._film.reverse else steps
-        distance = position.unsqueeze(-1) - read
-        lags = torch.arange(max(int(distance.max()), 0) + 1)
+        read = self._film.in_sequence(self._film.kept[1:])
+        distance = self._film.positions[followed].unsqueeze(-1) - read
+        lags = torch.arange(min(max(int(distance.max()), 0), self._film.lag_range[1]) + 1)
         usable = nats.isfinite() & (distance >= 0)
-        index = distance.clamp(min=0).flatten()
+        index = distance.clamp(min=0, max=len(lags) - 1).flatten()
         total = torch.zeros(len(nats), len(lags), dtype=nats.dtype)
         count = total.clone()
         total.index_add_(1, index, nats.masked_fill(~usable, 0.0).flatten(1))

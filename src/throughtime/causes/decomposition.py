@@ -79,9 +79,9 @@ class Crossing(Measure[FrameKind]):
         count = min(film.sources, at_most)
         self._followed = torch.linspace(0, film.sources - 1, count).round().long()
         self._row = torch.full((film.sources,), -1).index_copy_(0, self._followed, torch.arange(count))
-        self._nats = torch.full((len(names), count, film.steps), torch.nan, dtype=torch.float64)
+        self._nats = torch.full((len(names), count, len(film.kept) - 1), torch.nan, dtype=torch.float64)
         # ln of the squared norms at every state, and of what arrived there through the step.
-        self._there = torch.full((count, film.steps + 1), torch.nan, dtype=torch.float64)
+        self._there = torch.full((count, len(film.kept)), torch.nan, dtype=torch.float64)
         self._arrived = self._there.clone()
 
     def update(self, frame: FrameKind) -> None:
@@ -91,7 +91,7 @@ class Crossing(Measure[FrameKind]):
         if not len(here):
             return
         rows = rows[here]
-        self._there[rows, frame.step] = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
+        self._there[rows, self._film.column[frame.step]] = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
         if frame.step > 0:
             self._cross(frame, here, rows)
 
@@ -125,7 +125,7 @@ class Causes(Crossing[SweptFrame]):
         self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
         names = (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING)
         super().__init__(film, names, _affordable(film, pullback))
-        shape = (len(self._followed), film.steps)
+        shape = (len(self._followed), len(film.kept) - 1)
         self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
         self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
 
@@ -155,7 +155,7 @@ class Causes(Crossing[SweptFrame]):
         rows, steps = (torch.cat(parts) for parts in list(zip(*self._gathered, strict=True))[:2])
         adjoint = joined([adjoint for *_, adjoint in self._gathered])
         self._gathered, self._numbers = [], 0
-        column, weight = steps - 1, _sample_weights(adjoint.log_scale)
+        column, weight = self._film.column[steps] - 1, _sample_weights(adjoint.log_scale)
         along, slopes = self._along_paths(steps, adjoint.values)
         total = along.sum(0)
 

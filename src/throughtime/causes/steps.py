@@ -23,8 +23,9 @@ class StepCauses(Crossing[LoopFrame]):
     def _cross(self, frame: LoopFrame, here: Tensor, rows: Tensor) -> None:
         through = frame.through_step(here)
         arrived = log_mean_exp(through.ln_square(self._film.states[-1]))
-        self._nats[0, rows, frame.step - 1] = (arrived - self._there[rows, frame.step]) / 2
-        self._arrived[rows, frame.step - 1] = arrived
+        column = self._film.column[frame.step] - 1
+        self._nats[0, rows, column] = (arrived - self._there[rows, column + 1]) / 2
+        self._arrived[rows, column] = arrived
 
     def result(self) -> Decomposition:
         """All causes that were found."""

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
 import torch
@@ -45,10 +46,35 @@ class Film:
         """How many sources there are."""
         return len(self.loss_steps)
 
+    @cached_property
+    def kept(self) -> Int[Tensor, " state_step"]:
+        """The states that have a column in a map, in reading order: all of them, 0..T.
+
+        With a `max_lag`, those that any source is followed to, and the one before, which the last step leads to: so
+        the map of a long sequence grows with the sources, not with the sequence.
+        """
+        if not self.cut:
+            return torch.arange(self.steps + 1)
+        first = (self.positions - self.lag_range[1] - 1).clamp(min=0)
+        last = self.positions if self.causal else torch.full_like(self.positions, self.steps)
+        change = torch.zeros(self.steps + 2, dtype=torch.long)
+        change.index_add_(0, first, torch.ones_like(first)).index_add_(0, last + 1, -torch.ones_like(last))
+        return (change[:-1].cumsum(0) > 0).nonzero().squeeze(-1)
+
+    @cached_property
+    def column(self) -> Int[Tensor, " state_step"]:
+        """For every state 0..T, its place among those kept; one less is that of the step that leads to it."""
+        return torch.full((self.steps + 1,), -1).index_copy_(0, self.kept, torch.arange(len(self.kept)))
+
     @property
     def state_steps(self) -> Int[Tensor, " state_step"]:
-        """The labels of the states in increasing order: 0..T, or 1..T + 1 where the sequence is read in reverse."""
-        return torch.arange(self.steps + 1) + int(self.reverse)
+        """The labels of the states kept, in increasing order: of all, 0..T, or 1..T + 1 where it is read in reverse."""
+        return (self.steps + 1 - self.kept).flip(0) if self.reverse else self.kept
+
+    @property
+    def step_labels(self) -> Int[Tensor, " step"]:
+        """The labels of the steps that lead from one state kept to the next: of all, 1..T."""
+        return self.state_steps[:-1] if self.reverse else self.state_steps[1:]
 
     def in_sequence(self, by_step: Tensor) -> Tensor:
         """With the last axis, which runs over states or steps in reading order, in the order of the labels."""

@@ -58,7 +58,7 @@ def first_not_finite(
     if not names:
         return None
     # Terms belong to steps, which are the states but for the initial one.
-    labels = labels[:-1] if film.reverse else labels[1:]
+    labels = film.step_labels
     found = _first(film, torch.stack([ln_terms[name] for name in names]), labels, largest)
     if found is None:
         return None

@@ -15,16 +15,17 @@ class GradientMap(NormMeasure):
 
     def __init__(self, film: Film) -> None:
         self._film = film
-        shape = (len(film.states), film.sources, film.steps + 1)
+        shape = (len(film.states), film.sources, len(film.kept))
         # States that a source does not reach carry exactly nothing of its loss.
         self._map = torch.full(shape, -torch.inf, dtype=torch.float64)
         self._sample = self._map.clone()
 
     def take(self, reel: Reel) -> None:
         """Every row is one place of the map."""
+        columns = self._film.column[reel.steps]
         for index, ln_square in enumerate(reel.ln_square.values()):
-            self._map[index, reel.sources, reel.steps] = log_mean_exp(ln_square) / 2
-            self._sample[index, reel.sources, reel.steps] = ln_square[:, 0] / 2
+            self._map[index, reel.sources, columns] = log_mean_exp(ln_square) / 2
+            self._sample[index, reel.sources, columns] = ln_square[:, 0] / 2
 
     def result(self) -> Tensor:
         """(state, source, state_step), nats."""
@@ -36,7 +37,7 @@ class GradientMap(NormMeasure):
 
     def _labelled(self, values: Tensor) -> Tensor:
         if self._film.max_lag is not None:
-            lags = self._film.positions.unsqueeze(-1) - torch.arange(self._film.steps + 1)
+            lags = self._film.positions.unsqueeze(-1) - self._film.kept
             values = values.masked_fill(lags > self._film.max_lag, torch.nan)
-        values = values.index_fill(-1, torch.arange(self._film.begins), torch.nan)
+        values = values.masked_fill(self._film.kept < self._film.begins, torch.nan)
         return self._film.in_sequence(values)

@@ -22,7 +22,7 @@ class StepTerms(Measure[LoopFrame]):
 
     def __init__(self, film: Film, weights: Mapping[str, Tensor], bands: LagBands) -> None:
         self._film, self._bands = film, bands
-        shape = (film.sources, film.steps)
+        shape = (film.sources, len(film.kept) - 1)
         self._ln_norm = {name: torch.full(shape, -torch.inf, dtype=torch.float64) for name in weights}
         self._by_band = {
             name: torch.zeros(len(bands), *weight.shape, dtype=weight.dtype) for name, weight in weights.items()
@@ -38,9 +38,10 @@ class StepTerms(Measure[LoopFrame]):
         scale = torch.maximum(self._ln_scale, highest)
         shrunk = (self._ln_scale - or_zero(scale)).exp()
         factor = (frame.log_scale - scale[band]).exp()
+        column = self._film.column[frame.step] - 1
         for name, terms in frame.immediate.items():
             norm = torch.linalg.vector_norm(terms.reshape(len(terms), -1), dim=-1).double()
-            self._ln_norm[name][frame.sources, frame.step - 1] = norm.log() + frame.log_scale
+            self._ln_norm[name][frame.sources, column] = norm.log() + frame.log_scale
         if (shrunk != 1).any():
             for name, sums in self._by_band.items():
                 self._by_band[name] = sums * _columns(shrunk.to(sums.dtype), sums)

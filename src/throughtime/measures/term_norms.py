@@ -39,7 +39,8 @@ class TermNorms:
 
     def __init__(self, film: Film, family: Family, hidden: int) -> None:
         self._family, self._hidden, self._batch = family, hidden, film.batch
-        shape = (len(family.weights), film.sources, film.steps)
+        self._column = film.column
+        shape = (len(family.weights), film.sources, len(film.kept) - 1)
         self._ln_norms = torch.full(shape, -torch.inf, dtype=torch.float64)
         self._blocks = _blocks(family, film.batch)
         self._pairs = torch.cat([torch.zeros(2, 0, dtype=torch.long), *(block.pairs for block in self._blocks)], dim=1)
@@ -60,9 +61,10 @@ class TermNorms:
             self._make(step, values[0].dtype)
         place = step - self._made.start
         ln_scale, form = self._ln_scales[place], self._forms[place]
+        column = int(self._column[step]) - 1
         smallest = SMALLEST_SAFE_SQUARE if form.dtype == torch.float32 else -math.inf
         safe = ln_quadratic_forms(
-            values, vectors.log_scale, form, ln_scale, self._pairs, sources, step - 1, self._ln_norms, smallest
+            values, vectors.log_scale, form, ln_scale, self._pairs, sources, column, self._ln_norms, smallest
         )
         if not safe:
             self._by_products(step, sources, values, vectors.log_scale)
@@ -114,7 +116,7 @@ class TermNorms:
                 gram = _gram(learned.values[step - 1])
                 square = (torch.matmul(pre, pre.transpose(1, 2)) * gram).sum((1, 2)).clamp(min=0)
             ln_norm = square.log() / 2 + (size.flatten().log() + largest.squeeze(-1))
-            self._ln_norms[index, sources, step - 1] = ln_norm.cpu()
+            self._ln_norms[index, sources, self._column[step] - 1] = ln_norm.cpu()
 
 
 class _Block:
