@@ -177,6 +177,7 @@ def everything(linear):
         "gate_range": (("role", "bound", "unit"), UNITS_BETWEEN),
         "sample_profile": (("lag", "sample"), found["lag"].values[:, None] * ln_w * [1.0, -1.0]),
         "padding_share": ((), 0.75),
+        "signal_to_noise": (("lag",), np.where(found["lag"].values < 4, np.inf, 1.0)),
         "direct_derivative": (("state", "loss_step"), np.zeros((1, STEPS))),
         "total_derivative": (("state", "loss_step"), total[None]),
         "truncation_error_interval": (("window", "bound"), np.stack([0.9 * error, 1.1 * error], axis=-1)),

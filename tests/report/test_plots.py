@@ -126,6 +126,11 @@ def test_padding_has_its_part_of_steps_and_of_the_gradient(everything):
     assert (steps.x[0], gradient.x[0]) == (0.5, 0.75)
 
 
+def test_as_much_signal_as_noise_is_half_of_it(everything):
+    shared = values(everything.plot.signal_to_noise(), "l0")
+    assert list(shared) == [100.0] * 4 + [50.0] * (len(shared) - 4)
+
+
 def test_the_total_derivative_is_joined_where_it_was_taken(everything):
     figure = everything.plot.direct_derivative()
     assert values(figure, "l0, direct") == pytest.approx(0)

@@ -17,6 +17,7 @@ PICTURES: dict[str, Picture] = {
     "padding": figures.PADDING,
     "gradient_share": figures.GRADIENT_SHARE,
     "truncation_error": figures.TRUNCATION_ERROR,
+    "signal_to_noise": figures.SIGNAL_TO_NOISE,
     "mean_causes": figures.MEAN_CAUSES,
     "causes": figures.CAUSES_BY_LAG,
     "forward_memory": figures.FORWARD_MEMORY,

@@ -75,6 +75,10 @@ class Plots:
         """The relative error of the gradient in percent against the BPTT window in steps."""
         return self._drawn("truncation_error", recurrences)
 
+    def signal_to_noise(self, *recurrences: str) -> go.Figure:
+        """How much of what the weights learn from each lag is the same in all samples, in percent."""
+        return self._drawn("signal_to_noise", recurrences)
+
     def mean_causes(self, *recurrences: str) -> go.Figure:
         """What changes the gradient's norm at a step on average, by cause, in nats per step."""
         return self._drawn("mean_causes", recurrences)
