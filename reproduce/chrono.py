@@ -10,6 +10,8 @@ from reproduce.claim import Claim, Found
 from throughtime.tasks.adding import BASELINE, adding
 
 STEPS, HIDDEN, BATCH, ITERATIONS, RATE = 100, 64, 32, 3000, 1e-3
+# Nothing is learned while the error is still this part of the baseline, 1/6.
+NOTHING = 0.9
 # Iterations, the last ones, over which the error is averaged.
 AVERAGED = 100
 Start = Callable[[nn.LSTM], object]
@@ -52,8 +54,14 @@ def numbers() -> Iterator[Found]:
     """The error that each ends at."""
     errors = {name: trained(Adder(start)) for name, start in STARTS.items()}
     plain, spread = errors["forget bias 1"], errors["chrono"]
-    claim = f"adding task, T = {STEPS}, {ITERATIONS} iterations: mean squared error, chrono against forget bias 1"
-    yield Found(claim, ".032 against .165", f"{spread:.3f} against {plain:.3f}", spread < BASELINE / 2 < plain)
+    task = f"the adding task of {STEPS} steps in {ITERATIONS} iterations"
+    claim = f"chrono learns {task}, forget bias 1 does not: mean squared error"
+    yield Found(
+        claim,
+        ".032 against .165",
+        f"{spread:.3f} against {plain:.3f}",
+        spread < BASELINE / 2 and plain > NOTHING * BASELINE,
+    )
 
 
 def trained(model: nn.Module) -> float:
