@@ -3,18 +3,10 @@
 import pytest
 import torch
 
-from throughtime.cells import GRU, Cell, Update, elementwise
+from throughtime.cells import GRU
 from throughtime.fused import executor
 
 SEQUENCE = torch.zeros(2, 1, 3)
-softsign = elementwise("softsign", lambda a: a / (1 + a.abs()), lambda a: (1 + a.abs()) ** -2, r"\mathrm{softsign}")
-
-
-class Softsign(Cell):
-    gates = ("h",)
-
-    def step(self, x, u, h):
-        return Update(keep=0, write=1, candidate=softsign(x.h + u.h))
 
 
 def test_what_is_asked_for_is_what_runs() -> None:
@@ -25,12 +17,6 @@ def test_what_is_asked_for_is_what_runs() -> None:
 def test_an_unknown_backend() -> None:
     with pytest.raises(ValueError, match=r"backend: expected one of .*, found 'fast'"):
         executor(GRU(), SEQUENCE, "fast")
-
-
-def test_a_function_that_no_kernel_knows() -> None:
-    with pytest.raises(ValueError, match=r"backend: Softsign\(\) cannot be fused: .*softsign.*; use backend='auto'"):
-        executor(Softsign(), SEQUENCE, "fused")
-    assert executor(Softsign(), SEQUENCE, "auto") == "reference"
 
 
 def test_a_type_of_number_that_no_kernel_has() -> None:

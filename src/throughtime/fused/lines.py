@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ import sympy
 from sympy.printing.codeprinter import CodePrinter
 
 from throughtime.cells import relu, sigmoid, tanh
+from throughtime.cells.functions import ON_TENSORS
+from throughtime.fused.functions import KNOWN, written
 
 SLOPE = "_slope"
 # Above every operator, so that whatever is no name or number stands in parentheses.
@@ -32,7 +35,8 @@ class Lines:
     Attributes:
         lines: Assignments, in an order in which they can be run.
         read: What they read and do not assign.
-        functions: What they call.
+        functions: What they call of a kernel's own functions.
+        own: By name the source of the other functions that they call.
 
     Raises:
         NotFused: The equations hold what no kernel computes.
@@ -40,7 +44,9 @@ class Lines:
 
     def __init__(self, wanted: Mapping[str, Any], gates: Mapping[str, str]) -> None:
         self.lines, self.read, self.functions = list[str](), set[str](), set[str]()
-        self._gates, self._printer = gates, _Printer()
+        self.own: dict[str, str] = {}
+        self._called: dict[str, str] = {}
+        self._gates, self._printer = gates, _Printer(self._called)
         self._named: dict[Any, sympy.Symbol] = {}
         self._definitions: dict[sympy.Symbol, Any] = {}
         opened = {_symbol(name): self._opened(sympy.sympify(expression)) for name, expression in wanted.items()}
@@ -64,10 +70,7 @@ class Lines:
 
     def _name(self, applied: Any) -> sympy.Symbol:
         """The function, and what it is of: a gate, or a variable."""
-        function = IN_KERNELS.get(type(applied).__name__)
-        if function is None:
-            raise NotFused(f"no kernel knows the function in {applied}; use those of throughtime.cells.functions")
-        self.functions.add(function)
+        function = self._function(type(applied).__name__)
         within = {str(symbol) for symbol in applied.args[0].xreplace(self._named).free_symbols}
         of = [self._gates[name] for name in sorted(within) if name in self._gates] or sorted(within)
         first = name = f"{function}_{of[0]}" if of else function
@@ -76,6 +79,29 @@ class Lines:
             number += 1
             name = f"{first}_{number}"
         return _symbol(name)
+
+    def _function(self, symbol: str) -> str:
+        """What a function is called in the kernel, by the name of its SymPy class."""
+        if symbol in self._called:
+            return self._called[symbol]
+        if symbol in IN_KERNELS:
+            function = IN_KERNELS[symbol]
+            self.functions.add(function)
+        elif symbol in ON_TENSORS:
+            slope = SLOPE if symbol.endswith(SLOPE) else ""
+            said = symbol.removesuffix(SLOPE).rpartition("_")[0]
+            function = f"own_{re.sub(r'[^a-zA-Z0-9_]', '_', said)}{slope}"
+            if function in self.own:
+                raise NotFused(f"two functions of its equations are named {said!r}; give one another name")
+            try:
+                self.own[function] = written(function, ON_TENSORS[symbol])
+            except ValueError as error:
+                raise NotFused(f"of the function {said!r} {'the slope' if slope else 'the value'}: {error}") from error
+            self.functions.update(KNOWN)
+        else:
+            raise NotFused(f"{symbol} is none of the functions of throughtime.cells; make one with elementwise")
+        self._called[symbol] = function
+        return function
 
     def _assign(self, name: sympy.Symbol) -> None:
         if name in self._assigned:
@@ -97,8 +123,9 @@ def _symbol(name: str) -> sympy.Symbol:
 class _Printer(CodePrinter):
     """Python for one number of the kernel's type, in which the numbers of an equation are of that type too."""
 
-    def __init__(self) -> None:
+    def __init__(self, called: Mapping[str, str]) -> None:
         super().__init__({"strict": True})
+        self._called = called
 
     def _format_code(self, lines: list[str]) -> list[str]:
         return lines
@@ -122,4 +149,4 @@ class _Printer(CodePrinter):
         return f"abs({self._print(absolute.args[0])})"
 
     def _print_Function(self, applied: Any) -> str:
-        return f"{IN_KERNELS[type(applied).__name__]}({', '.join(map(self._print, applied.args))})"
+        return f"{self._called[type(applied).__name__]}({', '.join(map(self._print, applied.args))})"

@@ -25,13 +25,16 @@ sequence, one step after the other or in reverse; of a sample with fewer steps o
 {terms}
 """
 
-from throughtime.fused.compiling import compiled
+{imports}
 from throughtime.fused.elementary import {precision} as functions
 from throughtime.fused.product import add_product
 
 {functions}
 
 '''
+
+IMPORTS = "from throughtime.fused.compiling import compiled"
+OWN_IMPORTS = "import math\n\nfrom throughtime.fused.compiling import compiled, inlined"
 
 FORWARD = """
 @compiled
@@ -159,14 +162,17 @@ class Source:
         Args:
             precision: "SINGLE" or "DOUBLE".
         """
-        functions = sorted({"real"} | self._forward[1] | self._backward[1])
+        forward, backward = self._forward[1], self._backward[1]
+        functions = sorted({"real"} | forward.functions | backward.functions)
+        own = forward.own | backward.own
         head = HEAD.format(
             title=f"The kernel of {self.cell!r} in {precision.lower()} precision",
+            imports=OWN_IMPORTS if own else IMPORTS,
             precision=precision,
             terms="\n".join(self._terms()),
             functions="\n".join(f"{name} = functions.{name}" for name in functions),
         )
-        return head + self._forward[0] + "\n" + self._backward[0]
+        return head + "".join(own.values()) + self._forward[0] + "\n" + self._backward[0]
 
     def _terms(self) -> list[str]:
         """What the names in the source stand for."""
@@ -174,7 +180,7 @@ class Source:
         terms = {name: said for name, said in TERMS.items() if name in own or "..." in name}
         return [f"{name + ':':<14}{said}" for name, said in terms.items()]
 
-    def _written_forward(self) -> tuple[str, set[str]]:
+    def _written_forward(self) -> tuple[str, Lines]:
         cell, derivation = self.cell, self.derivation
         new = {"after": derivation.new} | ({} if derivation.output is None else {"output": derivation.output})
         lines = self._lines(new)
@@ -195,9 +201,9 @@ class Source:
             equations=_block(20, lines.lines),
             stores=_block(20, (f"{s}[row, j] = {s}_steps_t[row, j] = {value[s]}" for s in cell.states)),
             rest=_block(20, (f"{s}_steps_t[row, j] = real(0)" for s in cell.states)),
-        ), lines.functions
+        ), lines
 
-    def _written_backward(self) -> tuple[str, set[str]]:
+    def _written_backward(self) -> tuple[str, Lines]:
         cell = self.cell
         two = cell.carried != "h"
         wanted = {f"grad_x_{gate}": slope for gate, slope in self.at_x.items()}
@@ -223,7 +229,7 @@ class Source:
             if self.recurrent
             else "",
             cut=_block(20, (f"adjoint_{state}[row, j] = real(0)" for state in cell.states)),
-        ), lines.functions
+        ), lines
 
     def _lines(self, wanted: dict[str, Any]) -> Lines:
         gates = {str(symbol): gate for by in (self.derivation.x, self.derivation.u) for gate, symbol in by.items()}
