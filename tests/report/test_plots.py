@@ -11,7 +11,7 @@ from throughtime.report.pictures import PICTURES
 UNITS = ("nats", "step", "%", "direction", "no unit", "number")
 ALONE = [name for name, picture in PICTURES.items() if picture.panels]
 
-NAMED = ("overview", "mean_causes", "gates", "padding")  # their rows are recurrences or gates
+NAMED = ("overview", "mean_causes", "gates", "padding", "rates")  # their rows are recurrences or gates
 
 
 def test_there_is_a_method_for_every_picture():
@@ -158,3 +158,15 @@ def test_what_the_models_own_cuts_cost_is_a_line(everything):
     figure = everything.plot.truncation_error()
     assert list(values(figure, "l0, as the model cuts it")) == [0.25, 0.25]
     assert figure.layout.showlegend
+
+
+def test_the_estimates_of_the_decay_stand_side_by_side(everything):
+    points = {trace.name: trace for trace in everything.plot.rates().data}
+    assert [trace.x[0] for trace in points.values()] == pytest.approx([math.log(0.5)] * 3 + [0.1, -0.2, 0.3])
+    assert points["largest Lyapunov exponent"].error_x.array[0] == pytest.approx(0.0196)
+
+
+def test_the_band_of_a_window_ends_at_the_smallest_error_that_is_drawn(everything):
+    everything["l0"]["truncation_error_interval"][:, 0] = 0.0
+    (band,) = [trace for trace in everything.plot.truncation_error().data if trace.fill == "toself"]
+    assert min(band.y) == pytest.approx(1e-5)

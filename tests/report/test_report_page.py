@@ -121,7 +121,7 @@ def test_a_finding_has_its_picture_its_causes_and_its_numbers(linear):
     page = report.to_html({"": linear()})
     card = page[page.index('class="finding') : page.index('id="gradient_map"')]
     assert re.findall(r'data-name="([^"]*)"', card) == ["lag_profile", "finding_causes"]
-    assert "−7.62 nats, limit 4.61 nats" in card
+    assert '<a href="#lag_profile" title="Lag profile">−7.62 nats</a>, limit 4.61 nats' in card
     picture, causes = (json.loads(found) for found in re.findall(r'json">(.*?)</script>', card, re.DOTALL))
     assert picture["data"][0]["name"] == "l0"
     assert [bar["y"] for bar in causes["data"]] == [["weights −7.62"], ["their sum −7.62"]]

@@ -28,6 +28,7 @@ PICTURES: dict[str, Picture] = {
     "step_jacobian": figures.STEP_JACOBIAN,
     "singular_values": figures.SINGULAR_VALUES,
     "lyapunov": figures.LYAPUNOV,
+    "rates": figures.RATES,
 }
 
 # The picture of every verdict; one that is not here is seen in the picture of the first number that it rests on.

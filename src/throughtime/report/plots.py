@@ -127,6 +127,10 @@ class Plots:
         """The leading Lyapunov exponents with their errors, in nats per step."""
         return self._drawn("lyapunov", recurrences)
 
+    def rates(self, *recurrences: str) -> go.Figure:
+        """Three estimates of the decay and what makes them differ, in nats per step."""
+        return self._drawn("rates", recurrences)
+
     def _readings(self, recurrences: tuple[str, ...]) -> list[Reading]:
         there = {reading.recurrence: reading for reading in readings({"": self._examination})}
         for name in recurrences:

@@ -15,6 +15,7 @@ from throughtime.report.figures.mean_causes import MEAN_CAUSES as MEAN_CAUSES
 from throughtime.report.figures.mean_causes import causes_drawn as causes_drawn
 from throughtime.report.figures.overview import OVERVIEW as OVERVIEW
 from throughtime.report.figures.padding import PADDING as PADDING
+from throughtime.report.figures.rates import RATES as RATES
 from throughtime.report.figures.sample_profile import SAMPLE_PROFILE as SAMPLE_PROFILE
 from throughtime.report.figures.signal_to_noise import SIGNAL_TO_NOISE as SIGNAL_TO_NOISE
 from throughtime.report.figures.singular_values import SINGULAR_VALUES as SINGULAR_VALUES

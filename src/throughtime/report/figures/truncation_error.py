@@ -45,7 +45,8 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
     windows, style = error[WINDOW].values, line(reading.place)
     if "truncation_error_interval" in reading.measures:
         interval = reading.measures["truncation_error_interval"].sel({WINDOW: windows})
-        low, high = (_drawable(interval.sel({BOUND: bound}).values) for bound in ("low", "high"))
+        low, high = (interval.sel({BOUND: bound}).values for bound in ("low", "high"))
+        low, high = np.maximum(low, _SMALLEST), _drawable(high)
         known = np.isfinite(low) & np.isfinite(high)
         drawn.add_scatter(
             x=[*windows[known], *windows[known][::-1]],
@@ -106,6 +107,6 @@ TRUNCATION_ERROR = Picture(
     quantities=("truncation_error", "truncation_error_interval", "recommended_window", "reach", "detached_error"),
     draw=truncation_error,
     shows=_has_error,
-    caption="Relative norm of the difference, over all weights of the recurrence. Diamond: the reach, the window to "
-    "choose. A line ends where the error is below 0.001 %.",
+    caption="The band is the 95 % interval over samples. Relative norm of the difference, over all weights of the "
+    "recurrence. Diamond: the reach, the window to choose. A line ends where the error is below 0.001 %.",
 )
