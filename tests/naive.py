@@ -113,6 +113,25 @@ def weight_terms(losses: list[Tensor], states: Run, name: str) -> Tensor:
     return torch.stack(gradients(losses, [copy[name] for copy in states.copies]), 1)
 
 
+def gradients_by_sample(module: nn.Module, inputs: Tensor, read) -> Tensor:
+    """(distance |t - i|, sample, all weights in a row): the weight terms of a layer, every sample by itself.
+
+    Args:
+        module: One layer.
+        inputs: (time, batch, features).
+        read: From the outputs to one loss per step.
+    """
+    steps, found = torch.arange(len(inputs)), []
+    distance = (steps[:, None] - steps).abs()
+    for sample in range(inputs.shape[1]):
+        unrolled = layers(module, list(inputs[:, [sample]].unbind(0)))
+        losses = list(read(torch.stack(unrolled.outputs)).unbind(0))
+        run = unrolled.runs["l0"]
+        terms = torch.cat([weight_terms(losses, run, name).flatten(2) for name in run.copies[0]], -1)
+        found.append(torch.stack([terms[distance == k].sum(0) for k in steps.tolist()]))
+    return torch.stack(found, 1)
+
+
 class Unrolled(nn.Module):
     """Takes the place of a recurrent module in a model, and keeps its runs."""
 

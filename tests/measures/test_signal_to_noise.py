@@ -76,20 +76,6 @@ def test_nothing_is_neither():
     assert signal_to_noise(gram_of(torch.zeros(2, 3, 4, dtype=torch.float64))).isnan().all()
 
 
-def naively(module, inputs, read):
-    """Per sample and distance, all weight terms in a row: every sample by itself."""
-    found = []
-    for sample in range(SAMPLES):
-        layers = naive.layers(module, list(inputs[:, [sample]].unbind(0)))
-        losses = list(read(torch.stack(layers.outputs)).unbind(0))
-        run = layers.runs["l0"]
-        terms = torch.cat([naive.weight_terms(losses, run, name).flatten(2) for name in run.copies[0]], -1)
-        steps = torch.arange(STEPS)
-        distance = (steps[:, None] - steps).abs()
-        found.append(torch.stack([terms[distance == k].sum(0) for k in range(STEPS)]))
-    return torch.stack(found, 1)
-
-
 @pytest.mark.parametrize(
     "module",
     [
@@ -113,7 +99,7 @@ def test_against_naive_autograd(module):
         return (output + 0.1 * output.flip(0)).square().sum((1, 2))
 
     dataset = tt.examine(module, inputs, loss=lambda output, _: read(output[0]), memory=1)["l0"]
-    gradients = naively(module, inputs, read)
+    gradients = naive.gradients_by_sample(module, inputs, read)
     found = dataset.signal_to_noise
     for band in ([0], [1], [2, 3], [4, 5, 6, 7], [8]):
         expected = signal_to_noise(gram_of(gradients[band].sum(0, keepdim=True)))
@@ -136,6 +122,6 @@ def test_many_features_are_looked_at_in_random_directions():
     inputs = torch.randn(STEPS, 1, 40, dtype=torch.float64) + torch.randn(STEPS, SAMPLES, 40, dtype=torch.float64)
     read = lambda output: output.square().sum((1, 2))  # noqa: E731
     found = tt.examine(module, inputs, loss=lambda output, _: read(output[0]))["l0"].signal_to_noise
-    expected = signal_to_noise(gram_of(naively(module, inputs, read)[:2]))
+    expected = signal_to_noise(gram_of(naive.gradients_by_sample(module, inputs, read)[:2]))
     np.testing.assert_allclose(found.sel(lag=[0, 1]), expected, rtol=0.3)
     assert (found.sel(lag=[0, 1]) != expected).all()

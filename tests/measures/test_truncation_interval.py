@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+import naive
 import throughtime as tt
 from throughtime.measures.sample_sums import SampleGram
 from throughtime.measures.truncation_interval import truncation_interval
@@ -12,12 +13,12 @@ from throughtime.measures.truncation_interval import truncation_interval
 BANDS, SAMPLES, WEIGHTS = 4, 12, 40
 
 
-def gram_of(gradients):
+def gram_of(gradients, starts):
     """Of (band, sample, weight), on different scales."""
     ln_scale = torch.arange(len(gradients), dtype=torch.float64)
     flat = (gradients * (-ln_scale).exp()[:, None, None]).flatten(0, 1)
     products = (flat @ flat.T).reshape(*gradients.shape[:2], *gradients.shape[:2])
-    return SampleGram(2 ** torch.arange(len(gradients)) // 2 * 2 // 2, products, ln_scale, 1e-12)
+    return SampleGram(starts, products, ln_scale, 1e-12)
 
 
 def error_of(gradients):
@@ -37,9 +38,7 @@ def test_it_covers_what_many_samples_give(spread):
     for seed in range(200):
         noise = torch.randn(BANDS, SAMPLES, WEIGHTS, generator=generator, dtype=torch.float64)
         gradients = mean * (1 + spread * noise)
-        gram = gram_of(gradients)
-        gram = SampleGram(starts, gram.products, gram.ln_scale, gram.resolution)
-        interval = truncation_interval(gram, starts[1:], error_of(gradients), seed)
+        interval = truncation_interval(gram_of(gradients, starts), starts[1:], error_of(gradients), seed)
         covered.append((interval[:, 0] <= truth) & (truth <= interval[:, 1]))
     share = torch.stack(covered).double().mean(0)
     assert (share >= 0.9).all() and (share <= 0.995).all(), share
@@ -50,6 +49,20 @@ def examined(samples, **keywords):
     inputs = torch.randn(30, samples, 2, dtype=torch.float64)
     module = nn.GRU(2, 4).double()
     return tt.examine(module, inputs, loss=lambda output, _: output[0].square().sum((1, 2)), **keywords)["l0"]
+
+
+def test_against_what_naive_autograd_gives_every_sample():
+    """At the windows that begin an octave; the draws are the same."""
+    torch.manual_seed(0)
+    module, inputs = nn.LSTM(2, 3).double(), torch.randn(17, 5, 2, dtype=torch.float64)
+    read = lambda output: output.square().sum((1, 2))  # noqa: E731
+    found = tt.examine(module, inputs, loss=lambda output, _: read(output[0]))["l0"]
+    starts = torch.tensor([0, 1, 2, 4, 8, 16])
+    gradients = naive.gradients_by_sample(module, inputs, read)
+    octaves = torch.stack([part.sum(0) for part in gradients.tensor_split(starts[1:])])
+    expected = truncation_interval(gram_of(octaves, starts), starts[1:], error_of(octaves), 0)
+    interval = found.truncation_error_interval.sel(window=starts[1:].numpy())
+    np.testing.assert_allclose(interval, expected, rtol=1e-6)
 
 
 def test_an_examination_has_it_around_every_error():
