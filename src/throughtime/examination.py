@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import xarray as xr
 
 from throughtime import report
@@ -117,15 +118,32 @@ class Examination:
         Raises:
             ValueError: `fraction` is not above 0 and below 1.
         """
+        return {name: reach(*windows, 1 - fraction) for name, windows in self._windows("truncation_error", fraction)}
+
+    def reach_interval(self, fraction: float = 0.99) -> dict[str, tuple[int, int] | None]:
+        """The 95 % interval of `reach`: what many more samples of the same kind would give.
+
+        It ends at the windows at which the bounds of the truncation error, `truncation_error_interval`, stay within
+        1 - `fraction`. None where nothing can be said: there is a single sample, lags were left out, or a recurrence is
+        followed as a loop.
+
+        Raises:
+            ValueError: `fraction` is not above 0 and below 1.
+        """
+        found: dict[str, tuple[int, int] | None] = {}
+        for name, (windows, bounds) in self._windows("truncation_error_interval", fraction):
+            low, high = (reach(windows, bound, 1 - fraction) for bound in bounds.T)
+            found[name] = None if np.isnan(bounds).any() else (low, high)
+        return found
+
+    def _windows(self, measure: str, fraction: float) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
+        """By recurrence, the windows and what is known of each."""
         if not 0 < fraction < 1:
             raise ValueError(f"fraction: expected a number above 0 and below 1, found {fraction}")
-        reaches = {}
         for name, record in self._records.items():
-            if "truncation_error" not in record.measures:
-                continue
-            error = record.measures["truncation_error"]
-            reaches[name] = reach(error[WINDOW].values, error.values, 1 - fraction)
-        return reaches
+            if measure in record.measures:
+                values = record.measures[measure]
+                yield name, (values[WINDOW].values, values.values)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one netCDF file, whole or not at all.
