@@ -18,15 +18,20 @@ def arguments() -> list[object]:
 
 
 def test_compiled_once_for_a_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(kernels, "_folder", lambda: tmp_path)
+    monkeypatch.setenv("FORCE_COLOR", "1")
     with caplog.at_level(logging.INFO, logger=kernels.__name__):
         for _ in range(2):
             Kernel(MinGRU(), torch.float64).compiled("forward", arguments())
     first, second = (record.message for record in caplog.records)
     assert first.startswith("MinGRU() in float64, forward: compiled in ")
     assert second.startswith("MinGRU() in float64, forward: read from disk in ")
+    assert capsys.readouterr().err.count("a few seconds, once on this machine") == 1
     assert len(list(tmp_path.glob("*.py"))) == 1
     assert not list(tmp_path.glob("*.part"))
 

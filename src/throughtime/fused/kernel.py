@@ -55,14 +55,16 @@ class Kernel:
     def compiled(self, way: str, arguments: Sequence[Any]) -> Any:
         """The function of one way, compiled for such arguments if it is not yet.
 
-        That takes seconds, which a terminal shows and the log of this module tells; later processes read it from disk.
+        That takes seconds, of which a terminal is told, and the log of this module; other processes read it from disk.
         """
         function = self.function(way)
         if not function.signatures:
             start = time.perf_counter()
+            on_disk = any(Path(function.stats.cache_path).glob(f"{self._module.__name__}.{way}-*.nbi"))
             console = Console(stderr=True)
-            with console.status(f"Compiling the {way} kernel of {self._what}, once for this machine"):
-                function.compile(tuple(numba.typeof(argument) for argument in arguments))
+            if console.is_terminal and not on_disk:
+                console.print(f"Compiling {self._what}, {way}: a few seconds, once on this machine", style="dim")
+            function.compile(tuple(numba.typeof(argument) for argument in arguments))
             how = "read from disk" if function.stats.cache_hits else "compiled"
             log.info("%s, %s: %s in %.1f s", self._what, way, how, time.perf_counter() - start)
         return function
