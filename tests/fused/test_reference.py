@@ -1,4 +1,4 @@
-"""The reference executor and torch's own against `unroll`, sample by sample and piece by piece."""
+"""The reference executor against `unroll`, sample by sample and piece by piece."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from throughtime.cells import ALL_CELLS, GRU, LSTM, RNN, Cell, Named
-from throughtime.fused import Run, run, torchs_own
+from throughtime.cells import ALL_CELLS, Cell, Named
+from throughtime.fused import Run, run
 from throughtime.unroll import Weights, unroll
 
 STEPS, BATCH, INPUT, HIDDEN = 7, 3, 4, 6
@@ -73,14 +73,3 @@ def test_resets_start_from_zeros(drawn: Drawn) -> None:
     pieces = (drawn.unrolled(drawn.inputs[:4], drawn.initial), drawn.unrolled(drawn.inputs[4:], zeros))
     for name, states in found.steps.items():
         torch.testing.assert_close(states, torch.cat([piece[name] for piece in pieces]))
-
-
-@pytest.mark.parametrize("reverse", [False, True])
-@pytest.mark.parametrize("cell", [RNN(), RNN("relu"), GRU(), LSTM()], ids=repr)
-def test_torchs_own(cell: Cell, reverse: bool) -> None:
-    drawn = Drawn(cell)
-    found = torchs_own(cell, drawn.inputs, drawn.weights.named(), drawn.initial, reverse=reverse)
-    expected = drawn.run(reverse=reverse)
-    torch.testing.assert_close(found.steps["h"], expected.steps["h"])
-    for name in cell.states:
-        torch.testing.assert_close(found.last[name], expected.last[name])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from throughtime.cells import Cell, Named
+from throughtime.fused.batched import is_several
 from throughtime.fused.kernel import Kernel, kernel
 from throughtime.fused.product import ROWS
 from throughtime.fused.reference import Run, reference
@@ -108,7 +109,7 @@ class _ByKernel(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         task: _Task = ctx.task
         inputs = ctx.saved_tensors[: 1 + len(task.names) + len(task.cell.states)]
-        if torch.is_grad_enabled() or any(grad is not None and _is_several(grad) for grad in grads):
+        if torch.is_grad_enabled() or any(grad is not None and is_several(grad) for grad in grads):
             return None, *_through_reference(task, inputs, ctx.needs_input_grad[1:], grads)
         return None, *_through_kernel(task, inputs, ctx.saved_tensors[len(inputs) :], ctx.needs_input_grad[1:], grads)
 
@@ -202,11 +203,6 @@ def _hold_on_to_freed_memory() -> None:
     memory anew from the system, page by page, which takes as long as the kernel itself.
     """
     torch.empty(HELD, dtype=torch.uint8)
-
-
-def _is_several(grad: Tensor) -> bool:
-    """Whether it stands for several gradients at once, as `is_grads_batched` and `torch.func.vmap` have it."""
-    return torch._C._functorch.is_batchedtensor(grad) or torch._C._functorch.is_legacy_batchedtensor(grad)
 
 
 def _array(value: Any) -> Any:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from throughtime.cells import LSTM, Cell
 from throughtime.fused.kernel import PRECISIONS, source_of
 from throughtime.fused.lines import NotFused
+from throughtime.fused.torchs_own import is_torchs
 
 BACKENDS = ("auto", "reference", "fused")
 # Numbers in a sequence of pre-activations, all steps, samples, gates and units. Of so few the reference takes some
@@ -30,8 +31,9 @@ def executor(
         plain: Whether torch's own layer would do: no lengths, no resets, and nothing but h_1 .. h_T and the last
             states is asked for. Only then is the answer ever "torch", and only with "auto".
 
-    With "auto", an LSTM in float32 is torch's own where that is enough: oneDNN has a kernel for it, which is faster
-    than ours. For all else there is on a CPU, torch's GRU and RNN included, ours is (see `benchmarks/layers.py`).
+    With "auto", what torch has a layer for is torch's own where that is enough: on a GPU, where cuDNN runs it, and on a
+    CPU an LSTM in float32, which oneDNN runs faster than a kernel of ours. For all else that there is on a CPU, torch's
+    GRU and RNN included, ours is faster (`benchmarks/layers.py`).
 
     Returns:
         "reference" and "fused" are run by `run`, "torch" by `torchs_own`.
@@ -46,11 +48,21 @@ def executor(
         if obstacle is not None:
             raise ValueError(f"backend: {cell!r} cannot be fused: {obstacle}; use backend='auto' or 'reference'")
         return "fused"
-    if backend == "reference" or _obstacle(sequence) is not None:
+    if backend == "reference" or _traced(sequence):
         return "reference"
-    if plain and type(cell) is LSTM and sequence.dtype == torch.float32 and torch.backends.mkldnn.is_available():
+    if plain and _is_faster_by_torch(cell, sequence):
         return "torch"
-    return "fused" if sequence.numel() >= WORTH_COMPILING and _obstacle_in(cell) is None else "reference"
+    able = _obstacle(sequence) is None and _obstacle_in(cell) is None
+    return "fused" if able and sequence.numel() >= WORTH_COMPILING else "reference"
+
+
+def _is_faster_by_torch(cell: Cell, sequence: Tensor) -> bool:
+    if torch.is_autocast_enabled(sequence.device.type):
+        return False
+    if sequence.device.type == "cuda":
+        return is_torchs(cell)
+    onednn = sequence.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return onednn and type(cell) is LSTM and sequence.dtype == torch.float32
 
 
 def _obstacle(sequence: Tensor) -> str | None:
@@ -59,6 +71,11 @@ def _obstacle(sequence: Tensor) -> str | None:
         return f"kernels run on the CPU, and this is on {sequence.device}"
     if sequence.dtype not in PRECISIONS:
         return f"kernels compute in float32 and float64, and this is {sequence.dtype}"
+    return _traced(sequence)
+
+
+def _traced(sequence: Tensor) -> str | None:
+    """What is done to a sequence instead of, or besides, computing with it."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(sequence) not in (Tensor, nn.Parameter):
         return "a kernel is no operation that can be traced or compiled"
     if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
