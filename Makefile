@@ -14,7 +14,7 @@ examine: install
 	$(BIN)/throughtime examine --out report.html
 
 test: install
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses=auto
 
 check: install
 	$(BIN)/ruff check .

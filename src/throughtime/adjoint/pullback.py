@@ -63,7 +63,8 @@ class Pullback:
     def paths(self) -> dict[str, Partial]:
         """The update's derivatives by path, along the whole trajectory."""
         evaluated = derive(self.cell).evaluate_paths
-        return {path: self._where_running(evaluate(*self._arguments)) for path, evaluate in evaluated.items()}
+        found = {path: self._where_running(evaluate(*self._arguments)) for path, evaluate in evaluated.items()}
+        return {path: self._where_passing(partial) for path, partial in found.items()}
 
     def previous_hidden(
         self, step: int, adjoint: Named, into: Float[Tensor, "source batch projected"] | None = None
@@ -82,7 +83,7 @@ class Pullback:
         self._through(self.update, step, carried, into, add=False)
         if self.hidden is not None and not self.unit_by_unit:
             self._through(self.hidden, step, self.output(adjoint["h"]), into, add=True)
-        return into
+        return self._stopped_(step, into)
 
     def previous_carried_(self, step: int, adjoint: Named) -> None:
         """What reaches c_{step-1} of a cell with two states, but for its effect on h_{step-1}, in place of c_step's.
@@ -98,6 +99,7 @@ class Pullback:
             carried *= self._carry[step - 1]
         if self._output_carry is not None:
             carried.addcmul_(self.output(adjoint["h"]), self._output_carry[step - 1])
+        self._stopped_(step, carried)
 
     def carried_from_hidden(
         self, steps: Int[Tensor, " source"], hidden: Float[Tensor, "source batch projected"]
@@ -174,7 +176,8 @@ class Pullback:
         carried = adjoint[self.cell.carried]
         slopes = {path: _scaled(partial, steps, carried) for path, partial in self.paths.items()}
         if self.hidden is not None and self.hidden.recurrent:
-            slopes[OUTPUT_GATE] = (None, _scaled(self.hidden, steps, self.output(adjoint["h"]))[1])
+            hidden = self._where_passing(self.hidden)
+            slopes[OUTPUT_GATE] = (None, _scaled(hidden, steps, self.output(adjoint["h"]))[1])
         return slopes
 
     def through_weights(self, by_gate: Named) -> Tensor | None:
@@ -192,6 +195,17 @@ class Pullback:
         if running is None:
             return partial
         return partial.mapped(lambda slope: slope * running.unsqueeze(-1))
+
+    def _where_passing(self, partial: Partial) -> Partial:
+        """Zero where a step starts from zeros, whatever came before."""
+        restarts = self.trajectory.restarts
+        return partial if restarts is None else partial.mapped(lambda slope: slope * ~restarts.unsqueeze(-1))
+
+    def _stopped_(self, step: int, adjoint: Tensor) -> Tensor:
+        """Zero, in place, of samples that start from zeros at a step."""
+        if self.trajectory.restarts is not None:
+            adjoint *= ~self.trajectory.restarts[step - 1].unsqueeze(-1)
+        return adjoint
 
     def _along_carried(self, partial: Partial, direct: Tensor | None) -> Tensor | None:
         """The element-wise derivative with respect to the carried state, through the gates that see it too."""

@@ -23,7 +23,7 @@ from throughtime.capture.plan import Plan
 from throughtime.capture.recurrence import Opened, Recurrence, Run
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watched import LoopWatch
-from throughtime.unroll import Layout, Reading, Trajectory, Weights
+from throughtime.unroll import Layout, Reading, Trajectory, Weights, lengths_of, resets_of
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,8 @@ class _Opening:
 
     def _previous(self, name: str, start: Started) -> tuple[Run | None, bool]:
         """The earlier run of the same name that a run starts from, and whether it starts from its very states."""
-        if start.reading.reverse or start.reading.lengths is not None or not start.states:
+        reading = start.reading
+        if reading.reverse or reading.lengths is not None or reading.resets is not None or not start.states:
             return None, False
         sources = [
             next(
@@ -260,13 +261,26 @@ class _OpenedLayers:
         self._name, self._layers, self._opening = name, layers, opening
         self._outputs = opening.outputs.setdefault(name, [])
 
-    def __call__(self, input: Tensor | PackedSequence, hx: Any = None) -> tuple[Tensor | PackedSequence, Any]:
+    def __call__(self, input: Tensor | PackedSequence, hx: Any = None, **ours: Any) -> tuple[Any, ...]:
         with self._opening.substitution.paused():
-            return self._forward(input, hx)
+            return self._forward(input, hx, **ours)
 
-    def _forward(self, input: Tensor | PackedSequence, hx: Any) -> tuple[Tensor | PackedSequence, Any]:
+    def _forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any,
+        lengths: Any = None,
+        reset_mask: Tensor | None = None,
+        return_all_states: bool = False,
+    ) -> tuple[Any, ...]:
         module, states = self._layers.module, self._layers.cell.states
-        sequence, layout = Layout.read(input, module.batch_first)
+        if return_all_states and len(states) > 1:
+            raise ExaminationError(
+                f"model: it asks {self._name!r} for return_all_states, but of the states {' and '.join(states)} only h "
+                "can be followed at every step; read h from the output, and the final states from what it returns"
+            )
+        sequence, layout = Layout.read(input, module.batch_first, lengths_of(lengths, input, module.batch_first))
+        resets = resets_of(reset_mask, sequence, layout)
         call = self._name, self._opening.called(self._name)
         as_given = (
             dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
@@ -278,7 +292,7 @@ class _OpenedLayers:
             outputs = []
             for direction in range(self._layers.directions):
                 start = {state: value[len(final["h"])] for state, value in given.items()}
-                reading = Reading(bool(direction), layout.lengths)
+                reading = Reading(bool(direction), layout.lengths, resets)
                 name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
                 started = Started(start, as_given, reading)
                 read = reading.windowed(sequence, self._layers.cell.window)
@@ -297,7 +311,10 @@ class _OpenedLayers:
         last = {state: layout.state_out(torch.stack(values)) for state, values in final.items()}
         for state, value in last.items():
             self._opening.hand(state, value, runs)
-        return written, tuple(last.values()) if len(last) > 1 else last["h"]
+        returned = written, tuple(last.values()) if len(last) > 1 else last["h"]
+        if return_all_states:
+            return *returned, layout.every_state(torch.stack([run.hidden for run in runs.values()]))
+        return returned
 
 
 class _OpenedCell:

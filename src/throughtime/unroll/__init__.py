@@ -1,5 +1,7 @@
 """A cell over time: the trajectory, and the layers that replace `torch.nn`'s."""
 
+from throughtime.unroll.arguments import lengths_of as lengths_of
+from throughtime.unroll.arguments import resets_of as resets_of
 from throughtime.unroll.drop_in import CFN as CFN
 from throughtime.unroll.drop_in import CTRNN as CTRNN
 from throughtime.unroll.drop_in import GRU as GRU

@@ -83,7 +83,7 @@ class Trajectory:
         return sum(state.shape[-1] for state in self.states.values())
 
     def padded(self, batch: int) -> "Trajectory":
-        """With zeros for further samples."""
+        """With zeros for further samples, which rest."""
 
         def more(tensor: Tensor) -> Tensor:
             return functional.pad(tensor, (0, 0, 0, batch - tensor.shape[1]))
@@ -93,6 +93,10 @@ class Trajectory:
             more(self.input_pre),
             more(self.recurrent_pre),
             {state: more(value) for state, value in self.states.items()},
+            functional.pad(self._all_running, (0, batch - self.inputs.shape[1])),
+            restarts=None
+            if self.restarts is None
+            else functional.pad(self.restarts, (0, batch - self.inputs.shape[1])),
             output=None if self.output is None else more(self.output),
         )
 
@@ -116,7 +120,7 @@ class Trajectory:
 
     def last(self, steps: int, samples: int) -> "Trajectory":
         """No more than so many of the samples that are read longest, at the last steps at which all of them are."""
-        running = torch.ones(self.inputs.shape[:2], dtype=torch.bool) if self.running is None else self.running
+        running = self._all_running
         longest = running.sum(0).argsort(descending=True, stable=True)[:samples]
         together = running[:, longest].all(1).nonzero().squeeze(1) + 1
         return self.at(together[-steps:], longest)
@@ -124,6 +128,10 @@ class Trajectory:
     def before(self, state: str) -> Float[Tensor, "time batch hidden"]:
         """What steps 1 .. T started from: s_0 .. s_{T-1}, unless something between the steps changed it."""
         return self.states[state][:-1] if self.entered is None else self.entered[state]
+
+    @property
+    def _all_running(self) -> Bool[Tensor, "time batch"]:
+        return torch.ones(self.inputs.shape[:2], dtype=torch.bool) if self.running is None else self.running
 
 
 def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
@@ -133,12 +141,8 @@ def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
     """
     if len(trajectories) == 1:
         return trajectories[0]
-    batches = [part.inputs.shape[1] for part in trajectories]
-    running = None
-    if len(set(batches)) > 1:
-        steps = torch.tensor([part.steps for part in trajectories])
-        running = torch.arange(max(batches)) < torch.tensor(batches).repeat_interleave(steps).unsqueeze(1)
-        trajectories = [part.padded(max(batches)) for part in trajectories]
+    batch = max(part.inputs.shape[1] for part in trajectories)
+    trajectories = [part if part.inputs.shape[1] == batch else part.padded(batch) for part in trajectories]
     first = trajectories[0]
     outputs = [part.output for part in trajectories if part.output is not None]
     return Trajectory(
@@ -149,9 +153,24 @@ def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
             state: torch.cat([start[:1], *(part.states[state][1:] for part in trajectories)])
             for state, start in first.states.items()
         },
-        running,
+        _whole([part.running for part in trajectories], trajectories, True),
         entered={state: torch.cat([part.before(state) for part in trajectories]) for state in first.states},
+        restarts=_whole([part.restarts for part in trajectories], trajectories, False),
         output=torch.cat(outputs) if outputs else None,
+    )
+
+
+def _whole(
+    masks: Sequence[Tensor | None], trajectories: Sequence[Trajectory], otherwise: bool
+) -> Bool[Tensor, "time batch"] | None:
+    """The masks one after the other, filled up where there is none; None where there is none at all."""
+    if all(mask is None for mask in masks):
+        return None
+    return torch.cat(
+        [
+            torch.full(part.inputs.shape[:2], otherwise) if mask is None else mask
+            for mask, part in zip(masks, trajectories, strict=True)
+        ]
     )
 
 
