@@ -25,7 +25,7 @@ def direct_derivative(readings: Sequence[Reading]) -> go.Figure:
         yaxis={"title": "ln |derivative|, in nats"},
     )
     for reading in filter(_has_both, readings):
-        direct, total = (reading.measures[f"{kind}_derivative"].sel({STATE: "h"}) for kind in ("direct", "total"))
+        direct, total = (reading.measures[f"{kind}_derivative"].isel({STATE: 0}) for kind in ("direct", "total"))
         name, style = text(reading.label), line(reading.place)
         # The total derivative is taken at some steps only, which are joined.
         for values, called, width in ((total.where(total.notnull(), drop=True), "total", 2.4), (direct, "direct", 1.1)):
@@ -59,5 +59,5 @@ DIRECT_DERIVATIVE = Picture(
     quantities=("direct_derivative", "total_derivative"),
     draw=direct_derivative,
     shows=_has_both,
-    caption="Of the hidden state h; root mean square over the samples.",
+    caption="Of the hidden state h, or what stands in its place; root mean square over the samples.",
 )
