@@ -3,11 +3,12 @@
 from torch import nn
 
 import throughtime as tt
-from faults.planted import FEATURES, UNITS, Planted, ill, last_step, reading
+from faults.planted import FEATURES, UNITS, Planted, ill, last_step, plain, reading
 from faults.weights import biased, chrono
 
 # The places of the gates among the rows. torch's LSTM: i, f, g, o; its GRU: r, z, n.
 OPEN, CLOSED = 5.0, -5.0
+
 
 HEALTHY = (
     Planted("LSTM, forget bias +5", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=OPEN))),
@@ -17,30 +18,28 @@ HEALTHY = (
     ),
     Planted("LSTM, chrono", lambda: reading(chrono(nn.LSTM(FEATURES, UNITS), 200, forget=1, write=0))),
     Planted("GRU, update bias +4", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=4.0))),
-    Planted("Gated, keep bias +4, write bias -4", lambda: reading(biased(tt.Gated(FEATURES, UNITS), g0=4.0, g1=-4.0))),
-    Planted("JANET, forget bias +4", lambda: reading(biased(tt.JANET(FEATURES, UNITS), g0=4.0))),
-    Planted("MGU, gate bias -4", lambda: reading(biased(tt.MGU(FEATURES, UNITS), g0=-4.0))),
-    Planted("minGRU, gate bias -4", lambda: reading(biased(tt.MinGRU(FEATURES, UNITS), g0=-4.0))),
-    Planted("peephole LSTM, forget bias +5", lambda: reading(biased(tt.PeepholeLSTM(FEATURES, UNITS), g1=OPEN))),
+    Planted("Gated, keep bias +4, write bias -4", lambda: reading(biased(plain(tt.Gated), g0=4.0, g1=-4.0))),
+    Planted("JANET, forget bias +4", lambda: reading(biased(plain(tt.JANET), g0=4.0))),
+    Planted("MGU, gate bias -4", lambda: reading(biased(plain(tt.MGU), g0=-4.0))),
+    Planted("minGRU, gate bias -4", lambda: reading(biased(plain(tt.MinGRU), g0=-4.0))),
+    Planted("peephole LSTM, forget bias +5", lambda: reading(biased(plain(tt.PeepholeLSTM), g1=OPEN))),
 )
 
 ILL = (
     ill("LSTM, torch's initialisation", lambda: reading(nn.LSTM(FEATURES, UNITS)), "vanishing"),
     ill("GRU, torch's initialisation", lambda: reading(nn.GRU(FEATURES, UNITS)), "vanishing"),
-    ill("Gated, torch's initialisation", lambda: reading(tt.Gated(FEATURES, UNITS)), "vanishing"),
-    ill("Gated, keep bias +4, writes as much", lambda: reading(biased(tt.Gated(FEATURES, UNITS), g0=4.0)), "exploding"),
+    ill("Gated, torch's initialisation", lambda: reading(plain(tt.Gated)), "vanishing"),
+    ill("Gated, keep bias +4, writes as much", lambda: reading(biased(plain(tt.Gated), g0=4.0)), "exploding"),
     ill(
         "LSTM, forget bias -5", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=CLOSED)), "vanishing", "closed gate"
     ),
     ill("GRU, update bias -5", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=CLOSED)), "vanishing", "closed gate"),
-    ill(
-        "Gated, keep bias -5", lambda: reading(biased(tt.Gated(FEATURES, UNITS), g0=CLOSED)), "vanishing", "closed gate"
-    ),
+    ill("Gated, keep bias -5", lambda: reading(biased(plain(tt.Gated), g0=CLOSED)), "vanishing", "closed gate"),
     ill("LSTM, nothing written", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g0=-9.0, g1=OPEN)), "closed gate"),
     ill("LSTM, nothing read", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=OPEN, g3=-9.0)), "closed gate"),
     ill("LSTM, forget bias +10", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=10.0)), "gates stuck open"),
     ill("GRU, update bias +10", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=10.0)), "gates stuck open"),
-    ill("JANET, forget bias +10", lambda: reading(biased(tt.JANET(FEATURES, UNITS), g0=10.0)), "gates stuck open"),
+    ill("JANET, forget bias +10", lambda: reading(biased(plain(tt.JANET), g0=10.0)), "gates stuck open"),
     ill("GRU, candidate saturated", lambda: reading(biased(nn.GRU(FEATURES, UNITS), g1=4.0, g2=7.0)), "saturated"),
     ill(
         "LSTM, candidate saturated",
@@ -49,8 +48,8 @@ ILL = (
     ),
     ill(
         "LiGRU, all units dead",
-        lambda: reading(biased(tt.LiGRU(FEATURES, UNITS), g0=4.0, g1=-9.0)),
+        lambda: reading(biased(plain(tt.LiGRU), g0=4.0, g1=-9.0)),
         "dead ReLU",
     ),
-    ill("LiGRU, torch's initialisation", lambda: reading(tt.LiGRU(FEATURES, UNITS)), "vanishing"),
+    ill("LiGRU, torch's initialisation", lambda: reading(plain(tt.LiGRU)), "vanishing"),
 )

@@ -93,6 +93,11 @@ def ill(name: str, build: Callable[[], Case], *verdicts: str, **recurrences: tup
     return Planted(name, build, {f"layer.{one}": frozenset(those) for one, those in by_name.items()})
 
 
+def plain(layer: type[nn.Module], **options: Any) -> nn.Module:
+    """A layer of ours, run by its equations: to compile a kernel for each takes longer than all that is run here."""
+    return layer(FEATURES, UNITS, backend="reference", **options)
+
+
 def every_step(output: Tensor, targets: Tensor | None) -> Tensor:
     """One loss per step: half the squared error, summed over the batch."""
     return (output - (0 if targets is None else targets)).square().sum((1, 2)) / 2

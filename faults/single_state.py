@@ -1,5 +1,7 @@
 """Planted in networks without gates: the weights, the slopes, the ReLUs."""
 
+import math
+
 import torch
 from torch import nn
 
@@ -22,6 +24,13 @@ def identity(gain: float = 1.0, bias: float = 0.5) -> Case:
     """A ReLU network that starts from a multiple of the identity; its units are all active."""
     layer = recurrent(nn.RNN(FEATURES, UNITS, nonlinearity="relu"), gain * torch.eye(UNITS))
     return reading(biased(layer, g0=bias))
+
+
+def ring(modulus: float) -> Case:
+    """A linear network whose eigenvalues turn, and shrink alike."""
+    layer = tt.LRU(FEATURES, UNITS)
+    layer.weight_nu_l0.fill_(math.log(-math.log(modulus)))
+    return reading(layer)
 
 
 def partly_dead() -> Case:
@@ -63,7 +72,7 @@ HEALTHY = (
     Planted("IndRNN, weights 1", lambda: independent(1.0)),
     Planted("antisymmetric", lambda: reading(tt.AntisymmetricRNN(FEATURES, UNITS))),
     Planted("leaky, time constant 40", lambda: reading(tt.CTRNN(FEATURES, UNITS, tau=40.0))),
-    Planted("LRU, ring 0.5 to 0.99", lambda: reading(tt.LRU(FEATURES, UNITS))),
+    Planted("LRU, moduli 0.98", lambda: ring(0.98)),
 )
 
 ILL = (

@@ -4,16 +4,16 @@ import torch
 from torch import Tensor, nn
 
 import throughtime as tt
-from faults.planted import BATCH, FEATURES, STEPS, UNITS, Case, Planted, every_step, ill, reading
+from faults.planted import BATCH, FEATURES, STEPS, UNITS, Case, Planted, every_step, ill, plain, reading
 from faults.weights import biased, orthogonal, recurrent
 
 OPEN = 5.0
 
 
-def readout_of_zeros() -> Case:
-    """A healthy layer whose readout is exactly zero."""
+def readout(scale: float) -> Case:
+    """A healthy layer whose readout is so many times its usual size."""
     case = reading(recurrent(nn.RNN(FEATURES, UNITS), orthogonal(UNITS)))
-    case.model.readout.weight.zero_()
+    case.model.readout.weight.mul_(scale)
     return case
 
 
@@ -76,7 +76,7 @@ HEALTHY = (
     # What the lower layer forgets, the upper one remembers: the lower one's weights learn from all lags.
     Planted("GRU, two layers, lower forgets, upper remembers", lambda: one_layer(0)),
     Planted("tanh, orthogonal, window of all steps", lambda: windowed(nn.RNN(FEATURES, UNITS), STEPS)),
-    Planted("LSTM, projected", lambda: reading(biased(tt.LSTM(FEATURES, UNITS, proj_size=8), g1=OPEN), width=8)),
+    Planted("LSTM, projected", lambda: reading(biased(plain(tt.LSTM, proj_size=8), g1=OPEN), width=8)),
 )
 
 ILL = (
@@ -89,7 +89,8 @@ ILL = (
         l0=("readout-bound",),
         l1=("vanishing", "dead ReLU"),
     ),
-    ill("readout of zeros", readout_of_zeros, "readout-bound"),
+    ill("readout of zeros", lambda: readout(0.0), "readout-bound"),
+    ill("readout of 1e-9", lambda: readout(1e-9), "readout-bound"),
     ill("tanh, orthogonal, windows of 10 steps", lambda: windowed(nn.RNN(FEATURES, UNITS), 10), "truncated"),
     # The window holds all that comes through: to make it longer would not help.
     ill(

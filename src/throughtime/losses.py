@@ -14,12 +14,14 @@ from throughtime.measures import (
     SampleGram,
     TotalDerivative,
     direct_derivative,
+    elasticity,
     reach,
     signal_to_noise,
     truncation_interval,
 )
 from throughtime.measures.truncation import Truncation
 from throughtime.notation import BOUND, LAG, LOSS_STEP, STATE, WINDOW
+from throughtime.unroll import Trajectory
 
 
 def of_readout(film: Film, gradient_map: GradientMap, total: TotalDerivative) -> dict[str, xr.DataArray]:
@@ -32,6 +34,12 @@ def of_readout(film: Film, gradient_map: GradientMap, total: TotalDerivative) ->
     return {
         name: xr.DataArray(values.numpy(), axes, tuple(axes), attrs={"units": "nats"}) for name, values in found.items()
     }
+
+
+def of_elasticity(film: Film, direct: xr.DataArray, trajectory: Trajectory, losses: Tensor) -> xr.DataArray:
+    """How much of a loss hangs on the state that it reads."""
+    found = elasticity(film, torch.from_numpy(direct.values), trajectory, losses)
+    return xr.DataArray(found.numpy(), direct.coords, direct.dims)
 
 
 def of_windows(cut: Truncation, lags: xr.DataArray) -> dict[str, xr.DataArray]:

@@ -45,9 +45,18 @@ class Measuring:
         self._max_lag, self._memory = max_lag, memory
         self._network = Network(runs.captured.recurrences, runs.losses)
         self._recurrences = runs.captured.recurrences
+        losses = runs.losses.detach()[self._sources]
         self._films = [self._film(index) for index in range(len(self._recurrences))]
         self._recorders = [
-            Recorder(recurrence, film, self._network.pullbacks.get(index), self._bands(recurrence, film), seed, padded)
+            Recorder(
+                recurrence,
+                film,
+                self._network.pullbacks.get(index),
+                self._bands(recurrence, film),
+                seed,
+                padded,
+                losses,
+            )
             for index, (recurrence, film, padded) in enumerate(
                 zip(self._recurrences, self._films, self._padded(), strict=True)
             )

@@ -13,7 +13,7 @@ from throughtime.causes.decomposition import Causes
 from throughtime.causes.steps import StepCauses
 from throughtime.cells import Named, equations
 from throughtime.examination import Record
-from throughtime.losses import of_readout, of_samples, of_windows, recommended
+from throughtime.losses import of_elasticity, of_readout, of_samples, of_windows, recommended
 from throughtime.measures import (
     Film,
     GradientMap,
@@ -58,6 +58,7 @@ class Recorder:
             no such terms.
         seed: Of the bootstrap.
         padded: The steps of padding; None where there is none.
+        losses: Of every source, what it is; None where no loss is followed.
     """
 
     def __init__(
@@ -68,7 +69,9 @@ class Recorder:
         bands: LagBands | None,
         seed: int,
         padded: Tensor | None = None,
+        losses: Tensor | None = None,
     ) -> None:
+        self._losses = losses
         self._recurrence, self._film, self._bands, self._seed = recurrence, film, bands, seed
         self._map, self._profile, self._total = GradientMap(film), LagProfile(film), TotalDerivative(film)
         self._causes: Causes | StepCauses = StepCauses(film) if pullback is None else Causes(film, pullback)
@@ -180,8 +183,13 @@ class Recorder:
         cut = truncation(terms, bands, beyond) if terms else truncation_of_states(*self._profile.ln_squares())
         windows = of_windows(cut, lags)
         gram = self._terms.gram() if isinstance(self._terms, WeightTerms) else None
+        readout = of_readout(self._film, self._map, self._total)
+        if isinstance(self._recurrence, Opened) and self._losses is not None:
+            readout["elasticity"] = of_elasticity(
+                self._film, readout["direct_derivative"], self._recurrence.trajectory, self._losses
+            )
         return {
-            **of_readout(self._film, self._map, self._total),
+            **readout,
             **windows,
             **of_samples(self._film, gram, windows["truncation_error"], lags, self._seed),
         }

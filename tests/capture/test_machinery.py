@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 import throughtime as tt
 from recorded import assert_states, check, examined, per_step, recorded, run, states_of
+from throughtime.capture.watch import tensors_in
 
 STEPS, BATCH, SIZE = 6, 3, 4
 
@@ -354,3 +355,14 @@ def test_what_was_found_is_saved_and_shown(keywords, tmp_path):
         np.testing.assert_array_equal(same.causes(name).nats, exam.causes(name).nats)
     assert same.to_json() == exam.to_json()
     exam.to_html(tmp_path / "exam.html")
+
+
+def test_what_answers_to_every_name_holds_no_tensors():
+    class Wrapper:
+        __slots__ = ()
+
+        def __getattr__(self, name):
+            return object()
+
+    assert list(tensors_in(Wrapper(), "wrapped")) == []
+    assert [place for place, _ in tensors_in([Wrapper(), torch.ones(1)], "both")] == ["both[1]"]

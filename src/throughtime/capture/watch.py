@@ -235,7 +235,9 @@ def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[st
         for one in fields(value):
             yield from tensors_in(getattr(value, one.name, None), f"{place}.{one.name}", depth - 1)
     elif not type(value).__module__.startswith(("torch.", "numpy.")):
-        for name, item in getattr(value, "__dict__", {}).items():
+        # What answers to every name, as a wrapper of a C library does, answers to this one with something else.
+        attributes = getattr(value, "__dict__", None)
+        for name, item in attributes.items() if isinstance(attributes, dict) else ():
             yield from tensors_in(item, f"{place}.{name}", depth - 1)
 
 

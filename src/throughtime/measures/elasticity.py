@@ -1,0 +1,35 @@
+"""Elasticity: by what part of itself a loss would change with the state that it reads."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from throughtime.measures.film import Film
+from throughtime.unroll import Trajectory
+
+
+def elasticity(
+    film: Film,
+    direct: Float[Tensor, "state source"],
+    trajectory: Trajectory,
+    losses: Float[Tensor, " source"],
+) -> Float[Tensor, "state source"]:
+    """ln of B |dl_t/ds_t| |s_t| / |l_t|, root mean squares over the batch of B samples; a number without unit.
+
+    Were the state a small part smaller, the loss would change by no more than that part of this part of itself: to
+    first order, and by the inequality of Cauchy and Schwarz. It is the same whatever the unit of the loss, so that
+    a readout that hardly reads is told from a loss that is small. NaN where the state is zero, or loss and
+    derivative both are.
+
+    Args:
+        film: Which state a source reads.
+        direct: ln |dl_t/ds_t|, as `direct_derivative` has it, in nats.
+        trajectory: The states.
+        losses: l_t, summed over the batch, of every source.
+    """
+    at = film.positions.clamp(0, film.steps)
+    squares = torch.stack([trajectory.states[state][at].double().square().sum(-1).mean(-1) for state in film.states])
+    squares = squares.masked_fill(squares == 0, torch.nan)
+    return direct + squares.log() / 2 + math.log(film.batch) - losses.double().abs().log()
