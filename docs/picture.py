@@ -1,4 +1,4 @@
-"""The picture in the README, taken from a report: python docs/picture.py report.html docs/report.png."""
+"""The pictures in the README, taken from a report: python docs/picture.py report.html docs."""
 
 import shutil
 import sys
@@ -6,18 +6,25 @@ from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
-# From the headline down to the first row of maps.
-SIZE = {"width": 1200, "height": 1880}
+WIDTH, BELOW = 1200, 14  # pixels
 
 
-def take(report: Path, picture: Path) -> None:
-    """Open the report in Debian's Chromium and save what is seen of it."""
+def take(report: Path, folder: Path) -> None:
+    """Open the report in Debian's Chromium and save what is seen down to the first finding, and the maps.
+
+    Args:
+        report: The report of `make examine`.
+        folder: Where report.png and maps.png go.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE)
+        page = browser.new_page(viewport={"width": WIDTH, "height": 900})
         page.goto(report.resolve().as_uri())
         page.wait_for_selector("html.drawn", state="attached")
-        page.screenshot(path=picture)
+        finding = page.locator(".finding").first.bounding_box()
+        clip = {"x": 0, "y": 0, "width": WIDTH, "height": finding["y"] + finding["height"] + BELOW}
+        page.screenshot(path=folder / "report.png", clip=clip, full_page=True)
+        page.locator("#gradient_map").screenshot(path=folder / "maps.png")
         browser.close()
 
 

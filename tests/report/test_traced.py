@@ -38,6 +38,12 @@ def test_causes_are_stated_per_step(reading):
     assert 'the weights <a href="#mean_causes">−0.69</a>.' in text
 
 
+def test_a_number_of_the_dataset_needs_no_mention(everything):
+    (reading,) = readings({"": everything})
+    text = traced_text(finding("One step stretches some direction by +0.1."), reading)
+    assert text == 'One step stretches some direction by <a href="#rates">+0.1</a>.'
+
+
 def test_other_numbers_lead_nowhere(reading):
     small = Number("change of lag_profile", -0.3, "nats")
     evidence = "From lag 0 float32 h_2 <b> 4 times 1.5."

@@ -77,6 +77,9 @@ def _known(finding: Any, reading: Reading) -> Iterator[tuple[float, str]]:
         name = shown_in(one.quantity, reading)
         if name:
             yield from ((value, name) for value in (one.value, one.low, one.high) if value is not None)
+    for quantity, value in reading.measures.data_vars.items():
+        if value.ndim == 0 and (name := shown_in(str(quantity), reading)):
+            yield float(value), name
     # The causes are stated per step, and drawn so.
     lags = [int(lag) for lag in reading.causes[LAG].values if 0 <= lag < reading.steps - 1]
     if finding.causes and lags and (name := shown_in("causes", reading)):
