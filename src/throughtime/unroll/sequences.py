@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence
+
+from throughtime.unroll.packing import padded, repacked
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,8 @@ class Layout:
         What stands in the padding of a sequence with `lengths` is replaced by zeros: not even NaN there must count.
         """
         if isinstance(input, PackedSequence):
-            sequence, lengths = pad_packed_sequence(input)
-            return sequence, cls(batch_first, True, input, lengths.to(sequence.device))
+            sequence, lengths = padded(input)
+            return sequence, cls(batch_first, True, input, lengths)
         if input.dim() == 2:
             return input.unsqueeze(1), cls(False, False)
         layout = cls(batch_first, True, lengths=lengths)
@@ -57,13 +59,8 @@ class Layout:
 
     def written(self, sequence: Tensor) -> Tensor | PackedSequence:
         """A sequence (time, batch, features) laid out as the caller's was, with zeros in the padding."""
-        if self.packed is not None and self.lengths is not None:
-            order = self.packed.sorted_indices
-            lengths = self.lengths
-            if order is not None:
-                sequence, lengths = sequence.index_select(1, order), lengths.index_select(0, order)
-            data = pack_padded_sequence(sequence, lengths.cpu()).data
-            return self.packed._replace(data=data)
+        if self.packed is not None:
+            return repacked(sequence, self.packed)
         if not self.batched:
             return sequence.squeeze(1)
         sequence = self.unpadded(sequence)
@@ -80,8 +77,8 @@ class Layout:
         """Dropout, drawn for the same numbers in the same order as torch's layers draw it."""
         if self.packed is None:
             return functional.dropout(sequence, probability)
-        data = functional.dropout(self.written(sequence).data, probability)
-        return pad_packed_sequence(self.packed._replace(data=data))[0]
+        data = functional.dropout(repacked(sequence, self.packed).data, probability)
+        return padded(self.packed._replace(data=data))[0]
 
     def state_in(self, state: Tensor) -> Tensor:
         """A given initial state as (layers, batch, hidden)."""
