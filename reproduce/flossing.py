@@ -11,8 +11,8 @@ from throughtime.adjoint import Pushforward
 from throughtime.measures import spectrum_of
 from throughtime.unroll import Weights, unroll
 
-SIZE, STEPS, TRANSIENT, EXPONENTS = 32, 150, 60, 4
-GAIN, INPUT, RATE, EPOCHS = 1.0, 0.1, 3e-3, 800
+SIZE, STEPS, TRANSIENT, EXPONENTS = 32, 150, 60, 2
+GAIN, INPUT, RATE, EPOCHS, SAMPLES = 1.0, 0.1, 3e-3, 600, 4
 # Published: below this.
 FLOSSED = 0.01
 
@@ -20,9 +20,9 @@ FLOSSED = 0.01
 def exponents(weight: Tensor, steps: int, seed: int) -> Tensor:
     """The leading exponents of h_t = tanh(W h_{t-1} + x_t) on random inputs, in nats per step, with their graph."""
     generator = torch.Generator().manual_seed(seed)
-    inputs = INPUT * torch.randn(steps, 1, SIZE, generator=generator, dtype=torch.float64)
+    inputs = INPUT * torch.randn(steps, SAMPLES, SIZE, generator=generator, dtype=torch.float64)
     weights = Weights(torch.eye(SIZE, dtype=torch.float64), weight)
-    start = {"h": torch.randn(1, SIZE, generator=generator, dtype=torch.float64)}
+    start = {"h": torch.randn(SAMPLES, SIZE, generator=generator, dtype=torch.float64)}
     pushes = Pushforward(cells.RNN(), weights, unroll(cells.RNN(), weights, inputs, start))
     return spectrum_of(pushes, pushes.directions(EXPONENTS), TRANSIENT).exponents
 
