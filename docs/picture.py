@@ -24,6 +24,7 @@ def take(report: Path, folder: Path) -> None:
         finding = page.locator(".finding").first.bounding_box()
         clip = {"x": 0, "y": 0, "width": WIDTH, "height": finding["y"] + finding["height"] + BELOW}
         page.screenshot(path=folder / "report.png", clip=clip, full_page=True)
+        page.add_style_tag(content="nav { display: none !important } #gradient_map { padding: 16px 24px }")
         page.locator("#gradient_map").screenshot(path=folder / "maps.png")
         browser.close()
 

@@ -33,6 +33,7 @@ def open_page(browser):
 
     def open_page(path, ready="html.drawn", **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        context.set_default_timeout(120_000)  # milliseconds: a busy machine draws slowly
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: message.type == "error" and complaints.append(message.text))

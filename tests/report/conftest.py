@@ -178,6 +178,7 @@ def everything(linear):
         "sample_profile": (("lag", "sample"), found["lag"].values[:, None] * ln_w * [1.0, -1.0]),
         "padding_share": ((), 0.75),
         "signal_to_noise": (("lag",), np.where(found["lag"].values < 4, np.inf, 1.0)),
+        "elasticity": (("state", "loss_step"), -t[None].astype(float)),
         "mean_jacobian": ((), ln_w),
         "non_normality": ((), 0.1),
         "drift": ((), -0.2),

@@ -170,3 +170,7 @@ def test_the_band_of_a_window_ends_at_the_smallest_error_that_is_drawn(everythin
     everything["l0"]["truncation_error_interval"][:, 0] = 0.0
     (band,) = [trace for trace in everything.plot.truncation_error().data if trace.fill == "toself"]
     assert min(band.y) == pytest.approx(1e-5)
+
+
+def test_the_elasticity_of_every_loss_is_drawn(everything):
+    assert values(everything.plot.elasticity(), "l0") == pytest.approx(-np.arange(1, 13))

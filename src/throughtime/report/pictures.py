@@ -22,6 +22,7 @@ PICTURES: dict[str, Picture] = {
     "causes": figures.CAUSES_BY_LAG,
     "forward_memory": figures.FORWARD_MEMORY,
     "direct_derivative": figures.DIRECT_DERIVATIVE,
+    "elasticity": figures.ELASTICITY,
     "gates": figures.GATES,
     "gate_range": figures.GATE_RANGE,
     "time_constants": figures.TIME_CONSTANTS,
@@ -31,17 +32,17 @@ PICTURES: dict[str, Picture] = {
     "rates": figures.RATES,
 }
 
-# The picture of every verdict; one that is not here is seen in the picture of the first number that it rests on.
-_OF_VERDICT: dict[str, str] = {
-    "vanishing": "lag_profile",
-    "healthy": "lag_profile",
-    "readout-bound": "direct_derivative",
-    "truncated": "truncation_error",
-    "saturated": "gates",
-    "dead ReLU": "gates",
-    "closed gate": "gate_range",
-    "gates stuck open": "gate_range",
-    "padding-dominated": "padding",
+# The pictures of every verdict, the best first; one that is not here is seen in that of the first number it rests on.
+_OF_VERDICT: dict[str, tuple[str, ...]] = {
+    "vanishing": ("lag_profile",),
+    "healthy": ("lag_profile",),
+    "readout-bound": ("elasticity", "gradient_map"),
+    "truncated": ("truncation_error",),
+    "saturated": ("gates",),
+    "dead ReLU": ("gates",),
+    "closed gate": ("gate_range",),
+    "gates stuck open": ("gate_range",),
+    "padding-dominated": ("padding",),
 }
 # Where none of these has anything to show.
 _OF_ANY = "lag_profile"
@@ -50,7 +51,7 @@ _OF_ANY = "lag_profile"
 def picture_of(finding: Any, reading: Reading) -> str:
     """The name of the picture in which a finding is seen: of its verdict, of its first number, or the lag profile."""
     of_numbers = (shown_in(one.quantity, reading) for one in finding.numbers)
-    named = (_OF_VERDICT.get(finding.verdict), *of_numbers)
+    named = (*_OF_VERDICT.get(finding.verdict, ()), *of_numbers)
     return next((name for name in named if name and PICTURES[name].shows(reading)), _OF_ANY)
 
 

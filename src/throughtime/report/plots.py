@@ -91,6 +91,10 @@ class Plots:
         """ln of the derivative along the readout alone, and of the total one, in nats over the steps."""
         return self._drawn("direct_derivative", recurrences)
 
+    def elasticity(self, *recurrences: str) -> go.Figure:
+        """ln of the part of itself by which a loss would change with its state, in nats over the losses."""
+        return self._drawn("elasticity", recurrences)
+
     def gates(self, recurrence: str) -> go.Figure:
         """The values of every gate of a cell and the saturated part of them, in percent.
 

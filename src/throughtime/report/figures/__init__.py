@@ -3,6 +3,7 @@
 from throughtime.report.figures.cause_split import cause_split as cause_split
 from throughtime.report.figures.causes_by_lag import CAUSES_BY_LAG as CAUSES_BY_LAG
 from throughtime.report.figures.direct_derivative import DIRECT_DERIVATIVE as DIRECT_DERIVATIVE
+from throughtime.report.figures.elasticity import ELASTICITY as ELASTICITY
 from throughtime.report.figures.forward_memory import FORWARD_MEMORY as FORWARD_MEMORY
 from throughtime.report.figures.gate_range import GATE_RANGE as GATE_RANGE
 from throughtime.report.figures.gates import GATES as GATES

@@ -59,6 +59,6 @@ SIGNAL_TO_NOISE = Picture(
     quantities=("signal_to_noise",),
     draw=signal_to_noise,
     shows=_has_samples,
-    caption="Without bias, so that it scatters around 0 where there is no signal, also below. Lags from 2 on are taken "
-    "together in octaves: 2 and 3, 4 to 7, and so on.",
+    caption="Without bias, so that it scatters around 0 where there is no signal, also below. Lags from 2 on are "
+    "taken together in octaves: 2 and 3, 4 to 7, and so on.",
 )
