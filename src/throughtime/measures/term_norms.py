@@ -18,7 +18,7 @@ from throughtime.adjoint import Scaled, or_zero
 from throughtime.cells import Named
 from throughtime.compiled import ln_quadratic_forms
 from throughtime.measures.film import Film
-from throughtime.measures.learned import Family, Learned
+from throughtime.measures.learned import Family
 
 # Steps whose forms are made at once.
 STEPS_AT_ONCE = 16
@@ -81,16 +81,29 @@ class TermNorms:
         """The forms of a step and of those that the film, played backwards, meets next; none larger than 1."""
         self._made = range(max(1, step - STEPS_AT_ONCE + 1), step + 1)
         steps = slice(self._made.start - 1, step)
-        forms = torch.stack([self._form(weight, steps) for weight in self._family.weights], dim=1)
+        shape = len(self._made), self._hidden
+        # Weights that share their slopes share what these contribute.
+        of_slopes = {
+            slopes: [block.of_slopes(slopes.at(steps), self._family.vectors, shape) for block in self._blocks]
+            for slopes in {weight.slopes for weight in self._family.weights}
+        }
+        forms = torch.stack(
+            [self._form(of_slopes[weight.slopes], weight.values, steps) for weight in self._family.weights], dim=1
+        )
         largest = forms.abs().amax(dim=(2, 3))
         self._ln_scales = largest.log() / 2
         self._forms = (forms / largest.masked_fill(largest == 0, 1.0)[..., None, None]).to(dtype)
 
-    def _form(self, weight: Learned, steps: slice) -> Float[Tensor, "step pair hidden"]:
-        slopes = weight.slopes.at(steps)
-        gram = None if weight.values is None else _gram(weight.values[steps])
-        shape = steps.stop - steps.start, self._hidden
-        return torch.cat([block.form(slopes, gram, self._family.vectors, shape) for block in self._blocks], dim=1)
+    def _form(
+        self, of_slopes: Sequence[Tensor], values: Tensor | None, steps: slice
+    ) -> Float[Tensor, "step pair hidden"]:
+        if values is None:
+            return torch.cat(list(of_slopes), dim=1)
+        gram = _gram(values[steps])
+        return torch.cat(
+            [part * block.of_samples(gram).unsqueeze(-1) for block, part in zip(self._blocks, of_slopes, strict=True)],
+            dim=1,
+        )
 
     def _by_products(self, step: int, sources: Tensor, vectors: Sequence[Tensor], log_scale: Tensor) -> None:
         """The same by matrix products in float64: the adjoints are made, one by one."""
@@ -139,28 +152,27 @@ class _Block:
         self._times = torch.where(once, 1.0, 2.0).double().unsqueeze(-1)
         self.pairs = self._samples + batch * torch.tensor([[left], [right]])
 
-    def form(
-        self,
-        slopes: dict[str, Named],
-        gram: Tensor | None,
-        names: tuple[str, ...],
-        shape: tuple[int, int],
+    def of_slopes(
+        self, slopes: dict[str, Named], names: tuple[str, ...], shape: tuple[int, int]
     ) -> Float[Tensor, "step pair hidden"]:
-        """The coefficients, float64.
+        """The sum over parts of the products of both members' slopes, float64.
 
         Args:
             slopes: By vector and part.
-            gram: The scalar products of the samples' values; None where all are 1.
             names: Of the vectors.
             shape: Steps and units.
         """
         one, other = slopes.get(names[self._left], {}), slopes.get(names[self._right], {})
         first, second = self._samples
-        terms = [one[part].double()[:, first] * other[part].double()[:, second] for part in one if part in other]
-        if not terms:
-            return torch.zeros(shape[0], len(first), shape[1], dtype=torch.float64)
-        weights = self._times if gram is None else self._times * gram[:, first, second].unsqueeze(-1)
-        return torch.stack(terms).sum(0) * weights
+        total = torch.zeros(shape[0], len(first), shape[1], dtype=torch.float64)
+        for part in filter(other.__contains__, one):
+            total += one[part].double()[:, first] * other[part].double()[:, second]
+        return total * self._times
+
+    def of_samples(self, gram: Float[Tensor, "step batch batch"]) -> Float[Tensor, "step pair"]:
+        """The scalar products of both members' values."""
+        first, second = self._samples
+        return gram[:, first, second]
 
 
 def _blocks(family: Family, batch: int) -> list[_Block]:
