@@ -29,7 +29,7 @@ ILL = (
     ill("LSTM, torch's initialisation", lambda: reading(nn.LSTM(FEATURES, UNITS)), "vanishing"),
     ill("GRU, torch's initialisation", lambda: reading(nn.GRU(FEATURES, UNITS)), "vanishing"),
     ill("Gated, torch's initialisation", lambda: reading(plain(tt.Gated)), "vanishing"),
-    ill("Gated, keep bias +4, writes as much", lambda: reading(biased(plain(tt.Gated), g0=4.0)), "exploding"),
+    ill("Gated, keep bias +4, writes as much", lambda: reading(biased(plain(tt.Gated), g0=4.0, g1=3.0)), "exploding"),
     ill(
         "LSTM, forget bias -5", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=CLOSED)), "vanishing", "closed gate"
     ),

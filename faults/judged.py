@@ -25,14 +25,14 @@ class Judged:
     rivals: dict[str, frozenset[str]]
 
     @classmethod
-    def of(cls, network: Planted) -> Judged:
+    def of(cls, network: Planted, seed: int = 0) -> Judged:
         """Built and looked at anew by each, so that none sees what another has left behind."""
-        exam = network.built().examined()
+        exam = network.built(seed).examined()
         found = {
             name: frozenset(one.verdict for one in exam.findings if one.recurrence == name) & frozenset(ILLNESSES)
             for name in exam.recurrences
         }
-        looking = [(rival, case) for rival in RIVALS if rival.can_look_at(case := network.built())]
+        looking = [(rival, case) for rival in RIVALS if rival.can_look_at(case := network.built(seed))]
         return cls(network, found, {rival.name: rival.verdicts(case) for rival, case in looking})
 
     @property

@@ -64,7 +64,11 @@ class OutputHook(Rival):
         finally:
             hook.remove()
             case.model.zero_grad()
-        sizes = torch.cat([output.grad.flatten(1) for output in seen]).norm(dim=1)
+        gradients = [output.grad.flatten(1) for output in seen if output.grad is not None]
+        if not gradients:
+            # The model reads the last state, not the outputs: a hook on these has nothing to show.
+            return frozenset()
+        sizes = torch.cat(gradients).norm(dim=1)
         if not sizes.any():
             return frozenset({DEAD})
         tenth = max(1, len(sizes) // 10)

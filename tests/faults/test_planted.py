@@ -56,6 +56,14 @@ def test_what_rivals_say(name, rival, says):
     assert all(parameter.grad is None or not parameter.grad.any() for parameter in case.model.parameters())
 
 
+def test_every_rival_can_be_asked_about_every_network_that_it_can_look_at():
+    for planted in SUITE:
+        for rival in (OutputHook(), ParameterNorms(), SpectralRadius()):
+            case = planted.built()
+            if rival.can_look_at(case):
+                assert rival.verdicts(case) <= rival.answers
+
+
 def test_a_gated_cell_has_no_spectral_radius():
     assert not SpectralRadius().can_look_at(network("LSTM, forget bias +5").built())
 
