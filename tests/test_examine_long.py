@@ -70,3 +70,25 @@ def test_of_a_long_sequence_the_causes_by_lag_are_those_of_the_short_distance():
     np.testing.assert_allclose(cut.causes("layer.l0").nats_by_lag, expected, rtol=1e-9, atol=1e-12)
     profile = whole["layer.l0"].lag_profile.sel(lag=slice(0, LAG))
     np.testing.assert_allclose(cut["layer.l0"].lag_profile, profile, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda: nn.LSTM(3, 4), lambda: nn.GRU(3, 4), lambda: tt.SRU(3, 4), lambda: tt.PeepholeLSTM(3, 4)],
+    ids=["LSTM", "GRU", "SRU", "PeepholeLSTM"],
+)
+def test_derivatives_that_are_made_stretch_by_stretch_change_no_number(make):
+    """With room for one step, and for a few."""
+    torch.manual_seed(0)
+    model, inputs = Model(make()).double(), torch.randn(30, 2, 3, dtype=torch.float64)
+    whole = tt.examine(model, inputs, loss=per_step)
+    for memory in (1, 10_000):
+        exam = tt.examine(model, inputs, loss=per_step, memory=memory)
+        for variable in ("gradient_map", "lag_profile"):
+            np.testing.assert_allclose(exam["layer.l0"][variable], whole["layer.l0"][variable], rtol=0, atol=1e-9)
+        for variable in ("nats", "share", "gain"):
+            found, expected = exam.causes("layer.l0")[variable], whole.causes("layer.l0")[variable]
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        for weight in ("weight_ih", "weight_hh"):
+            found, expected = (one.weight_terms("layer.l0", weight).ln_norm for one in (exam, whole))
+            np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)

@@ -56,7 +56,8 @@ def examine(
         loss_steps: Which losses are followed backwards: "all", a number of evenly spread ones, their steps 1..n, or
             "auto": all of up to 1024, otherwise 256 evenly spread.
         max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.
-        memory: Bytes that the adjoints of the sources followed at once may take; 1 GiB by default.
+        memory: Bytes that the adjoints of the sources followed at once may take, and as many the derivatives along each
+            recurrence, which are made in stretches where they do not fit; 1 GiB by default.
         seed: Of the bootstrap behind the intervals.
         recurrence: Names of the modules, methods or functions to follow, where not all that are found are wanted or the
             wrong ones are. "inputs" follows the derivatives with respect to the model's input, which is done in any

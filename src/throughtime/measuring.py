@@ -34,7 +34,8 @@ class Measuring:
     Args:
         runs: The runs of the user's model.
         max_lag: The largest lag that is followed; None for all.
-        memory: Bytes that the adjoints of the sources followed at once may take.
+        memory: Bytes that the adjoints of the sources followed at once may take, and as many the derivatives of each
+            recurrence.
         seed: Of the bootstrap.
     """
 
@@ -43,7 +44,7 @@ class Measuring:
         self._guessed = runs.guessed
         self._losses, self._sources = len(runs.losses), runs.sources
         self._max_lag, self._memory = max_lag, memory
-        self._network = Network(runs.captured.recurrences, runs.losses)
+        self._network = Network(runs.captured.recurrences, runs.losses, memory)
         self._recurrences = runs.captured.recurrences
         losses = runs.losses.detach()[self._sources]
         self._films = [self._film(index) for index in range(len(self._recurrences))]

@@ -57,9 +57,12 @@ class Network:
     Args:
         recurrences: In the order in which they began.
         losses: One loss per step, on the cut graph.
+        memory: Bytes that the derivatives of a recurrence may take; None for as many as they need.
     """
 
-    def __init__(self, recurrences: Sequence[Recurrence], losses: Float[Tensor, " source"]) -> None:
+    def __init__(
+        self, recurrences: Sequence[Recurrence], losses: Float[Tensor, " source"], memory: int | None = None
+    ) -> None:
         self.recurrences = list(recurrences)
         self._losses = losses
         self.pullbacks: dict[int, Pullback] = {}
@@ -67,10 +70,12 @@ class Network:
         with torch.no_grad():
             for index, recurrence in enumerate(self.recurrences):
                 if isinstance(recurrence, Opened):
-                    whole = Pullback(recurrence.cell, recurrence.weights, recurrence.trajectory)
+                    whole = Pullback(recurrence.cell, recurrence.weights, recurrence.trajectory, memory)
                     self.pullbacks[index] = whole
                     for run, offset in zip(recurrence.runs, recurrence.offsets, strict=True):
-                        one = whole if len(recurrence.runs) == 1 else Pullback(run.cell, run.weights, run.trajectory)
+                        one = whole
+                        if len(recurrence.runs) > 1:
+                            one = Pullback(run.cell, run.weights, run.trajectory, memory)
                         parts.append(_Part(run, index, offset, one))
         # In the order of execution, in which later runs may depend on earlier ones only.
         self._parts = sorted(parts, key=lambda part: part.run.number)

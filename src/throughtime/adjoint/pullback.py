@@ -1,13 +1,13 @@
 """The step pullback: from the adjoint of s_i to the adjoints of the pre-activations and of s_{i-1}."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from throughtime.adjoint.derivatives import OUTPUT, UPDATE, Derivatives
 from throughtime.cells import Cell, Named, Partial, derive
 from throughtime.notation import OUTPUT_GATE
 from throughtime.unroll import Trajectory, Weights
@@ -17,8 +17,8 @@ from throughtime.unroll import Trajectory, Weights
 OPERATIONS_PER_NUMBER = 40
 
 
-# What slopes are multiplied with: the adjoints of the new carried state, of the cell's output, and of its projection.
-UPDATE, OUTPUT, PROJECTION = "update", "output", "projection"
+# Beside the vectors of the equations, what slopes are multiplied with: the adjoint of the output's projection.
+PROJECTION = "projection"
 
 # What the equations of a cell see besides the carried state.
 Kind: TypeAlias = Literal["input", "recurrent", "units"]
@@ -34,15 +34,15 @@ class Pullback:
         cell: The equations.
         weights: Their weights.
         trajectory: Where the derivatives are taken.
+        memory: Bytes that the derivatives may take; None for as many as they need.
     """
 
-    def __init__(self, cell: Cell, weights: Weights, trajectory: Trajectory) -> None:
+    def __init__(self, cell: Cell, weights: Weights, trajectory: Trajectory, memory: int | None = None) -> None:
         self.cell, self.weights, self.trajectory = cell, weights, trajectory
         self.two_states = cell.carried != "h"
         self._recurrent_weights = weights.by_gate(cell)
         derivation = derive(cell)
-        self.update = self._where_running(derivation.evaluate_update(*self._arguments))
-        self.hidden = self._where_running(derivation.evaluate_hidden(*self._arguments)) if self.two_states else None
+        self._derivatives = Derivatives(cell, weights, trajectory, memory)
         # Where x.g and u.g enter every equation only as their sum, their slopes are the same.
         self.one_pre_activation = cell.entered == cell.gates and all(
             partial is None or dict(partial.recurrent) == dict(partial.input)
@@ -50,21 +50,8 @@ class Pullback:
         )
         # Where the gates see the carried state unit by unit, h passes nothing on.
         self.unit_by_unit = cell.enters == "diagonal"
-        self._carry = self._along_carried(self.update, self.update.carried)
-        self._output_carry = self._along_carried(self.hidden, None) if self.hidden is not None else None
-
-    @property
-    def _arguments(self) -> tuple[Named, Named, Tensor, Tensor, Named]:
-        cell, trajectory = self.cell, self.trajectory
-        x, u = cell.split(trajectory.input_pre), cell.split_recurrent(trajectory.recurrent_pre)
-        return x, u, trajectory.before(cell.carried), trajectory.states[cell.carried][1:], self.weights.units
-
-    @cached_property
-    def paths(self) -> dict[str, Partial]:
-        """The update's derivatives by path, along the whole trajectory."""
-        evaluated = derive(self.cell).evaluate_paths
-        found = {path: self._where_running(evaluate(*self._arguments)) for path, evaluate in evaluated.items()}
-        return {path: self._where_passing(partial) for path, partial in found.items()}
+        # Whether the state opens an output gate.
+        self._output_gated = derivation.hidden is not None and bool(derivation.hidden.recurrent)
 
     def previous_hidden(
         self, step: int, adjoint: Named, into: Float[Tensor, "source batch projected"] | None = None
@@ -80,9 +67,11 @@ class Pullback:
         if into is None:
             projected = self.trajectory.states["h"].shape[-1]
             into = rows_by_sample(carried, len(carried), carried.shape[1], projected)
-        self._through(self.update, step, carried, into, add=False)
-        if self.hidden is not None and not self.unit_by_unit:
-            self._through(self.hidden, step, self.output(adjoint["h"]), into, add=True)
+        here, place = self._derivatives.stretch(step - 1)
+        carry = None if self.two_states or here.carry is None else here.carry[place]
+        self._through(here.partials[UPDATE], place, carry, carried, into, add=False)
+        if self.two_states and not self.unit_by_unit:
+            self._through(here.partials[OUTPUT], place, None, self.output(adjoint["h"]), into, add=True)
         return self._stopped_(step, into)
 
     def previous_carried_(self, step: int, adjoint: Named) -> None:
@@ -93,12 +82,13 @@ class Pullback:
             adjoint: Of s_step, by state.
         """
         carried = adjoint[self.cell.carried]
-        if self._carry is None:
+        here, place = self._derivatives.stretch(step - 1)
+        if here.carry is None:
             carried.zero_()
         else:
-            carried *= self._carry[step - 1]
-        if self._output_carry is not None:
-            carried.addcmul_(self.output(adjoint["h"]), self._output_carry[step - 1])
+            carried *= here.carry[place]
+        if here.output_carry is not None:
+            carried.addcmul_(self.output(adjoint["h"]), here.output_carry[place])
         self._stopped_(step, carried)
 
     def carried_from_hidden(
@@ -110,15 +100,14 @@ class Pullback:
             steps: For every source, the step.
             hidden: The adjoints of h_step.
         """
-        assert self.hidden is not None
         reached = (steps > 0).unsqueeze(-1).unsqueeze(-1)
-        return self.output(hidden) * (self.hidden.carried[(steps - 1).clamp(min=0)] * reached)
+        return self.output(hidden) * (self._derivatives.at((steps - 1).clamp(min=0))[OUTPUT].carried * reached)
 
     def add_from_hidden_(self, step: int, carried: Tensor, hidden: Tensor) -> None:
         """Add to the adjoint of c_step, in place, what comes from h_step, the same step for all sources."""
-        assert self.hidden is not None
         if step > 0:
-            carried.addcmul_(self.output(hidden), self.hidden.carried[step - 1])
+            here, place = self._derivatives.stretch(step - 1)
+            carried.addcmul_(self.output(hidden), here.partials[OUTPUT].carried[place])
 
     def output(self, hidden: Float[Tensor, "source batch projected"]) -> Float[Tensor, "source batch hidden"]:
         """The adjoint of the cell's output, from that of h: the same, but for a projection between the two."""
@@ -131,7 +120,7 @@ class Pullback:
             adjoint: Of s_i, by state.
         """
         found = {UPDATE: adjoint[self.cell.carried]}
-        if self.hidden is not None:
+        if self.two_states:
             found[OUTPUT] = self.output(adjoint["h"])
         if self.weights.weight_hr is not None:
             found[PROJECTION] = adjoint["h"]
@@ -147,11 +136,10 @@ class Pullback:
             kind: "input" for x, "recurrent" for u, "units" for the learned vectors.
             places: The step less one, for (batch, hidden), or several, for (step, batch, hidden).
         """
-        partials = {UPDATE: self.update} | ({} if self.hidden is None else {OUTPUT: self.hidden})
-        return {
-            vector: {name: slope[places] for name, slope in getattr(partial, kind).items()}
-            for vector, partial in partials.items()
-        }
+        if isinstance(places, int):
+            here, place = self._derivatives.stretch(places)
+            return _of(here.partials, kind, place)
+        return _of(self._derivatives.at(places), kind)
 
     def input_pre(self, step: int, adjoint: Named) -> Float[Tensor, "source batch gates_hidden"]:
         """The adjoint of W_ih x_step + b_ih."""
@@ -174,10 +162,11 @@ class Pullback:
             adjoint: Of s_step, by state.
         """
         carried = adjoint[self.cell.carried]
-        slopes = {path: _scaled(partial, steps, carried) for path, partial in self.paths.items()}
-        if self.hidden is not None and self.hidden.recurrent:
-            hidden = self._where_passing(self.hidden)
-            slopes[OUTPUT_GATE] = (None, _scaled(hidden, steps, self.output(adjoint["h"]))[1])
+        found = self._derivatives.paths(steps - 1)
+        slopes = {path: _scaled(partial, carried) for path, partial in found.items()}
+        if self._output_gated:
+            output = self._derivatives.where_passing(self._derivatives.at(steps - 1), steps - 1)[OUTPUT]
+            slopes[OUTPUT_GATE] = (None, _scaled(output, self.output(adjoint["h"]))[1])
         return slopes
 
     def through_weights(self, by_gate: Named) -> Tensor | None:
@@ -189,37 +178,18 @@ class Pullback:
             total = product if total is None else total.add_(product)
         return total
 
-    def _where_running(self, partial: Partial) -> Partial:
-        """Zero where a sample rests in the padding: nothing passes there."""
-        running = self.trajectory.running
-        if running is None:
-            return partial
-        return partial.mapped(lambda slope: slope * running.unsqueeze(-1))
-
-    def _where_passing(self, partial: Partial) -> Partial:
-        """Zero where a step starts from zeros, whatever came before."""
-        restarts = self.trajectory.restarts
-        return partial if restarts is None else partial.mapped(lambda slope: slope * ~restarts.unsqueeze(-1))
-
     def _stopped_(self, step: int, adjoint: Tensor) -> Tensor:
         """Zero, in place, of samples that start from zeros at a step."""
         if self.trajectory.restarts is not None:
             adjoint *= ~self.trajectory.restarts[step - 1].unsqueeze(-1)
         return adjoint
 
-    def _along_carried(self, partial: Partial, direct: Tensor | None) -> Tensor | None:
-        """The element-wise derivative with respect to the carried state, through the gates that see it too."""
-        gates = partial.recurrent.items() if self.unit_by_unit else ()
-        for gate, slope in gates:
-            through = slope * self._recurrent_weights[gate]
-            direct = through if direct is None else direct + through
-        return direct
-
-    def _through(self, partial: Partial, step: int, adjoint: Tensor, into: Tensor, add: bool) -> None:
+    def _through(
+        self, partial: Partial, place: int, carry: Tensor | None, adjoint: Tensor, into: Tensor, add: bool
+    ) -> None:
         """Write what passes from a vector to h_{step-1} into a tensor of the shape of its adjoint, or add it there."""
         by_gate = {} if self.unit_by_unit else partial.recurrent
-        slopes = {gate: slope[step - 1] for gate, slope in by_gate.items()}
-        carry = None if self.two_states or self._carry is None else self._carry[step - 1]
+        slopes = {gate: slope[place] for gate, slope in by_gate.items()}
         if slopes and self._forming_pays(len(slopes), len(adjoint)):
             jacobian = self._formed(slopes, carry)
             if add:
@@ -255,9 +225,17 @@ class Pullback:
         return jacobian
 
 
-def _scaled(partial: Partial, steps: Tensor, adjoint: Tensor) -> tuple[Tensor | None, Named]:
-    direct = None if partial.carried is None else adjoint * partial.carried[steps - 1]
-    return direct, {gate: adjoint * slope[steps - 1] for gate, slope in partial.recurrent.items()}
+def _scaled(partial: Partial, adjoint: Tensor) -> tuple[Tensor | None, Named]:
+    direct = None if partial.carried is None else adjoint * partial.carried
+    return direct, {gate: adjoint * slope for gate, slope in partial.recurrent.items()}
+
+
+def _of(partials: Mapping[str, Partial], kind: Kind, place: int | None = None) -> dict[str, Named]:
+    """By vector, the slopes of one kind; at one place of those that there are."""
+    return {
+        vector: {name: slope if place is None else slope[place] for name, slope in getattr(partial, kind).items()}
+        for vector, partial in partials.items()
+    }
 
 
 def rows_by_sample(like: Tensor, rows: int, batch: int, features: int) -> Float[Tensor, "rows batch features"]:

@@ -72,7 +72,7 @@ def families(pullback: Pullback) -> tuple[Family, ...]:
         found.append(Learned(tuple(name for name, its in biases.items() if its is slopes), slopes, None))
     for name in cell.units:
         found.append(Learned((f"weight_{name}",), _seen(pullback, "units", (name,)), None))
-    vectors = (UPDATE,) if pullback.hidden is None else (UPDATE, OUTPUT)
+    vectors = (UPDATE, OUTPUT) if pullback.two_states else (UPDATE,)
     all_families = [Family(vectors, tuple(found))]
     if weights.weight_hr is not None:
         as_it_is = Slopes(

@@ -1,0 +1,142 @@
+"""The element-wise derivatives of a recurrence along its trajectory, in stretches where they do not fit in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from throughtime.cells import Cell, Named, Partial, derive
+from throughtime.unroll import Trajectory, Weights
+
+# What is derived: the new carried state, and the cell's output where that is another.
+UPDATE, OUTPUT = "update", "output"
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """The derivatives at neighbouring steps.
+
+    Args:
+        places: Of the steps, less one.
+        partials: By what is derived; of the output at fixed carried state.
+        carry: Of the new carried state with respect to the old one, through gates that see it unit by unit too.
+        output_carry: Of the output likewise.
+    """
+
+    places: range
+    partials: dict[str, Partial]
+    carry: Tensor | None
+    output_carry: Tensor | None
+
+
+class Derivatives:
+    """The derivatives of one recurrence.
+
+    The states are all there is to be kept of a sequence: where the derivatives would take more memory than they may,
+    those of a stretch of steps are made when the film, played backwards, meets it.
+
+    Args:
+        cell: The equations.
+        weights: Their weights.
+        trajectory: Where the derivatives are taken.
+        memory: Bytes that they may take; None for as many as they need.
+    """
+
+    def __init__(self, cell: Cell, weights: Weights, trajectory: Trajectory, memory: int | None = None) -> None:
+        self._cell, self._weights, self._trajectory = cell, weights, trajectory
+        self._by_gate = weights.by_gate(cell)
+        self._derivation = derive(cell)
+        self._length = trajectory.steps
+        if memory is not None:
+            self._length = max(1, min(self._length, memory // self._bytes_per_step()))
+        self._stretch = self._made(trajectory.steps)
+        self._paths: dict[str, Partial] = {}
+
+    @property
+    def whole(self) -> bool:
+        """Whether they are kept along the whole trajectory."""
+        return self._length == self._trajectory.steps
+
+    def stretch(self, place: int) -> tuple[Stretch, int]:
+        """Those around a step less one, and its place among them."""
+        if place not in self._stretch.places:
+            self._stretch = self._made(place + 1)
+        return self._stretch, place - self._stretch.places.start
+
+    def at(self, places: slice | Tensor) -> dict[str, Partial]:
+        """Those at any steps less one, (step, batch, hidden), by what is derived."""
+        if self.whole:
+            return _indexed(self._stretch.partials, places)
+        return self._evaluated(places)
+
+    def paths(self, places: Int[Tensor, " row"]) -> dict[str, Partial]:
+        """Those of the update by path, at any steps less one."""
+        if self.whole:
+            self._paths = self._paths or self._evaluated_paths(slice(None))
+            return _indexed(self._paths, places)
+        unique, row = torch.unique(places, return_inverse=True)
+        return _indexed(self._evaluated_paths(unique), row)
+
+    def where_passing(self, found: dict[str, Partial], places: slice | Tensor) -> dict[str, Partial]:
+        """Zero where a step starts from zeros, whatever came before."""
+        restarts = self._trajectory.restarts
+        return found if restarts is None else _masked(found, ~restarts[places])
+
+    def _made(self, stop: int) -> Stretch:
+        places = range(max(0, stop - self._length), stop)
+        found = self._evaluated(slice(places.start, places.stop))
+        carry = self._along_carried(found[UPDATE], found[UPDATE].carried)
+        return Stretch(places, found, carry, self._along_carried(found[OUTPUT], None) if OUTPUT in found else None)
+
+    def _evaluated(self, places: slice | Tensor) -> dict[str, Partial]:
+        arguments = self._arguments(places)
+        found = {UPDATE: self._derivation.evaluate_update(*arguments)}
+        if self._cell.carried != "h":
+            found[OUTPUT] = self._derivation.evaluate_hidden(*arguments)
+        return self._where_running(found, places)
+
+    def _evaluated_paths(self, places: slice | Tensor) -> dict[str, Partial]:
+        arguments = self._arguments(places)
+        found = {path: evaluate(*arguments) for path, evaluate in self._derivation.evaluate_paths.items()}
+        return self.where_passing(self._where_running(found, places), places)
+
+    def _arguments(self, places: slice | Tensor) -> tuple[Named, Named, Tensor, Tensor, Named]:
+        cell, trajectory = self._cell, self._trajectory
+        x, u = cell.split(trajectory.input_pre[places]), cell.split_recurrent(trajectory.recurrent_pre[places])
+        before, after = trajectory.before(cell.carried)[places], trajectory.states[cell.carried][1:][places]
+        return x, u, before, after, self._weights.units
+
+    def _where_running(self, found: Mapping[str, Partial], places: slice | Tensor) -> dict[str, Partial]:
+        """Zero where a sample rests in the padding: nothing passes there."""
+        running = self._trajectory.running
+        if running is None:
+            return dict(found)
+        return _masked(found, running[places])
+
+    def _along_carried(self, partial: Partial, direct: Tensor | None) -> Tensor | None:
+        """The derivative with respect to the carried state, through the gates that see it unit by unit too."""
+        gates = partial.recurrent.items() if self._cell.enters == "diagonal" else ()
+        for gate, slope in gates:
+            through = slope * self._by_gate[gate]
+            direct = through if direct is None else direct + through
+        return direct
+
+    def _bytes_per_step(self) -> int:
+        """Of the derivatives of a step, by path and in all, as many as there can be."""
+        derivation, before = self._derivation, self._trajectory.states[self._cell.carried][0]
+        partials = [derivation.update, *derivation.paths.values()]
+        partials += [] if derivation.hidden is None else [derivation.hidden]
+        count = sum(1 + len(one.recurrent) + len(one.input) + len(one.units) for one in partials)
+        return count * before.numel() * before.element_size()
+
+
+def _indexed(partials: Mapping[str, Partial], places: slice | Tensor) -> dict[str, Partial]:
+    return {name: partial.mapped(lambda slope: slope[places]) for name, partial in partials.items()}
+
+
+def _masked(partials: Mapping[str, Partial], mask: Tensor) -> dict[str, Partial]:
+    return {name: partial.mapped(lambda slope: slope * mask.unsqueeze(-1)) for name, partial in partials.items()}
