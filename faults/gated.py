@@ -3,11 +3,18 @@
 from torch import nn
 
 import throughtime as tt
-from faults.planted import FEATURES, UNITS, Planted, ill, last_step, plain, reading
+from faults.planted import FEATURES, UNITS, Case, Planted, ill, last_step, plain, reading
 from faults.weights import biased, chrono
 
 # The places of the gates among the rows. torch's LSTM: i, f, g, o; its GRU: r, z, n.
 OPEN, CLOSED = 5.0, -5.0
+
+
+def driving_itself(gain: float) -> Case:
+    """A gated network that keeps all, and writes what its own state drives."""
+    layer = biased(plain(tt.Gated), g0=4.0)
+    layer.weight_hh_l0.mul_(gain)
+    return reading(layer)
 
 
 HEALTHY = (
@@ -29,7 +36,7 @@ ILL = (
     ill("LSTM, torch's initialisation", lambda: reading(nn.LSTM(FEATURES, UNITS)), "vanishing"),
     ill("GRU, torch's initialisation", lambda: reading(nn.GRU(FEATURES, UNITS)), "vanishing"),
     ill("Gated, torch's initialisation", lambda: reading(plain(tt.Gated)), "vanishing"),
-    ill("Gated, keep bias +4, writes as much", lambda: reading(biased(plain(tt.Gated), g0=4.0, g1=3.0)), "exploding"),
+    ill("Gated, keep bias +4, weight_hh five times as large", lambda: driving_itself(5.0), "exploding"),
     ill(
         "LSTM, forget bias -5", lambda: reading(biased(nn.LSTM(FEATURES, UNITS), g1=CLOSED)), "vanishing", "closed gate"
     ),
