@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -109,3 +110,16 @@ def test_where_the_dtype_overflows_is_said(linear):
     assert only(exam).overflows == ""
     exam["l0"].attrs["first_not_finite"] = "adjoint of h at step 3, of the loss at step 9"
     assert only(exam).overflows == "float64 has no number for the adjoint of h at step 3, of the loss at step 9"
+
+
+def test_one_step_is_the_only_one(linear):
+    exam = linear(0.5)
+    exam["l0"].attrs["steps"] = 1
+    assert only(exam).learns == "learns from the only step"
+
+
+def test_what_was_not_followed_is_no_error_of_the_self_check(linear):
+    exam = linear(0.5)
+    assert "add up to .grad" in only(exam).checked
+    short = replace(only(exam), measures=exam["l0"].sel(lag=slice(0, 4)))
+    assert short.checked == "self-check: the lags that were followed leave 3e-16 of .grad to those beyond, relative"

@@ -8,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import INPUTS, LARGEST, NORM, STATE, WINDOW
+from throughtime.notation import INPUTS, LAG, LARGEST, LOSS_STEP, NORM, STATE, WINDOW
 
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
@@ -166,7 +166,7 @@ class Reading:
         window, side = self.window(NEARLY_ALL), "last" if self.backwards_in_time else "next"
         least = "" if self.is_within(NEARLY_ALL) else "at least "
         if window >= self.steps:
-            return f"{verb} all {self.steps} steps"
+            return f"{verb} all {self.steps} steps" if self.steps > 1 else f"{verb} the only step"
         if window <= 1:
             return f"{verb} {least}one step of {self.steps}"
         return f"{verb} {least}the {side} {window} of {self.steps} steps"
@@ -224,10 +224,20 @@ class Reading:
         return f"{self.measures.attrs['dtype']} has no number for the {found}" if found else ""
 
     @property
+    def followed_to_the_end(self) -> bool:
+        """Whether every loss was followed to the initial state, and not only to some largest lag."""
+        losses, largest = self.measures[LOSS_STEP].values, int(self.measures[LAG].values[-1])
+        furthest = losses.max() if self.backwards_in_time else self.steps + 1 - losses.min()
+        return bool(largest >= min(furthest, self.steps))
+
+    @property
     def checked(self) -> str:
         """The self-check, in words."""
         if math.isnan(self.relative_error):
             return "self-check: not taken"
+        if not self.followed_to_the_end:
+            rest = f"leave {self.relative_error:.0e} of .grad to those beyond, relative"
+            return f"self-check: the lags that were followed {rest}"
         return f"self-check: the weight terms add up to .grad within {self.relative_error:.0e}, relative"
 
 

@@ -81,9 +81,11 @@ def _known(finding: Any, reading: Reading) -> Iterator[tuple[float, str]]:
         if value.ndim == 0 and (name := shown_in(str(quantity), reading)):
             yield float(value), name
     # The causes are stated per step, and drawn so.
-    lags = [int(lag) for lag in reading.causes[LAG].values if 0 <= lag < reading.steps - 1]
-    if finding.causes and lags and (name := shown_in("causes", reading)):
-        yield from ((nats / len(lags), name) for nats in finding.causes.values())
+    lags = reading.measures[LAG].values
+    largest = int(lags[lags <= max(1, reading.steps - 1)].max(initial=0))
+    steps = min(largest, reading.causes.sizes[LAG])
+    if finding.causes and steps and (name := shown_in("causes", reading)):
+        yield from ((nats / steps, name) for nats in finding.causes.values())
 
 
 def _reads_as(text: str, value: float) -> bool:

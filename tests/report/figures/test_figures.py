@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from throughtime.report.figures.blocks import block_maximum, centres, rounded
+from throughtime.report.figures.blocks import block_maximum, centres, on_every_step, rounded
 from throughtime.report.figures.causes_by_lag import accumulated, causes_by_lag, whole_span
 from throughtime.report.figures.gradient_map import gradient_map
 from throughtime.report.figures.gradient_share import gradient_share
@@ -132,3 +132,31 @@ def test_means_are_per_step(linear):
     bars = {bar.name: bar.x[0] for bar in figure.data}
     assert bars["weights"] == pytest.approx(math.log(0.5))
     assert bars["activation slope"] == 0
+
+
+def test_columns_at_some_steps_stand_where_they_belong():
+    values = np.array([[1.0, 2.0, 3.0]])
+    nats, middles, block = on_every_step(values, np.array([4, 5, 8]))
+    np.testing.assert_array_equal(nats, [[1.0, 2.0, np.nan, np.nan, 3.0]])
+    assert (list(middles), block) == ([4, 5, 6, 7, 8], 1)
+    nats, middles, block = on_every_step(values, np.array([1, 2, 800]))
+    assert (nats.shape, nats[0, 0], nats[0, -1], list(middles[:2]), block) == ((1, 400), 2.0, 3.0, [1.5, 3.5], 2)
+
+
+def test_a_map_of_some_states_has_a_place_for_all(linear):
+    exam = linear(0.5, losses=[2, 4, 6, 8, 12])
+    measures = exam["l0"].sel(state_step=[1, 2, 3, 4, 11, 12])
+    heatmap, blank = gradient_map(replace(reading_of(exam), measures=measures), "h", SCALE).data
+    assert list(heatmap.x) == list(range(1, 13))
+    assert list(heatmap.z[0][:2]) == pytest.approx([math.log(0.5), 0.0], rel=1e-3)
+    assert list(heatmap.z[0][2:]) == [None] * 10
+    # What comes after a loss is exactly zero; what comes before it without a column was not computed.
+    assert np.isfinite(blank.z).sum(axis=1).tolist() == [0, 0, 2, 4, 6]
+
+
+def test_the_reach_stands_on_the_line_where_no_more_was_followed(linear):
+    exam = linear(0.5)
+    measures = exam["l0"].sel(lag=slice(0, 4))
+    figure = lag_profile([replace(reading_of(exam), measures=measures)])
+    (diamond,) = [trace for trace in figure.data if trace.mode == "markers"]
+    assert (diamond.x[0], diamond.y[0]) == (4, pytest.approx(4 * math.log(0.5)))

@@ -17,6 +17,19 @@ def block_maximum(values: np.ndarray, block: tuple[int, int]) -> np.ndarray:
     return np.fmax.reduce(np.fmax.reduce(blocks, axis=3), axis=1)
 
 
+def on_every_step(values: np.ndarray, steps: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Columns at some steps put where they belong among all of them, in blocks; NaN where there is no column.
+
+    Returns:
+        The largest number of each block, the middle of each block, and the steps of a block.
+    """
+    block = -(-int(steps[-1] - steps[0] + 1) // LARGEST_SIDE)
+    place = (steps - steps[0]) // block
+    gathered = np.full((int(place[-1]) + 1, len(values)), np.nan)
+    np.fmax.at(gathered, place, values.T)
+    return gathered.T, steps[0] + block * np.arange(len(gathered)) + (block - 1) / 2, block
+
+
 def centres(steps: np.ndarray, block: int) -> list[float]:
     """The middle of each block of steps."""
     return [float(steps[start : start + block].mean()) for start in range(0, len(steps), block)]

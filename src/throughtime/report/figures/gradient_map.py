@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
-from throughtime.report.figures.blocks import LARGEST_SIDE, block_maximum, centres, rounded
+from throughtime.report.figures.blocks import LARGEST_SIDE, block_maximum, centres, on_every_step, rounded
 from throughtime.report.figures.drawing import ZERO, figure, not_computed
 from throughtime.report.picture import Panel, Picture
 from throughtime.report.readings import NEARLY_ALL, Reading
@@ -28,7 +28,13 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
     panel = reading.measures["gradient_map"].sel({STATE: state})
     t, i = panel[LOSS_STEP].values, panel[STATE_STEP].values
     block = (-(-len(t) // LARGEST_SIDE), -(-len(i) // LARGEST_SIDE))
-    nats = block_maximum(panel.values, block)
+    nats, y, x = block_maximum(panel.values, block), centres(t, block[0]), centres(i, block[1])
+    if i[-1] - i[0] >= len(i):  # of a long sequence, only the states that were followed have a column
+        nats, middles, width = on_every_step(block_maximum(panel.values, (block[0], 1)), i)
+        block, x = (block[0], width), middles.tolist()
+        if _causal(reading):
+            later = np.subtract.outer(y, x) < 0 if reading.backwards_in_time else np.subtract.outer(y, x) > 0
+            nats = np.where(np.isnan(nats) & later, -np.inf, nats)
     few = len(t) <= _FEW_ROWS
     drawn = figure(
         height=130 + 20 * len(t) if few else 360,
@@ -46,7 +52,6 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
     )
     if few:
         drawn.update_yaxes(tickvals=[int(step) for step in t])
-    y, x = centres(t, block[0]), centres(i, block[1])
     drawn.add_heatmap(z=rounded(nats), x=x, y=y, coloraxis="coloraxis", hoverinfo="none", hoverongaps=True)
     if np.isnan(nats).any():
         drawn.add_trace(not_computed(nats, x, y))

@@ -60,10 +60,11 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, name: str, is_
     if not (is_carried and reading.has_gradient):
         return
     window = reading.window(NEARLY_ALL)
-    at = np.interp(window, lags, nats)
+    place = min(window, int(lags[-1]))
+    at = np.interp(place, lags, nats)
     if np.isfinite(at):
         drawn.add_scatter(
-            x=[window],
+            x=[place],
             y=[at],
             **shown,
             mode="markers",

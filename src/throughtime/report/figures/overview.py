@@ -49,12 +49,13 @@ def overview(readings: Sequence[Reading]) -> go.Figure:
         drawn.add_trace(not_computed(nats, x, labels))
     arrives = [reading for reading in readings if reading.has_gradient]
     drawn.add_scatter(
-        x=[reading.window(NEARLY_ALL) for reading in arrives],
+        x=[min(reading.window(NEARLY_ALL), int(reading.measures[LAG].values[-1])) for reading in arrives],
+        customdata=[reading.window(NEARLY_ALL) for reading in arrives],
         y=[text(reading.label) for reading in arrives],
         mode="markers",
         cliponaxis=False,
         marker={"symbol": "diamond", "size": 11, "color": "white", "line": {"width": 1.5, "color": "black"}},
-        hovertemplate="%{y}<br>reach: %{x} steps<extra></extra>",
+        hovertemplate="%{y}<br>reach: %{customdata} steps<extra></extra>",
     )
     return drawn
 

@@ -54,8 +54,8 @@ def _is_padded(reading: Reading) -> bool:
 PADDING = Picture(
     title="Padding",
     heading="What padding takes",
-    lead="Inputs that only repeat after a sample has ended hold no data. Where they take more of the gradient than "
-    "they have of the steps, the weights learn from padding first.",
+    lead="Inputs that only repeat after a sample has ended hold no data. Where more than half of the gradient arrives "
+    "there, the weights learn from padding first.",
     quantities=("padding_share", "padded"),
     draw=padding,
     shows=_is_padded,
