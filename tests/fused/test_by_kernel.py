@@ -107,6 +107,19 @@ def test_the_source_of_every_cell(cell: Cell, way: str) -> None:
     torch.testing.assert_close(drawn.gradients(found), drawn.gradients(expected), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.usefixtures("as_python")
+@pytest.mark.parametrize("way", ["ragged", "all"])
+@pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
+def test_derivatives_of_every_cell_by_finite_differences(cell: Cell, way: str) -> None:
+    drawn = Drawn(cell, 3, 2, 2)
+
+    def outputs(*tensors: Tensor) -> list[Tensor]:
+        return drawn.run(by_kernel, way, *tensors)
+
+    assert torch.autograd.gradcheck(outputs, drawn.tensors, fast_mode=True)
+    assert torch.autograd.gradgradcheck(outputs, drawn.tensors, fast_mode=True)
+
+
 @pytest.mark.parametrize("way", ["whole", "all"])
 @pytest.mark.parametrize("cell", COMPILED, ids=repr)
 def test_first_and_second_derivatives_by_finite_differences(cell: Cell, way: str) -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from throughtime.cells import Cell, Named
-from throughtime.fused.batched import is_several
+from throughtime.fused.gradients import is_several, through_graph
 from throughtime.fused.kernel import Kernel, kernel
 from throughtime.fused.product import ROWS
 from throughtime.fused.reference import Run, reference
@@ -160,28 +160,14 @@ def _through_kernel(
 def _through_reference(
     task: _Task, inputs: tuple[Tensor, ...], needed: tuple[bool, ...], grads: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
-    """The same, as a graph that can be differentiated again."""
-    differentiable = torch.is_grad_enabled()
+    """The same by the equations themselves, differentiable where that is asked for."""
+    again = torch.is_grad_enabled()
     with torch.enable_grad():
-        if not differentiable:
-            inputs = tuple(one.detach().requires_grad_(one.requires_grad) for one in inputs)
-        # Aliases: a tensor that is given twice has two gradients here.
-        inputs = tuple(one.view_as(one) for one in inputs)
+        # Of a tensor that is given twice, each has a gradient of its own here.
+        inputs = tuple(one.view_as(one) if again else one.detach().requires_grad_() for one in inputs)
         weights, initial = task.split(inputs[1:])
         found = reference(task.cell, inputs[0], weights, initial, task.lengths, task.resets, task.reverse)
-        outputs = [*found.steps.values(), *found.last.values()]
-        pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
-        wanted = [one for one, is_needed in zip(inputs, needed, strict=True) if is_needed]
-        gradients = iter(
-            torch.autograd.grad(
-                [out for out, _ in pairs],
-                wanted,
-                [grad for _, grad in pairs],
-                create_graph=differentiable,
-                allow_unused=True,
-            )
-        )
-    return [next(gradients) if is_needed else None for is_needed in needed]
+    return through_graph([*found.steps.values(), *found.last.values()], grads, inputs, needed, again)
 
 
 def _run(kernel: Kernel, way: str, names: list[str], batch: int, given: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from throughtime.cells import GRU, LSTM, RNN, Cell, Named
-from throughtime.fused.batched import is_several
+from throughtime.fused.gradients import is_several, through_graph
 from throughtime.fused.reference import Run, reference
 
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
@@ -108,19 +108,7 @@ class _DerivedOnce(torch.autograd.Function):
             with torch.enable_grad():
                 inside = tuple(one.view_as(one) for one in (ctx.saved_tensors if again else inside))
                 outputs = _by_reference(ctx.task, inside)
-        wanted = [one for one, needed in zip(inside, ctx.needs_input_grad[1:], strict=True) if needed]
-        pairs = [(out, grad) for out, grad in zip(outputs, grads, strict=True) if grad is not None]
-        found = iter(
-            torch.autograd.grad(
-                [out for out, _ in pairs],
-                wanted,
-                [grad for _, grad in pairs],
-                create_graph=again,
-                retain_graph=True,
-                allow_unused=True,
-            )
-        )
-        return None, *(next(found) if needed else None for needed in ctx.needs_input_grad[1:])
+        return None, *through_graph(outputs, grads, inside, ctx.needs_input_grad[1:], again)
 
 
 def _by_reference(task: _Task, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
