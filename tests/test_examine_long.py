@@ -8,6 +8,7 @@ from torch import nn
 import naive
 import throughtime as tt
 from throughtime.adjoint import segments
+from throughtime.unroll import trajectory
 
 STEPS, LAG, SOURCES = 600, 40, (90, 350, 600)
 
@@ -92,3 +93,19 @@ def test_derivatives_that_are_made_stretch_by_stretch_change_no_number(make):
         for weight in ("weight_ih", "weight_hh"):
             found, expected = (one.weight_terms("layer.l0", weight).ln_norm for one in (exam, whole))
             np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("lengths", [None, [30, 4, 17]])
+def test_what_is_seen_stretch_by_stretch_is_what_is_seen_at_once(lengths, monkeypatch):
+    torch.manual_seed(0)
+    layer, inputs = tt.LSTM(3, 4).double(), torch.randn(30, 3, 3, dtype=torch.float64)
+
+    def looked_at():
+        arguments = {"input": inputs, "lengths": lengths}
+        return tt.examine(layer, arguments, loss=lambda output, _: output[0].square().sum((1, 2)))["l0"]
+
+    whole = looked_at()
+    monkeypatch.setattr(trajectory, "NUMBERS_AT_ONCE", 16 * 3 * 7)
+    parts = looked_at()
+    for name in ("time_constant", "gate_range"):
+        np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)

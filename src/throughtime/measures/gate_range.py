@@ -28,15 +28,17 @@ def gate_range(
         trajectory: Where the gates are looked at; steps at which a sample rests do not count.
         units: The cell's learned vectors, by name.
     """
-    found = {}
-    for role, values in _gates(cell, trajectory, units):
-        sizes, running = values.abs(), trajectory.running
-        if running is None:
-            low, high = sizes.flatten(0, 1).aminmax(dim=0)
-        else:
-            low = sizes.masked_fill(~running.unsqueeze(-1), torch.inf).amin((0, 1))
-            high = sizes.masked_fill(~running.unsqueeze(-1), 0).amax((0, 1))
-        found[role] = torch.stack([low, high]).double()
+    found: dict[str, Tensor] = {}
+    for stretch in trajectory.stretches():
+        for role, values in _gates(cell, stretch, units):
+            sizes, running = values.abs(), stretch.running
+            if running is None:
+                low, high = sizes.flatten(0, 1).aminmax(dim=0)
+            else:
+                low = sizes.masked_fill(~running.unsqueeze(-1), torch.inf).amin((0, 1))
+                high = sizes.masked_fill(~running.unsqueeze(-1), 0).amax((0, 1))
+            before = found.get(role, torch.stack([low, high]).double())
+            found[role] = torch.stack([torch.minimum(before[0], low), torch.maximum(before[1], high)])
     return found
 
 

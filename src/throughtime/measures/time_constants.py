@@ -1,5 +1,6 @@
 """Time constants: how long each unit of a gated cell holds what it carries."""
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -20,6 +21,16 @@ def time_constants(cell: Cell, trajectory: Trajectory, units: Named | None = Non
         trajectory: Where the gate is looked at; steps at which a sample rests do not count.
         units: The cell's learned vectors, by name.
     """
+    found = (_ln_keep(cell, stretch, units) for stretch in trajectory.stretches())
+    sums = [ln_keep.sum(0) for ln_keep in found if ln_keep is not None]
+    if not sums:
+        return None
+    count = trajectory.running.sum() if trajectory.running is not None else trajectory.inputs[..., 0].numel()
+    # Subtracted from 0, so that a mean of 0 gives infinity, not its negative.
+    return 1 / (0 - torch.stack(sums).sum(0) / count)
+
+
+def _ln_keep(cell: Cell, trajectory: Trajectory, units: Named | None) -> Float[Tensor, "looked_at unit"] | None:
     # In float64, where a gate of 1 - 1e-9 is not yet 1.
     before = trajectory.before(cell.carried).double()
     pre_activations = trajectory.input_pre.double(), trajectory.recurrent_pre.double()
@@ -27,7 +38,4 @@ def time_constants(cell: Cell, trajectory: Trajectory, units: Named | None = Non
     if not isinstance(keep, Tensor):
         return None
     ln_keep = keep.log().expand_as(before)
-    if trajectory.running is not None:
-        ln_keep = ln_keep[trajectory.running]
-    # Subtracted from 0, so that a mean of 0 gives infinity, not its negative.
-    return 1 / (0 - ln_keep.flatten(0, -2).mean(0))
+    return ln_keep.flatten(0, 1) if trajectory.running is None else ln_keep[trajectory.running]

@@ -1,6 +1,6 @@
 """A cell unrolled over time: its weights, the trajectory it runs through, and the loop that produces it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -9,6 +9,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from throughtime.cells import Cell, Named
+
+# Numbers among the pre-activations of the input that are looked at together.
+NUMBERS_AT_ONCE = 2**24
 
 
 @dataclass(frozen=True)
@@ -120,10 +123,28 @@ class Trajectory:
 
     def last(self, steps: int, samples: int) -> "Trajectory":
         """No more than so many of the samples that are read longest, at the last steps at which all of them are."""
+        if self.running is None and steps >= self.steps and samples >= self.inputs.shape[1]:
+            return self
         running = self._all_running
         longest = running.sum(0).argsort(descending=True, stable=True)[:samples]
         together = running[:, longest].all(1).nonzero().squeeze(1) + 1
         return self.at(together[-steps:], longest)
+
+    def stretches(self) -> Iterator["Trajectory"]:
+        """The same, some steps after the others, for what would take much memory of all steps at once; no copies."""
+        length = max(1, NUMBERS_AT_ONCE // max(1, self.input_pre[0].numel()))
+        for start in range(0, self.steps, length):
+            some = slice(start, start + length)
+            yield Trajectory(
+                self.inputs[some],
+                self.input_pre[some],
+                self.recurrent_pre[some],
+                {name: state[start : start + length + 1] for name, state in self.states.items()},
+                None if self.running is None else self.running[some],
+                None if self.entered is None else {name: state[some] for name, state in self.entered.items()},
+                None if self.restarts is None else self.restarts[some],
+                None if self.output is None else self.output[some],
+            )
 
     def before(self, state: str) -> Float[Tensor, "time batch hidden"]:
         """What steps 1 .. T started from: s_0 .. s_{T-1}, unless something between the steps changed it."""
