@@ -66,7 +66,8 @@ COLUMNS = """\
 - **paths**: of the step Jacobian, which `exam.causes` tells apart; none where a step is followed as a loop is.
 - **decay rate** of the state that is carried from step to step, in nats per step; -0.69 halves the gradient. In the
   picture it is the distance over which the gradient shrinks to 1/e, where it shrinks at all.
-- **reach**: the window of truncated backpropagation, in steps, within 1 % of the whole gradient.
+- **reach**: the window of truncated backpropagation, in steps, within 1 % of the whole gradient; the next larger one of
+  those that an examination of this length tells apart.
 - **time**: forward and backward, in that of `torch.nn.GRU` of the same size in the same run, and what ran it. Outputs
   were first compared with those of the equations themselves, run step by step."""
 INITIALISATIONS = """## Initialisations
