@@ -31,8 +31,10 @@ def with_interval(number: Number, digits: int = 3) -> str:
     text = f"{abs(number.value):.{digits}g} {number.unit}".strip()
     if number.low is None or number.high is None or not math.isfinite(number.high - number.low):
         return text
-    low, high = sorted((abs(number.low), abs(number.high)))
-    return f"{text} (95 %: {low:.{digits}g} to {high:.{digits}g})"
+    # Of a fall, how far it falls: an end on the other side of 0 keeps a sign of its own.
+    sign = math.copysign(1.0, number.value)
+    low, high = sorted((sign * number.low, sign * number.high))
+    return f"{text} (95 %: {low:.{digits}g} to {high:.{digits}g})".replace("-", "\N{MINUS SIGN}")
 
 
 def numbered(numbers: Iterable[int], shown: int = 6) -> str:
