@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pack_padded_sequence
+from torch.utils.checkpoint import checkpoint
 
 from throughtime import unroll
 from throughtime.unroll import Recurrent
@@ -83,3 +84,13 @@ def test_an_output_that_is_changed_in_place() -> None:
     expected = torch.autograd.grad(layer(input)[0].relu().sum(), layer.weight_hh_l0)
     found = torch.autograd.grad(layer(input)[0].relu_().sum(), layer.weight_hh_l0)
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_under_a_checkpoint(use_reentrant: bool) -> None:
+    layer = unroll.GRU(3, 5, dtype=torch.float64, backend="fused")
+    input = torch.randn(4, 2, 3, dtype=torch.float64, requires_grad=True)
+    expected = torch.autograd.grad(layer(input)[0].square().sum(), input)
+    output = checkpoint(lambda given: layer(given)[0], input, use_reentrant=use_reentrant)
+    output.square().sum().backward()
+    torch.testing.assert_close((input.grad,), expected)

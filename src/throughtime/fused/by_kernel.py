@@ -70,8 +70,8 @@ class _Task:
     def order(self, input_pre: Tensor) -> dict[str, Any]:
         """In which order which steps are read."""
         steps, batch = input_pre.shape[:2]
-        lengths = torch.full((batch,), steps) if self.lengths is None else self.lengths
-        resets = torch.zeros(steps, batch, dtype=torch.bool) if self.resets is None else self.resets
+        lengths = torch.full((batch,), steps, device="cpu") if self.lengths is None else self.lengths
+        resets = torch.zeros(steps, batch, dtype=torch.bool, device="cpu") if self.resets is None else self.resets
         return {"reverse": self.reverse, "lengths": lengths, "resets": resets}
 
     def split(self, tensors: tuple[Tensor, ...]) -> tuple[Named, Named]:
@@ -108,10 +108,12 @@ class _ByKernel(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor | None) -> tuple[Any, ...]:
         task: _Task = ctx.task
-        inputs = ctx.saved_tensors[: 1 + len(task.names) + len(task.cell.states)]
+        # Taken once: under a checkpoint they are there once only.
+        saved = ctx.saved_tensors
+        inputs = saved[: 1 + len(task.names) + len(task.cell.states)]
         if torch.is_grad_enabled() or any(grad is not None and is_several(grad) for grad in grads):
             return None, *_through_reference(task, inputs, ctx.needs_input_grad[1:], grads)
-        return None, *_through_kernel(task, inputs, ctx.saved_tensors[len(inputs) :], ctx.needs_input_grad[1:], grads)
+        return None, *_through_kernel(task, inputs, saved[len(inputs) :], ctx.needs_input_grad[1:], grads)
 
 
 def _through_kernel(
@@ -188,7 +190,7 @@ def _hold_on_to_freed_memory() -> None:
     Linux's does so for twice the largest block that was freed before, below 32 MB. Otherwise every call would get its
     memory anew from the system, page by page, which takes as long as the kernel itself.
     """
-    torch.empty(HELD, dtype=torch.uint8)
+    torch.empty(HELD, dtype=torch.uint8, device="cpu")
 
 
 def _array(value: Any) -> Any:
