@@ -348,16 +348,18 @@ class _OpenedCell:
 
 
 def _check_finite(name: str, trajectory: Trajectory, reverse: bool) -> None:
-    what = {
-        "input": trajectory.inputs,
-        "pre-activation": torch.cat([trajectory.input_pre, trajectory.recurrent_pre], -1),
-    }
+    what = {"input": (trajectory.inputs,), "pre-activation": (trajectory.input_pre, trajectory.recurrent_pre)}
     # What is carried is computed first.
-    what |= {f"state {state}": value[1:] for state, value in reversed(trajectory.states.items())}
-    broken = {part: ~value.isfinite().all(dim=-1).all(dim=-1) for part, value in what.items()}
+    what |= {f"state {state}": (value[1:],) for state, value in reversed(trajectory.states.items())}
+    broken = {part: torch.stack([_broken(value) for value in values]).any(0) for part, values in what.items()}
     steps = torch.stack(list(broken.values())).any(dim=0)
     if steps.any():
         index = int(steps.nonzero()[0])
         part = next(part for part, at in broken.items() if at[index])
         step = trajectory.steps - index if reverse else index + 1
         raise NotFiniteError(name, step, trajectory.steps, part, FORWARDS)
+
+
+def _broken(values: Tensor) -> Tensor:
+    """The steps at which not every number is finite."""
+    return ~values.isfinite().all(dim=-1).all(dim=-1)
