@@ -78,7 +78,9 @@ function addSaving(plot) {
     button.addEventListener("click", () => save(plot, format));
     saving.append(button);
   }
-  plot.before(saving);
+  const frame = Object.assign(document.createElement("div"), { className: "frame" });
+  plot.replaceWith(frame);
+  frame.append(saving, plot);
 }
 
 async function draw(plot) {
