@@ -54,6 +54,6 @@ def test_ctrl_c_stops_with_a_word(folder) -> None:
         assert process.stdout is not None and process.stderr is not None
         assert process.stdout.readline().startswith("Next-character models of")
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=30) == 130
+        assert process.wait(timeout=60) == 130
         assert process.stderr.read() == "stopped\n"
     assert list(folder.iterdir()) == []
