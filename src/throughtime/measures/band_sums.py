@@ -4,6 +4,7 @@ The slopes and values of a step are the same for all sources, so that the vector
 the terms are then one matrix product over many steps.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -36,7 +37,7 @@ class BandSums:
         self._vectors, self._bands = family.vectors, len(bands)
         self.ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
         shape = (len(bands), film.batch, len(family.vectors), like.shape[-1])
-        self._rows = like.new_zeros(min(STEPS_AT_ONCE, max(1, NUMBERS_AT_ONCE // _numbers(shape))), *shape)
+        self._rows = like.new_zeros(min(STEPS_AT_ONCE, max(1, NUMBERS_AT_ONCE // math.prod(shape))), *shape)
         self._row_scale = torch.full((len(self._rows), len(bands)), -torch.inf, dtype=torch.float64)
         self._steps: list[int] = []
         together: dict[object, list[Learned]] = {}
@@ -137,7 +138,3 @@ def _add_by_torch(vectors: Sequence[Tensor], log_scale: Tensor, band: Tensor, ln
     factor = (log_scale - or_zero(ln_scale)[band].unsqueeze(-1).to(log_scale.device)).exp()
     rows = torch.stack(list(vectors), dim=2) * factor.to(into.dtype)[..., None, None]
     into.index_add_(0, band.to(into.device), rows)
-
-
-def _numbers(shape: tuple[int, ...]) -> int:
-    return int(torch.tensor(shape).prod())
