@@ -86,15 +86,16 @@ class _ByKernel(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, task: _Task, input_pre: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         cell, source = task.cell, task.kernel(input_pre).source
+        computation = source.computation
         weights, initial = task.split(tensors)
         steps, batch = input_pre.shape[:2]
         kept = steps if task.differentiated else 1
         units = input_pre.shape[-1] // len(cell.gates)
         last = {state: initial[state].clone(memory_format=torch.contiguous_format) for state in cell.states}
-        before = {f"{state}_before": input_pre.new_empty(kept, batch, units) for state in source.saved}
+        before = {f"{state}_before": input_pre.new_empty(kept, batch, units) for state in computation.saved}
         every = {f"{state}_steps": input_pre.new_empty(steps, batch, units) for state in cell.states}
         given = {"keeping": task.differentiated, "x": input_pre, **weights, **last, **before, **every}
-        if source.recurrent:
+        if computation.recurrent:
             rows = len(weights["weight_hh"])
             given["u"] = input_pre.new_empty(kept, batch, rows)
             given["weight_hh"] = weights["weight_hh"].t()
@@ -102,7 +103,7 @@ class _ByKernel(torch.autograd.Function):
         _run(task.kernel(input_pre), "forward", source.forward_arguments, batch, task.order(input_pre) | given)
         ctx.task = task
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(input_pre, *tensors, *before.values(), *([given["u"]] if source.recurrent else []))
+        ctx.save_for_backward(input_pre, *tensors, *before.values(), *([given["u"]] if computation.recurrent else []))
         return *every.values(), *last.values()
 
     @staticmethod
@@ -125,9 +126,10 @@ def _through_kernel(
 ) -> list[Tensor | None]:
     """The gradients at the inputs, from those at the states of all steps and at the last ones."""
     cell, source, input_pre = task.cell, task.kernel(inputs[0]).source, inputs[0]
+    computation = source.computation
     weights, initial = task.split(inputs[1:])
     batch, count = input_pre.shape[1], len(cell.states)
-    before = dict(zip((f"{state}_before" for state in source.saved), saved, strict=False))
+    before = dict(zip((f"{state}_before" for state in computation.saved), saved, strict=False))
     given: dict[str, Any] = {
         "x": input_pre,
         **weights,
@@ -140,10 +142,10 @@ def _through_kernel(
         given[f"adjoint_{state}"] = (
             zeros.clone() if of_last is None else of_last.clone(memory_format=torch.contiguous_format)
         )
-    if source.recurrent:
+    if computation.recurrent:
         given["u"] = saved[-1]
-        given["grad_u"] = torch.empty_like(saved[-1]) if source.distinct else given["grad_x"]
-    by_sample = [f"weight_{name}" for name in cell.units] + (["weight_hh"] if source.entered else [])
+        given["grad_u"] = torch.empty_like(saved[-1]) if computation.distinct else given["grad_x"]
+    by_sample = [f"weight_{name}" for name in cell.units] + (["weight_hh"] if computation.entered else [])
     given |= {f"grad_{name}": input_pre.new_zeros(batch, len(weights[name])) for name in by_sample}
     _run(task.kernel(input_pre), "backward", source.backward_arguments, batch, task.order(input_pre) | given)
     found: list[Tensor | None] = [given["grad_x"]]

@@ -1,20 +1,17 @@
-"""The source of a cell's kernel, generated from its equations and their derivatives.
+"""The source of a cell's kernel, generated from what it computes.
 
 A kernel is two functions, which run some samples of a batch over the whole sequence, forward and backward. The product
 of all steps with the input is made before; inside the loop there is one product with the state, or none, and what is
-element-wise. Backward, only the adjoint of the state goes from step to step; what a step passes to the weights is left
-in `grad_u`, for one product after the loop.
+element-wise.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from textwrap import fill, indent
-from typing import Any
 
-import sympy
-
-from throughtime.cells import Cell, derive
+from throughtime.cells import Cell
+from throughtime.fused.computation import Computation, Place
 from throughtime.fused.lines import Lines
 
 HEAD = '''"""{title}.
@@ -101,60 +98,25 @@ BIAS = """
 
 
 class Source:
-    """What is generated for a cell.
+    """A cell's kernel in Python for Numba.
 
     Args:
         cell: The equations.
 
     Attributes:
-        saved: The states before every step that the way back needs, by name.
-        recurrent: Whether there is a product with the hidden state, whose result `u` the way back needs too.
-        distinct: Whether the gradient at u is another one than at x.
-        entered: Whether the state enters unit by unit.
+        computation: What the kernel computes.
+        forward_arguments: Names of what `forward` takes, in order.
+        backward_arguments: Names of what `backward` takes, in order.
 
     Raises:
         NotFused: The equations hold what no kernel computes.
     """
 
     def __init__(self, cell: Cell) -> None:
-        self.cell, self.derivation = cell, derive(cell)
-        self.recurrent, self.entered = cell.enters == "dense", cell.enters == "diagonal"
-        self.saved = cell.states if self.recurrent else (cell.carried,)
-        self.at_x, self.at_u, self.at_units = self._gradients()
-        self.distinct = self.recurrent and list(self.at_u.items()) != list(self.at_x.items())
+        self.cell, self.computation = cell, Computation(cell)
+        self.forward_arguments = ["first", "end", *self.computation.forward_arguments]
+        self.backward_arguments = ["first", "end", *self.computation.backward_arguments]
         self._forward, self._backward = self._written_forward(), self._written_backward()
-
-    @property
-    def forward_arguments(self) -> list[str]:
-        """Names of what `forward` takes, in order."""
-        cell = self.cell
-        return [
-            *("first", "end", "reverse", "keeping", "lengths", "resets", "x"),
-            *(["weight_hh", "bias_hh"] if self.recurrent else ["weight_hh"] if self.entered else []),
-            *(f"weight_{name}" for name in cell.units),
-            *cell.states,
-            *(f"{state}_before" for state in self.saved),
-            *(["u"] if self.recurrent else []),
-            *(f"{state}_steps" for state in cell.states),
-        ]
-
-    @property
-    def backward_arguments(self) -> list[str]:
-        """Names of what `backward` takes, in order."""
-        cell = self.cell
-        return [
-            *("first", "end", "reverse", "lengths", "resets", "x"),
-            *(["weight_hh"] if self.recurrent or self.entered else []),
-            *(f"weight_{name}" for name in cell.units),
-            f"{cell.carried}_before",
-            *(["u"] if self.recurrent else []),
-            *(f"grad_{state}_steps" for state in cell.states),
-            *(f"adjoint_{state}" for state in cell.states),
-            "grad_x",
-            *(["grad_u"] if self.distinct else []),
-            *(["grad_weight_hh"] if self.entered else []),
-            *(f"grad_weight_{name}" for name in cell.units),
-        ]
 
     def text(self, precision: str) -> str:
         """A module of Python.
@@ -181,136 +143,68 @@ class Source:
         return [f"{name + ':':<14}{said}" for name, said in terms.items()]
 
     def _written_forward(self) -> tuple[str, Lines]:
-        cell, derivation = self.cell, self.derivation
-        new = {"after": derivation.new} | ({} if derivation.output is None else {"output": derivation.output})
-        lines = self._lines(new)
-        value = {state: "output" if state != cell.carried else "after" for state in cell.states}
-        views = {"x_t": "x[t]"} | {f"{state}_before_t": f"{state}_before[kept]" for state in self.saved}
-        views |= {"u_t": "u[kept]"} if self.recurrent else {}
+        cell, computation = self.cell, self.computation
+        lines = Lines(computation.forward, computation.gates)
+        views = {"x_t": "x[t]"} | {f"{state}_before_t": f"{state}_before[kept]" for state in computation.saved}
+        views |= {"u_t": "u[kept]"} if computation.recurrent else {}
         views |= {f"{state}_steps_t": f"{state}_steps[t]" for state in cell.states}
+        product = "\n        add_product(u_t[first:end], h_before_t[first:end], weight_hh)"
         return FORWARD.format(
             arguments=_listed(self.forward_arguments),
             carried=cell.carried,
             views=_block(8, _assignments(views)),
             begin=_block(
-                16, (f"{s}_before_t[row, j] = real(0) if resets[t, row] else {s}[row, j]" for s in self.saved)
+                16, (f"{s}_before_t[row, j] = real(0) if resets[t, row] else {s}[row, j]" for s in computation.saved)
             ),
-            bias=BIAS if self.recurrent else "",
-            product="\n        add_product(u_t[first:end], h_before_t[first:end], weight_hh)" if self.recurrent else "",
-            loads=_block(20, self._loads(lines.read)),
+            bias=BIAS if computation.recurrent else "",
+            product=product if computation.recurrent else "",
+            loads=_block(20, _assignments(computation.loads(lines.read, _at))),
             equations=_block(20, lines.lines),
-            stores=_block(20, (f"{s}[row, j] = {s}_steps_t[row, j] = {value[s]}" for s in cell.states)),
+            stores=_block(
+                20, (f"{s}[row, j] = {s}_steps_t[row, j] = {value}" for s, value in computation.values.items())
+            ),
             rest=_block(20, (f"{s}_steps_t[row, j] = real(0)" for s in cell.states)),
         ), lines
 
     def _written_backward(self) -> tuple[str, Lines]:
-        cell = self.cell
-        two = cell.carried != "h"
-        wanted = {f"grad_x_{gate}": slope for gate, slope in self.at_x.items()}
-        if self.distinct or self.entered:
-            wanted |= {f"grad_u_{gate}": slope for gate, slope in self.at_u.items()}
-        wanted |= {f"grad_units_{name}": slope for name, slope in self.at_units.items()}
-        lines = self._lines(self._adjoints() | wanted | {"carry": self._carry()})
-        views = {"x_t": "x[t]"} | ({"u_t": "u[t]"} if self.recurrent else {})
+        cell, computation = self.cell, self.computation
+        lines = Lines(computation.backward, computation.gates)
+        views = {"x_t": "x[t]"} | ({"u_t": "u[t]"} if computation.recurrent else {})
         views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t]", "grad_x_t": "grad_x[t]"}
-        views |= {"grad_u_t": "grad_u[t]"} if self.distinct else {}
+        views |= {"grad_u_t": "grad_u[t]"} if computation.distinct else {}
         # Where the states of all steps have no gradient, there is one step of zeros in its place.
         views |= {f"grad_{s}_steps_t": f"grad_{s}_steps[min(t, len(grad_{s}_steps) - 1)]" for s in cell.states}
-        product = "grad_u" if self.distinct else "grad_x"
+        product = f"\n        add_product(adjoint_h[first:end], {computation.product}_t[first:end], weight_hh)"
         return BACKWARD.format(
             arguments=_listed(self.backward_arguments),
             carried=cell.carried,
             views=_block(8, _assignments(views)),
-            loads=_block(20, self._loads(lines.read)),
+            loads=_block(20, _assignments(computation.loads(lines.read, _at))),
             equations=_block(20, lines.lines),
-            stores=_block(20, self._stores(two)),
+            stores=_block(20, self._stores()),
             rest=_block(16, self._zeros()),
-            product=f"\n        add_product(adjoint_h[first:end], {product}_t[first:end], weight_hh)"
-            if self.recurrent
-            else "",
+            product=product if computation.recurrent else "",
             cut=_block(20, (f"adjoint_{state}[row, j] = real(0)" for state in cell.states)),
         ), lines
 
-    def _lines(self, wanted: dict[str, Any]) -> Lines:
-        gates = {str(symbol): gate for by in (self.derivation.x, self.derivation.u) for gate, symbol in by.items()}
-        return Lines(wanted, gates)
-
-    def _gradients(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        """At x and u by gate and at the learned vectors: those of the new carried state and of the output."""
-        update, hidden = self.derivation.update, self.derivation.hidden
-        found = []
-        for kind, names in (("input", self.cell.gates), ("recurrent", self.cell.entered), ("units", self.cell.units)):
-            through_output = {} if hidden is None else getattr(hidden, kind)
-            slopes = getattr(update, kind)
-            found.append(
-                {name: ADJOINT * slopes.get(name, 0) + ADJOINT_H * through_output.get(name, 0) for name in names}
-            )
-        return tuple(found)  # type: ignore[return-value]
-
-    def _adjoints(self) -> dict[str, Any]:
-        """The whole adjoint of the carried state, and the new state where the derivatives of the output are at it."""
-        hidden, derivation = self.derivation.hidden, self.derivation
-        read = _symbol(f"adjoint_of_{self.cell.carried}")
-        if hidden is None:
-            return {}
-        return {"after": derivation.new, "adjoint": read + ADJOINT_H * hidden.carried}
-
-    def _carry(self) -> Any:
-        """What goes on to the carried state before the step, without the product."""
-        carry = ADJOINT * self.derivation.update.carried
-        if self.entered:
-            carry += sum(_symbol(f"grad_u_{gate}") * _symbol(f"enter_{gate}") for gate in self.cell.entered)
-        return carry
-
-    def _loads(self, read: set[str]) -> list[str]:
-        """Assignments of what the equations read."""
-        cell = self.cell
-        own = {"before": f"{cell.carried}_before_t[row, j]"}
-        own |= {f"x_{gate}": f"x_t[row, {_place(cell.gates, gate)}]" for gate in cell.gates}
-        own |= {f"enter_{gate}": f"weight_hh[{_place(cell.entered, gate)}]" for gate in cell.entered}
-        for gate in cell.entered:
-            place = _place(cell.entered, gate)
-            own[f"u_{gate}"] = f"u_t[row, {place}]" if self.recurrent else f"enter_{gate} * before"
-        own |= {f"units_{name}": f"weight_{name}[j]" for name in cell.units}
-        whole = ("adjoint",) if len(cell.states) == 1 else tuple(f"adjoint_of_{state}" for state in cell.states)
-        for name, state in zip(whole, cell.states, strict=True):
-            own[name] = f"adjoint_{state}[row, j] + grad_{state}_steps_t[row, j]"
-        if self.entered and any(f"u_{gate}" in read for gate in cell.entered):
-            read = read | {"before"} | {f"enter_{gate}" for gate in cell.entered if f"u_{gate}" in read}
-        return _assignments({name: place for name, place in own.items() if name in read})
-
-    def _stores(self, two: bool) -> list[str]:
-        cell = self.cell
-        stores = [f"grad_x_t[row, {_place(cell.gates, gate)}] = grad_x_{gate}" for gate in cell.gates]
-        if self.distinct:
-            stores += [f"grad_u_t[row, {_place(cell.entered, gate)}] = grad_u_{gate}" for gate in cell.entered]
-        if self.entered:
-            stores += [
-                f"grad_weight_hh[row, {_place(cell.entered, gate)}] += grad_u_{gate} * {cell.carried}_before_t[row, j]"
-                for gate in cell.entered
-            ]
-        stores += [f"grad_weight_{name}[row, j] += grad_units_{name}" for name in cell.units]
-        return stores + (["adjoint_h[row, j] = real(0)"] if two else []) + [f"adjoint_{cell.carried}[row, j] = carry"]
+    def _stores(self) -> list[str]:
+        *stores, carry = (
+            f"{_at(store.place)} {'+=' if store.added else '='} {store.value}" for store in self.computation.stores(_at)
+        )
+        return [*stores, *(["adjoint_h[row, j] = real(0)"] if self.cell.carried != "h" else []), carry]
 
     def _zeros(self) -> list[str]:
         """Past the end of a sample no gradient is passed on, and the adjoints wait."""
         lines = []
-        for name in ("grad_x_t", *(["grad_u_t"] if self.distinct else [])):
+        for name in ("grad_x_t", *(["grad_u_t"] if self.computation.distinct else [])):
             lines += [f"for j in range({name}.shape[1]):", f"    {name}[row, j] = real(0)"]
         return lines
 
 
-def _symbol(name: str) -> sympy.Symbol:
-    return sympy.Symbol(name, real=True)
-
-
-ADJOINT, ADJOINT_H = _symbol("adjoint"), _symbol("adjoint_of_h")
-
-
-def _place(gates: Sequence[str], gate: str) -> str:
-    """Where the numbers of a gate stand among those of all."""
-    number = gates.index(gate)
-    return ("j", "units + j")[number] if number < 2 else f"{number} * units + j"
+def _at(place: Place) -> str:
+    """A number of an array: of the one of step t, of the sample of that row, of unit j."""
+    unit = ("j", "units + j")[place.gate] if place.gate < 2 else f"{place.gate} * units + j"
+    return f"{place.array}{'_t' if place.of_step else ''}[{'row, ' if place.of_sample else ''}{unit}]"
 
 
 def _listed(arguments: Sequence[str]) -> str:

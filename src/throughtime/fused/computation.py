@@ -1,0 +1,203 @@
+"""What a kernel computes at every step, derived from a cell's equations: the same in whatever language it is written.
+
+Forward, the states after a step are computed from its pre-activations and the states before it. Backward, only the
+adjoint of the state goes from step to step; what a step passes to the weights is left in `grad_u`, for one product
+after the loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import sympy
+
+from throughtime.cells import Cell, derive
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a number of one sample and one unit stands.
+
+    Args:
+        array: Name of the array.
+        gate: Of an array with several numbers a unit, one for each gate, which of them.
+        of_sample: Whether every sample has its own.
+        of_step: Whether every step has its own.
+    """
+
+    array: str
+    gate: int = 0
+    of_sample: bool = True
+    of_step: bool = True
+
+
+@dataclass(frozen=True)
+class Store:
+    """What is left where.
+
+    Args:
+        place: Where.
+        value: What, as source.
+        added: Whether it is added to what is there.
+    """
+
+    place: Place
+    value: str
+    added: bool = False
+
+
+# How a language writes that it reads a place.
+Read: TypeAlias = Callable[[Place], str]
+
+
+class Computation:
+    """What is computed for a cell.
+
+    Args:
+        cell: The equations.
+
+    Attributes:
+        recurrent: Whether there is a product with the hidden state, whose result `u` the way back needs too.
+        entered: Whether the state enters unit by unit.
+        saved: The states before every step that the way back needs, by name.
+        distinct: Whether the gradient at u is another one than at x.
+        forward: What a step computes, by name, on symbols whose names are those of `loads`.
+        backward: The same for a step of the way back.
+        values: By state, the name in `forward` of what it becomes.
+        gates: By the name of a pre-activation the gate that it belongs to.
+    """
+
+    def __init__(self, cell: Cell) -> None:
+        self.cell, derivation = cell, derive(cell)
+        self._derivation = derivation
+        self.recurrent, self.entered = cell.enters == "dense", cell.enters == "diagonal"
+        self.saved = cell.states if self.recurrent else (cell.carried,)
+        at_x, at_u, at_units = self._gradients()
+        self.distinct = self.recurrent and list(at_u.items()) != list(at_x.items())
+        self.forward = {"after": derivation.new} | ({} if derivation.output is None else {"output": derivation.output})
+        self.values = {state: "output" if state != cell.carried else "after" for state in cell.states}
+        self.backward = self._adjoints() | {f"grad_x_{gate}": slope for gate, slope in at_x.items()}
+        if self.distinct or self.entered:
+            self.backward |= {f"grad_u_{gate}": slope for gate, slope in at_u.items()}
+        self.backward |= {f"grad_units_{name}": slope for name, slope in at_units.items()} | {"carry": self._carry()}
+        self.gates = {str(symbol): gate for by in (derivation.x, derivation.u) for gate, symbol in by.items()}
+
+    @property
+    def forward_arguments(self) -> list[str]:
+        """Names of what the way forward is given, in order."""
+        cell = self.cell
+        return [
+            *("reverse", "keeping", "lengths", "resets", "x"),
+            *(["weight_hh", "bias_hh"] if self.recurrent else ["weight_hh"] if self.entered else []),
+            *(f"weight_{name}" for name in cell.units),
+            *cell.states,
+            *(f"{state}_before" for state in self.saved),
+            *(["u"] if self.recurrent else []),
+            *(f"{state}_steps" for state in cell.states),
+        ]
+
+    @property
+    def backward_arguments(self) -> list[str]:
+        """Names of what the way back is given, in order."""
+        cell = self.cell
+        return [
+            *("reverse", "lengths", "resets", "x"),
+            *(["weight_hh"] if self.recurrent or self.entered else []),
+            *(f"weight_{name}" for name in cell.units),
+            f"{cell.carried}_before",
+            *(["u"] if self.recurrent else []),
+            *(f"grad_{state}_steps" for state in cell.states),
+            *(f"adjoint_{state}" for state in cell.states),
+            "grad_x",
+            *(["grad_u"] if self.distinct else []),
+            *(["grad_weight_hh"] if self.entered else []),
+            *(f"grad_weight_{name}" for name in cell.units),
+        ]
+
+    @property
+    def product(self) -> str:
+        """Whose product with `weight_hh` is a part of the adjoint of h."""
+        return "grad_u" if self.distinct else "grad_x"
+
+    def loads(self, read: set[str], at: Read) -> dict[str, str]:
+        """The source of what the equations read, by name, in order.
+
+        Args:
+            read: The names.
+            at: How a place is read.
+        """
+        cell = self.cell
+        own = {"before": at(self._before)}
+        own |= {f"x_{gate}": at(Place("x", number)) for number, gate in enumerate(cell.gates)}
+        own |= {f"enter_{gate}": at(_vector("weight_hh", number)) for number, gate in enumerate(cell.entered)}
+        for number, gate in enumerate(cell.entered):
+            own[f"u_{gate}"] = at(Place("u", number)) if self.recurrent else f"enter_{gate} * before"
+        own |= {f"units_{name}": at(_vector(f"weight_{name}")) for name in cell.units}
+        whole = ("adjoint",) if len(cell.states) == 1 else tuple(f"adjoint_of_{state}" for state in cell.states)
+        for name, state in zip(whole, cell.states, strict=True):
+            own[name] = f"{at(_on_the_way(f'adjoint_{state}'))} + {at(Place(f'grad_{state}_steps'))}"
+        if self.entered and any(f"u_{gate}" in read for gate in cell.entered):
+            read = read | {"before"} | {f"enter_{gate}" for gate in cell.entered if f"u_{gate}" in read}
+        return {name: place for name, place in own.items() if name in read}
+
+    def stores(self, at: Read) -> list[Store]:
+        """What a step of the way back leaves, but for the adjoint of h where h is not carried: that becomes zero."""
+        cell = self.cell
+        stores = [Store(Place("grad_x", number), f"grad_x_{gate}") for number, gate in enumerate(cell.gates)]
+        for number, gate in enumerate(cell.entered):
+            if self.distinct:
+                stores.append(Store(Place("grad_u", number), f"grad_u_{gate}"))
+            if self.entered:
+                value = f"grad_u_{gate} * {at(self._before)}"
+                stores.append(Store(Place("grad_weight_hh", number, of_step=False), value, added=True))
+        stores += [Store(_on_the_way(f"grad_weight_{name}"), f"grad_units_{name}", added=True) for name in cell.units]
+        return [*stores, Store(_on_the_way(f"adjoint_{cell.carried}"), "carry")]
+
+    @property
+    def _before(self) -> Place:
+        return Place(f"{self.cell.carried}_before")
+
+    def _gradients(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """At x and u by gate and at the learned vectors: those of the new carried state and of the output."""
+        update, hidden = self._derivation.update, self._derivation.hidden
+        found = []
+        for kind, names in (("input", self.cell.gates), ("recurrent", self.cell.entered), ("units", self.cell.units)):
+            through_output: Mapping[str, Any] = {} if hidden is None else getattr(hidden, kind)
+            slopes = getattr(update, kind)
+            found.append(
+                {name: ADJOINT * slopes.get(name, 0) + ADJOINT_H * through_output.get(name, 0) for name in names}
+            )
+        return tuple(found)  # type: ignore[return-value]
+
+    def _adjoints(self) -> dict[str, Any]:
+        """The whole adjoint of the carried state, and the new state where the derivatives of the output are at it."""
+        hidden, derivation = self._derivation.hidden, self._derivation
+        read = _symbol(f"adjoint_of_{self.cell.carried}")
+        if hidden is None:
+            return {}
+        return {"after": derivation.new, "adjoint": read + ADJOINT_H * hidden.carried}
+
+    def _carry(self) -> Any:
+        """What goes on to the carried state before the step, without the product."""
+        carry = ADJOINT * self._derivation.update.carried
+        if self.entered:
+            carry += sum(_symbol(f"grad_u_{gate}") * _symbol(f"enter_{gate}") for gate in self.cell.entered)
+        return carry
+
+
+def _symbol(name: str) -> sympy.Symbol:
+    return sympy.Symbol(name, real=True)
+
+
+ADJOINT, ADJOINT_H = _symbol("adjoint"), _symbol("adjoint_of_h")
+
+
+def _vector(array: str, number: int = 0) -> Place:
+    return Place(array, number, of_sample=False, of_step=False)
+
+
+def _on_the_way(array: str) -> Place:
+    """What goes from step to step."""
+    return Place(array, of_step=False)
