@@ -16,6 +16,7 @@ from throughtime.adjoint.pushforward import Pushforward as Pushforward
 from throughtime.adjoint.scaled import Scaled as Scaled
 from throughtime.adjoint.scaled import joined as joined
 from throughtime.adjoint.scaled import or_zero as or_zero
+from throughtime.adjoint.scaled import stacked as stacked
 from throughtime.adjoint.segments import InputAdjoint as InputAdjoint
 from throughtime.adjoint.segments import Segment as Segment
 from throughtime.adjoint.sweep import Frame as Frame

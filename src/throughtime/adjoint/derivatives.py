@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
@@ -54,7 +53,6 @@ class Derivatives:
         if memory is not None:
             self._length = max(1, min(self._length, memory // self._bytes_per_step()))
         self._stretch = self._made(trajectory.steps)
-        self._paths: dict[str, Partial] = {}
 
     @property
     def whole(self) -> bool:
@@ -73,13 +71,11 @@ class Derivatives:
             return _indexed(self._stretch.partials, places)
         return self._evaluated(places)
 
-    def paths(self, places: Int[Tensor, " row"]) -> dict[str, Partial]:
+    def paths(self, places: Int[Tensor, " step"]) -> dict[str, Partial]:
         """Those of the update by path, at any steps less one."""
-        if self.whole:
-            self._paths = self._paths or self._evaluated_paths(slice(None))
-            return _indexed(self._paths, places)
-        unique, row = torch.unique(places, return_inverse=True)
-        return _indexed(self._evaluated_paths(unique), row)
+        arguments = self._arguments(places)
+        found = {path: evaluate(*arguments) for path, evaluate in self._derivation.evaluate_paths.items()}
+        return self.where_passing(self._where_running(found, places), places)
 
     def where_passing(self, found: dict[str, Partial], places: slice | Tensor) -> dict[str, Partial]:
         """Zero where a step starts from zeros, whatever came before."""
@@ -98,11 +94,6 @@ class Derivatives:
         if self._cell.carried != "h":
             found[OUTPUT] = self._derivation.evaluate_hidden(*arguments)
         return self._where_running(found, places)
-
-    def _evaluated_paths(self, places: slice | Tensor) -> dict[str, Partial]:
-        arguments = self._arguments(places)
-        found = {path: evaluate(*arguments) for path, evaluate in self._derivation.evaluate_paths.items()}
-        return self.where_passing(self._where_running(found, places), places)
 
     def _arguments(self, places: slice | Tensor) -> tuple[Named, Named, Tensor, Tensor, Named]:
         cell, trajectory = self._cell, self._trajectory
@@ -126,10 +117,9 @@ class Derivatives:
         return direct
 
     def _bytes_per_step(self) -> int:
-        """Of the derivatives of a step, by path and in all, as many as there can be."""
+        """Of the derivatives of a step, as many as there can be."""
         derivation, before = self._derivation, self._trajectory.states[self._cell.carried][0]
-        partials = [derivation.update, *derivation.paths.values()]
-        partials += [] if derivation.hidden is None else [derivation.hidden]
+        partials = [derivation.update, *([] if derivation.hidden is None else [derivation.hidden])]
         count = sum(1 + len(one.recurrent) + len(one.input) + len(one.units) for one in partials)
         return count * before.numel() * before.element_size()
 

@@ -92,16 +92,17 @@ class Pullback:
         self._stopped_(step, carried)
 
     def carried_from_hidden(
-        self, steps: Int[Tensor, " source"], hidden: Float[Tensor, "source batch projected"]
-    ) -> Tensor:
+        self, steps: Int[Tensor, " step"], hidden: Float[Tensor, "step source batch projected"]
+    ) -> Float[Tensor, "step source batch hidden"]:
         """The part of the adjoint of c_step that comes from h_step. The initial c_0 has no effect on h_0.
 
         Args:
-            steps: For every source, the step.
+            steps: The steps.
             hidden: The adjoints of h_step.
         """
-        reached = (steps > 0).unsqueeze(-1).unsqueeze(-1)
-        return self.output(hidden) * (self._derivatives.at((steps - 1).clamp(min=0))[OUTPUT].carried * reached)
+        reached = (steps > 0).view(-1, 1, 1)
+        slope = self._derivatives.at((steps - 1).clamp(min=0))[OUTPUT].carried * reached
+        return self.output(hidden) * slope.unsqueeze(1)
 
     def add_from_hidden_(self, step: int, carried: Tensor, hidden: Tensor) -> None:
         """Add to the adjoint of c_step, in place, what comes from h_step, the same step for all sources."""
@@ -109,7 +110,7 @@ class Pullback:
             here, place = self._derivatives.stretch(step - 1)
             carried.addcmul_(self.output(hidden), here.partials[OUTPUT].carried[place])
 
-    def output(self, hidden: Float[Tensor, "source batch projected"]) -> Float[Tensor, "source batch hidden"]:
+    def output(self, hidden: Float[Tensor, "*source batch projected"]) -> Float[Tensor, "*source batch hidden"]:
         """The adjoint of the cell's output, from that of h: the same, but for a projection between the two."""
         return hidden if self.weights.weight_hr is None else hidden @ self.weights.weight_hr
 
@@ -152,14 +153,14 @@ class Pullback:
         unseen = torch.zeros_like(vectors[UPDATE])
         return torch.cat([parts.get(gate, unseen) for gate in self.cell.gates], dim=-1)
 
-    def path_slopes(self, steps: Int[Tensor, " source"], adjoint: Named) -> dict[str, tuple[Tensor | None, Named]]:
+    def path_slopes(self, steps: Int[Tensor, " step"], adjoint: Named) -> dict[str, tuple[Tensor | None, Named]]:
         """By path, the adjoint scaled by the path's element-wise derivatives: for the state itself, and by gate.
 
-        Shapes (source, batch, hidden). The products with W_hh are still to be taken: see `through_weights`.
+        Shapes (step, source, batch, hidden). The products with W_hh are still to be taken: see `through_weights`.
 
         Args:
-            steps: For every source, the step.
-            adjoint: Of s_step, by state.
+            steps: The steps.
+            adjoint: Of s_step for some sources, by state, (step, source, batch, hidden).
         """
         carried = adjoint[self.cell.carried]
         found = self._derivatives.paths(steps - 1)
@@ -226,8 +227,9 @@ class Pullback:
 
 
 def _scaled(partial: Partial, adjoint: Tensor) -> tuple[Tensor | None, Named]:
-    direct = None if partial.carried is None else adjoint * partial.carried
-    return direct, {gate: adjoint * slope for gate, slope in partial.recurrent.items()}
+    """The slopes, (step, batch, hidden), times the adjoints of all sources at their step."""
+    direct = None if partial.carried is None else adjoint * partial.carried.unsqueeze(1)
+    return direct, {gate: adjoint * slope.unsqueeze(1) for gate, slope in partial.recurrent.items()}
 
 
 def _of(partials: Mapping[str, Partial], kind: Kind, place: int | None = None) -> dict[str, Named]:

@@ -129,6 +129,12 @@ def joined(parts: Sequence[Scaled]) -> Scaled:
     return Scaled(values, torch.cat([part.log_scale for part in parts]))
 
 
+def stacked(parts: Sequence[Scaled]) -> Scaled:
+    """Several with as many rows, along a new first axis."""
+    values = {state: torch.stack([part.values[state] for part in parts]) for state in parts[0].values}
+    return Scaled(values, torch.stack([part.log_scale for part in parts]))
+
+
 def _length(norms: Named) -> Tensor:
     """The norm of rows that consist of several states."""
     parts = list(norms.values())

@@ -25,10 +25,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint import Pullback, Scaled, SweptFrame, joined, or_zero
+from throughtime.adjoint import Pullback, Scaled, SweptFrame, or_zero, stacked
 from throughtime.cells import Named, derive
+from throughtime.compiled import path_products
 from throughtime.measures import Film, Measure
-from throughtime.measures.film import FrameKind, log_mean_exp
+from throughtime.measures.film import FrameKind
 from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, WEIGHTS
 
 # Beyond so many sources, evenly spread, the picture no longer changes.
@@ -38,7 +39,7 @@ SOURCES_FOLLOWED = 64
 OPERATIONS = 2e8
 FEWEST_SOURCES = 16
 # Steps are gathered until the adjoints of those sources are so many numbers, and then taken down together.
-NUMBERS_AT_ONCE = 2**19
+NUMBERS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,12 @@ class Crossing(Measure[FrameKind]):
         """Take in the adjoints of the followed sources at one state."""
         rows = self._row[frame.sources]
         here = (rows >= 0).nonzero().squeeze(-1)
-        if not len(here):
-            return
-        rows = rows[here]
-        self._there[rows, self._film.column[frame.step]] = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
-        if frame.step > 0:
-            self._cross(frame, here, rows)
+        if len(here):
+            self._take(frame, here, rows[here])
 
     @abstractmethod
-    def _cross(self, frame: FrameKind, here: Tensor, rows: Tensor) -> None:
-        """Take in what a step does; by the end `_nats` tells it, and `_arrived` what it leaves at the state before.
+    def _take(self, frame: FrameKind, here: Tensor, rows: Tensor) -> None:
+        """Take in a frame; by the end `_there` and `_arrived` tell what it brought, and `_nats` what the step did.
 
         Args:
             frame: The adjoints after the step, in reading order.
@@ -129,8 +126,10 @@ class Causes(Crossing[SweptFrame]):
         self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
         self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
 
-        self._gathered: list[tuple[Tensor, Tensor, Scaled]] = []
-        self._numbers = 0
+        # The adjoints of the same sources at some steps.
+        self._gathered: list[Scaled] = []
+        self._steps: list[int] = []
+        self._rows = self._followed[:0]
 
     def result(self) -> Decomposition:
         """All causes that were found."""
@@ -141,53 +140,67 @@ class Causes(Crossing[SweptFrame]):
             self._followed, self.names, order(self._nats), self.paths, order(self._share), order(self._gain)
         )
 
-    def _cross(self, frame: SweptFrame, here: Tensor, rows: Tensor) -> None:
+    def _take(self, frame: SweptFrame, here: Tensor, rows: Tensor) -> None:
         adjoint = frame.adjoint[here]
-        self._gathered.append((rows, torch.full_like(rows, frame.step), adjoint))
-        self._numbers += sum(value.numel() for value in adjoint.values.values())
-        if self._numbers >= NUMBERS_AT_ONCE:
+        numbers = sum(value.numel() for value in adjoint.values.values())
+        if len(self._gathered) * numbers >= NUMBERS_AT_ONCE or not torch.equal(rows, self._rows):
             self._take_down()
+            self._rows = rows
+        self._gathered.append(adjoint)
+        self._steps.append(frame.step)
 
     def _take_down(self) -> None:
         """Split what the gathered steps did, all of them at once."""
         if not self._gathered:
             return
-        rows, steps = (torch.cat(parts) for parts in list(zip(*self._gathered, strict=True))[:2])
-        adjoint = joined([adjoint for *_, adjoint in self._gathered])
-        self._gathered, self._numbers = [], 0
-        column, weight = self._film.column[steps] - 1, _sample_weights(adjoint.log_scale)
+        adjoint, steps, rows = stacked(self._gathered), torch.tensor(self._steps), self._rows
+        self._gathered, self._steps = [], []
+        weight, largest = _sample_weights(adjoint.log_scale)
+        before = (adjoint.norms[self._pullback.cell.carried].square() * weight).mean(-1)
+        self._there[rows, self._film.column[steps].unsqueeze(1)] = before.log() + largest
+        # The initial state, to which no step leads, comes last.
+        crossed = int(steps.count_nonzero())
+        if crossed:
+            self._cross(steps[:crossed], rows, adjoint[:crossed], before[:crossed])
+
+    def _cross(self, steps: Tensor, rows: Tensor, adjoint: Scaled, before: Tensor) -> None:
+        """Take in what steps do to the adjoints of some sources, (step, source, batch, hidden).
+
+        Args:
+            steps: The steps.
+            rows: The places of the sources among those that are followed.
+            adjoint: Of s_step.
+            before: The mean over the batch of |adjoint|^2, on the largest scale of the source.
+        """
+        column = self._film.column[steps].unsqueeze(1) - 1
+        weight, largest = _sample_weights(adjoint.log_scale)
         along, slopes = self._along_paths(steps, adjoint.values)
-        total = along.sum(0)
-
-        def over_batch(squares: Tensor) -> Tensor:
-            return (squares * weight).mean(-1)
-
-        started = over_batch(adjoint.norms[self._pullback.cell.carried].square())
-        after, shares = over_batch(torch.linalg.vecdot(total, total)), over_batch(torch.linalg.vecdot(along, total))
-        gates, squares = over_batch(slopes.square()), over_batch(torch.linalg.vecdot(along, along))
+        shares, squares, gates = ((part * weight).mean(-1) for part in (*path_products(along), slopes))
+        after = shares.sum(0)
         self._share[:, rows, column] = shares / after
-        self._gain[:, 0, rows, column] = (gates.log() - started.log()) / 2
+        self._gain[:, 0, rows, column] = (gates.log() - before.log()) / 2
         self._gain[:, 1, rows, column] = (squares.log() - gates.log()) / 2
         if self.vanilla:
             self._nats[:-1, rows, column] = self._gain[0][:, rows, column]
         else:
-            self._nats[:-1, rows, column] = self._divisia(shares, after, started)
-        self._arrived[rows, column] = after.log() + 2 * or_zero(adjoint.log_scale.max(dim=-1).values)
+            self._nats[:-1, rows, column] = self._divisia(shares, after, before)
+        self._arrived[rows, column] = after.log() + largest
 
     def _along_paths(self, steps: Tensor, adjoint: Named) -> tuple[Tensor, Tensor]:
-        """What arrives at the carried state before the steps, (path, row, batch, hidden), and the norm of what stood
-        before the weights, (path, row, batch); NaN for a path without weights."""
-        along, before_weights = [], []
-        for direct, by_gate in self._pullback.path_slopes(steps, adjoint).values():
+        """What arrives at the carried state before the steps, (path, step, source, batch, hidden), and the squared norm
+        of what stood before the weights, (path, step, source, batch), float64; NaN for a path without weights."""
+        carried = adjoint[self._pullback.cell.carried]
+        along = carried.new_empty(len(self.paths), *carried.shape)
+        before_weights = torch.full(along.shape[:-1], torch.nan, dtype=torch.float64)
+        for path, (direct, by_gate) in enumerate(self._pullback.path_slopes(steps, adjoint).values()):
             through = self._pullback.through_weights(by_gate)
             if through is not None and self._pullback.two_states and not self._pullback.unit_by_unit:
                 through = self._pullback.carried_from_hidden(steps - 1, through)
             parts = [part for part in (direct, through) if part is not None]
-            along.append(parts[0] if len(parts) == 1 else parts[0] + parts[1])
-            norms = [torch.linalg.vector_norm(value, dim=-1) for value in by_gate.values()]
-            before_weights.append(torch.stack(norms).norm(dim=0) if norms else along[-1][..., 0] * torch.nan)
-        # Squares of a strongly saturated path leave the range of float32.
-        return torch.stack(along).double(), torch.stack(before_weights).double()
+            torch.add(*parts, out=along[path]) if len(parts) == 2 else along[path].copy_(parts[0])
+            if by_gate:
+                before_weights[path] = sum(path_products(value.unsqueeze(0))[1][0] for value in by_gate.values())
+        return along, before_weights
 
     def _divisia(self, shares: Tensor, after: Tensor, before: Tensor) -> Tensor:
         change = after.log() - before.log()
@@ -211,6 +224,7 @@ def _affordable(film: Film, pullback: Pullback) -> int:
     return min(SOURCES_FOLLOWED, max(FEWEST_SOURCES, int(OPERATIONS / max(one, 1))))
 
 
-def _sample_weights(log_scale: Tensor) -> Tensor:
-    """exp(2 (log_scale - the largest of the source)), (source, batch)."""
-    return (2 * (log_scale - or_zero(log_scale.max(dim=-1, keepdim=True).values))).exp()
+def _sample_weights(log_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """exp(2 (log_scale - the largest of the source)) of every sample, and twice that largest."""
+    largest = or_zero(log_scale.amax(dim=-1))
+    return (2 * (log_scale - largest.unsqueeze(-1))).exp(), 2 * largest

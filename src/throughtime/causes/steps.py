@@ -20,7 +20,10 @@ class StepCauses(Crossing[LoopFrame]):
     def __init__(self, film: Film) -> None:
         super().__init__(film, (STEP, ENTERING))
 
-    def _cross(self, frame: LoopFrame, here: Tensor, rows: Tensor) -> None:
+    def _take(self, frame: LoopFrame, here: Tensor, rows: Tensor) -> None:
+        self._there[rows, self._film.column[frame.step]] = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
+        if frame.step == 0:
+            return
         through = frame.through_step(here)
         arrived = log_mean_exp(through.ln_square(self._film.states[-1]))
         column = self._film.column[frame.step] - 1

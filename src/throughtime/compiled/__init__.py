@@ -4,5 +4,6 @@ They stand in a room of their own because the checks of shapes that the tests in
 Numba from finding its compiled code on the disk.
 """
 
+from throughtime.compiled.path_products import path_products as path_products
 from throughtime.compiled.quadratic_forms import ln_quadratic_forms as ln_quadratic_forms
 from throughtime.compiled.row_sums import add_rows as add_rows
