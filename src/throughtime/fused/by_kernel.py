@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from throughtime.cells import Cell, Named
+from throughtime.compiled import matrix_product
+from throughtime.compiled.product import FEWER
+from throughtime.compiled.threads import side_by_side
 from throughtime.fused.gradients import is_several, through_graph
 from throughtime.fused.kernel import Kernel, kernel
-from throughtime.fused.product import ROWS
 from throughtime.fused.reference import Run, reference
-from throughtime.fused.threads import side_by_side
 
 # Just below the 32 MiB from which the C library never keeps a block.
 HELD = 31 * 2**20
@@ -157,7 +158,7 @@ def _through_kernel(
         elif name == "bias_hh":
             found.append(given["grad_u"].sum((0, 1)))
         else:
-            found.append(given["grad_u"].flatten(0, 1).t() @ given["h_before"].flatten(0, 1))
+            found.append(matrix_product(given["grad_u"].flatten(0, 1).t(), given["h_before"].flatten(0, 1)))
     return found + [given[f"adjoint_{state}"] for state in cell.states]
 
 
@@ -178,9 +179,9 @@ def _run(kernel: Kernel, way: str, names: list[str], batch: int, given: Mapping[
     """One way, with the batch in as many parts as torch has threads, but none of fewer rows than work together."""
     _hold_on_to_freed_memory()
     arguments = [_array(given[name]) for name in names[2:]]
-    groups = -(-batch // ROWS)
+    groups = -(-batch // FEWER)
     parts = max(1, min(torch.get_num_threads(), groups))
-    ends = [min(batch, ROWS * (groups * part // parts)) for part in range(parts + 1)]
+    ends = [min(batch, FEWER * (groups * part // parts)) for part in range(parts + 1)]
     function = kernel.compiled(way, [0, batch, *arguments])
     side_by_side([partial(function, *ends[part : part + 2], *arguments) for part in range(parts)])
 

@@ -21,7 +21,8 @@ from numba.misc.appdirs import AppDirs
 from rich.console import Console
 
 from throughtime.cells import Cell
-from throughtime.fused import compiling, elementary, product
+from throughtime.compiled import fast, product, tile
+from throughtime.fused import compiling, elementary
 from throughtime.fused.source import Source
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,10 @@ def source_of(cell: Cell) -> Source:
 
 def _module(text: str) -> ModuleType:
     """The text as a module, from a file that bears a digest of it and of what it calls in its name."""
-    called = (Path(str(module.__file__)).read_text(encoding="utf-8") for module in (compiling, elementary, product))
+    called = (
+        Path(str(module.__file__)).read_text(encoding="utf-8")
+        for module in (compiling, elementary, fast, product, tile)
+    )
     name = "kernel_" + hashlib.sha256("".join((text, *called)).encode()).hexdigest()[:24]
     specification = importlib.util.spec_from_file_location(name, _file(name, text))
     assert specification is not None and specification.loader is not None

@@ -24,7 +24,7 @@ sequence, one step after the other or in reverse; of a sample with fewer steps o
 
 {imports}
 from throughtime.fused.elementary import {precision} as functions
-from throughtime.fused.product import add_product
+from throughtime.compiled.product import add_product
 
 {functions}
 

@@ -11,7 +11,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.cells import Cell, Named
-from throughtime.fused import Run, executor, run, torchs_own
+from throughtime.fused import Run, executor, linear, run, torchs_own
 from throughtime.unroll.arguments import check_input, check_steps, initial_states, lengths_of, resets_of
 from throughtime.unroll.parameters import Stacked
 from throughtime.unroll.sequences import Layout, Reading
@@ -129,11 +129,12 @@ class Recurrent(Stacked):
             self._ran = "reference"
             return _projected(self.cell, weights, sequence, start, reading)
         named = weights.named()
-        if executor(self.cell, sequence, self._choice, plain) == "torch":
-            self._ran = "torch"
+        self._ran = executor(self.cell, sequence, self._choice, plain)
+        if self._ran == "torch":
             training = torch.is_grad_enabled()
             return torchs_own(self.cell, sequence, named, start, reverse=reading.reverse, training=training)
-        input_pre = functional.linear(sequence, named.pop("weight_ih"), named.pop("bias_ih", None))
+        multiplied = linear if self._ran == "fused" else functional.linear
+        input_pre = multiplied(sequence, named.pop("weight_ih"), named.pop("bias_ih", None))
         # Autocast may have changed the dtype, which counts.
         self._ran = executor(self.cell, input_pre, self._choice)
         return run(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from throughtime.fused import threads
-from throughtime.fused.threads import side_by_side
+from throughtime.compiled import threads
+from throughtime.compiled.threads import side_by_side
 
 
 @pytest.fixture(params=["torch's team", "threads of ours"], autouse=True)

@@ -1,0 +1,104 @@
+"""A matrix product for compiled code, as fast for the few rows of a batch as for many.
+
+A library's product is made for large matrices: it packs them anew at every call, which does not pay where one of them
+is met again and again. On some processors it does not use the longest vectors there are, either.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from numba import njit
+from torch import Tensor
+
+from throughtime.compiled.fast import FAST
+from throughtime.compiled.threads import side_by_side
+from throughtime.compiled.tile import REGISTER, ROWS, tile
+
+# Of the rows that there are, as many as possible are taken ROWS at a time, then FEWER, then one.
+FEWER = 4
+# Rows of the matrices of a large product that are taken at a time: what is read over and over again stays in a cache.
+BLOCK = 256
+
+
+def _strip(vectors: int, part: int = 1) -> Callable[..., None]:
+    """A function that adds to all rows of a product, and to some neighbouring columns."""
+    many, fewer, one = tile(ROWS, vectors, part), tile(FEWER, vectors, part), tile(1, vectors, part)
+
+    @njit(**FAST | {"cache": False})
+    def strip(out, left, right, j):
+        i = 0
+        while i + ROWS <= len(out):
+            many(out, left, right, i, j)
+            i += ROWS
+        while i + FEWER <= len(out):
+            fewer(out, left, right, i, j)
+            i += FEWER
+        while i < len(out):
+            one(out, left, right, i, j)
+            i += 1
+
+    return strip
+
+
+_two, _one, _half, _quarter, _eighth, _sixteenth = _strip(2), *(_strip(1, part) for part in (1, 2, 4, 8, 16))
+
+
+@njit(**FAST)
+def add_product(out: Any, left: Any, right: Any) -> None:
+    """out += left @ right.
+
+    A row is summed up in the same order however many there are, so that splitting them changes no digit.
+
+    Args:
+        out: (rows, n)
+        left: (rows, m)
+        right: (m, n); its rows are contiguous, like those of `out`.
+    """
+    lanes = REGISTER // out.itemsize
+    columns, j = out.shape[1], 0
+    while j + 2 * lanes <= columns:
+        _two(out, left, right, j)
+        j += 2 * lanes
+    # The columns that are left are their number in binary digits.
+    if (columns - j) & lanes:
+        _one(out, left, right, j)
+        j += lanes
+    if (columns - j) & (lanes // 2):
+        _half(out, left, right, j)
+        j += lanes // 2
+    if (columns - j) & (lanes // 4):
+        _quarter(out, left, right, j)
+        j += lanes // 4
+    if (columns - j) & (lanes // 8):
+        _eighth(out, left, right, j)
+        j += lanes // 8
+    if (columns - j) & (lanes // 16):
+        _sixteenth(out, left, right, j)
+
+
+def matrix_product(left: Tensor, right: Tensor, onto: Tensor | None = None) -> Tensor:
+    """left @ right, on all of torch's threads.
+
+    Args:
+        left: (rows, m), laid out in any way.
+        right: (m, n)
+        onto: (n,), to which every row is added; None for zeros.
+    """
+    out = left.new_zeros(len(left), right.shape[1]) if onto is None else onto.repeat(len(left), 1)
+    arrays = [tensor.detach().numpy() for tensor in (out, left, right.contiguous())]
+    groups = -(-len(left) // ROWS)
+    parts = max(1, min(torch.get_num_threads(), groups))
+    ends = [min(len(left), ROWS * (groups * part // parts)) for part in range(parts + 1)]
+    side_by_side([partial(_add_blocks, *arrays, *ends[part : part + 2]) for part in range(parts)])
+    return out
+
+
+@njit(**FAST)
+def _add_blocks(out, left, right, first, end):
+    """Some rows of a large product, in blocks that stay in the caches."""
+    for k in range(0, len(right), BLOCK):
+        for i in range(first, end, BLOCK):
+            rows = slice(i, min(end, i + BLOCK))
+            add_product(out[rows], left[rows, k : k + BLOCK], right[k : k + BLOCK])

@@ -1,0 +1,50 @@
+"""The product at every step against NumPy's, at sizes that leave something over."""
+
+import numpy as np
+import pytest
+import torch
+
+from throughtime.compiled.product import add_product, matrix_product
+
+
+@pytest.mark.parametrize(("rows", "shared", "columns"), [(4, 4, 16), (7, 37, 111), (1, 3, 5), (9, 6, 1), (0, 4, 4)])
+def test_is_added(rows: int, shared: int, columns: int) -> None:
+    random = np.random.default_rng(0)
+    out, left, right = (random.normal(size=size) for size in ((rows, columns), (rows, shared), (shared, columns)))
+    expected = out + left @ right
+    add_product(out, left, right)
+    np.testing.assert_allclose(out, expected, rtol=1e-12, atol=1e-13)
+
+
+def test_a_row_alone_is_the_same_to_the_last_digit() -> None:
+    random = np.random.default_rng(0)
+    left, right = random.normal(size=(7, 37)), random.normal(size=(37, 111))
+    together, alone = np.zeros((2, 7, 111))
+    add_product(together, left, right)
+    for row in range(7):
+        add_product(alone[row : row + 1], left[row : row + 1], right)
+    assert (together == alone).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("rows", "shared", "columns"), [(300, 600, 70), (37, 5, 1), (1, 300, 33), (0, 4, 4), (4, 0, 4)]
+)
+def test_of_tensors(rows: int, shared: int, columns: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    left, right = torch.randn(rows, shared, dtype=dtype), torch.randn(shared, columns, dtype=dtype)
+    onto = torch.randn(columns, dtype=dtype)
+    tolerance = {torch.float32: 1e-4, torch.float64: 1e-12}[dtype]
+    torch.testing.assert_close(matrix_product(left, right), left @ right, rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(matrix_product(left, right, onto), left @ right + onto, rtol=tolerance, atol=tolerance)
+    # However the matrices lie in memory.
+    turned = matrix_product(left.t().contiguous().t(), right.t().contiguous().t())
+    assert (turned == matrix_product(left, right)).all()
+
+
+def test_is_the_same_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    left, right = torch.randn(301, 70), torch.randn(70, 45)
+    expected = matrix_product(left, right)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    assert (matrix_product(left, right) == expected).all()
