@@ -25,7 +25,7 @@ class Record:
 
     Args:
         measures: One Dataset with `gradient_map`, `sample_map`, `lag_profile`, `decay_rate`, `truncation_error`, ...
-        weight_terms: By weight name, a Dataset with `norm`, `ln_norm` and `norm_by_lag`; empty without a loss.
+        weight_terms: By weight name, a Dataset with `ln_norm` and `norm_by_lag`; empty without a loss.
         causes: A Dataset with `nats`, `nats_by_lag` and `share`.
     """
 
@@ -91,7 +91,9 @@ class Examination:
             raise KeyError(f"weight: no loss was followed for {recurrence!r}, so it has no weight terms")
         if weight not in terms:
             raise KeyError(f"weight: {recurrence!r} has {sorted(terms)}, found {weight!r}")
-        return terms[weight]
+        # Kept is the logarithm alone: the map of a long sequence is large.
+        found = terms[weight]
+        return found.assign(norm=(found["ln_norm"].dims, np.exp(found["ln_norm"].values)))
 
     def causes(self, recurrence: str) -> xr.Dataset:
         """What changed the norm of the adjoint of the carried state, step by step.

@@ -101,7 +101,7 @@ def examine(
         progress = on_progress or (lambda done, total, name: None)
         followed, phase = partial(chosen, loss_steps), partial(progress, 0, 1)
         runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase)
-        recurrences = runs.captured.recurrences
+        recurrences = runs.recurrences
         _check_steps(len(runs.losses), recurrences)
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:

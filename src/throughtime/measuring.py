@@ -44,8 +44,8 @@ class Measuring:
         self._guessed = runs.guessed
         self._losses, self._sources = len(runs.losses), runs.sources
         self._max_lag, self._memory = max_lag, memory
-        self._network = Network(runs.captured.recurrences, runs.losses, memory)
-        self._recurrences = runs.captured.recurrences
+        self._network = Network(runs.recurrences, runs.losses, memory)
+        self._recurrences = runs.recurrences
         losses = runs.losses.detach()[self._sources]
         self._films = [self._film(index) for index in range(len(self._recurrences))]
         self._recorders = [

@@ -230,7 +230,6 @@ class Recorder:
         axes = (LOSS_STEP, STATE_STEP)
         return xr.Dataset(
             {
-                "norm": (axes, _numpy(terms.ln_norm.exp())),
                 "ln_norm": (axes, _numpy(terms.ln_norm), {"units": "nats"}),
                 "norm_by_lag": ((LAG,), _numpy(terms.norms()[single])),
             },

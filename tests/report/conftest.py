@@ -90,8 +90,9 @@ def linear_record(w, steps, reverse, output, losses, name):
             "equations": [r"h_t = w h_{t-1} + x_t"],
         },
     )
-    weight_hh = xr.Dataset({"norm_by_lag": (("lag",), np.abs(terms))}, {"lag": lags}, {"relative_error": 3e-16})
-    bias_hh = xr.Dataset({"norm_by_lag": (("lag",), np.abs(terms))}, {"lag": lags}, {"relative_error": math.nan})
+    norms = {"ln_norm": (("loss_step", "state_step"), np.zeros((1, 1))), "norm_by_lag": (("lag",), np.abs(terms))}
+    weight_hh = xr.Dataset(norms, {"lag": lags}, {"relative_error": 3e-16})
+    bias_hh = xr.Dataset(norms, {"lag": lags}, {"relative_error": math.nan})
     nats = np.stack([np.zeros(steps), np.full(steps, math.log(w)), np.zeros(steps)])
     causes = xr.Dataset(
         {"nats_by_lag": (("cause", "lag"), nats)},

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from throughtime.capture.agreement import check_outputs
-from throughtime.capture.capture import Captured, capture
+from throughtime.capture.capture import capture
 from throughtime.capture.checks import call_model
 from throughtime.capture.own_run import OwnRun, reconnected_run, survey
 from throughtime.capture.plan import plan
 from throughtime.capture.preserved import same_attributes, same_randomness
+from throughtime.capture.recurrence import Recurrence
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Runs:
     """All from the same random state, so that they compute the same.
 
     Args:
-        captured: With the recurrences opened.
-        losses: One loss per step, on the captured graph.
+        recurrences: What ran, opened, in the order in which they began.
+        losses: One loss per step, on the graph that is cut at them.
         sources: The losses that are followed, as indices.
         own: The model as it is, but for detaches between steps, which leave the graph whole, after its backward pass.
         detached: The model as it is, where that makes a difference.
@@ -31,7 +32,7 @@ class Runs:
         guessed: Whether what is followed was found, not named.
     """
 
-    captured: Captured
+    recurrences: list[Recurrence]
     losses: Tensor
     sources: Tensor
     own: OwnRun
@@ -83,11 +84,13 @@ def runs_of(
     check_outputs(seen, captured, losses)
     ran = {one.name.partition("#")[0] for one in captured.recurrences}
     idle = tuple(name for name in followed.opened if not any(_belongs(one, name) for one in ran))
+    # Outputs are needed no longer, and as large as the states.
+    seen = replace(seen, module_outputs={})
     own, detached = seen, None
     if followed.reconnected:
         whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected)
         own, detached = whole.after_backward(model, sources), seen
-    return Runs(captured, losses, sources, own, detached, followed.left_out + idle, recurrence is None)
+    return Runs(captured.recurrences, losses, sources, own, detached, followed.left_out + idle, recurrence is None)
 
 
 def _belongs(recurrence: str, module: str) -> bool:

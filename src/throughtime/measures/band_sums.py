@@ -93,10 +93,10 @@ class _Products:
 
     def __init__(self, film: Film, weights: Sequence[Learned], bands: int, like: Tensor) -> None:
         self._weights, self._slopes = weights, weights[0].slopes
-        ones = like.new_ones(film.steps, film.batch, 1)
+        ones = like.new_ones(1, 1, 1).expand(film.steps, film.batch, 1)
         self._columns = [ones if weight.values is None else weight.values for weight in weights]
-        self._values = torch.cat(self._columns, dim=-1)
-        self._sums = like.new_zeros(bands, len(self._slopes.parts) * like.shape[-1], self._values.shape[-1])
+        self._widths = [columns.shape[-1] for columns in self._columns]
+        self._sums = like.new_zeros(bands, len(self._slopes.parts) * like.shape[-1], sum(self._widths))
 
     def add(self, places: Tensor, bands: slice, rows: Tensor, vectors: tuple[str, ...], shrunk: Tensor) -> None:
         """Sum up to here on a new scale, and the products of the rows of several steps.
@@ -119,12 +119,12 @@ class _Products:
         sums = self._sums[bands]
         if (shrunk != 1).any():
             sums *= shrunk.to(sums.dtype)[:, None, None]
-        values = self._values[places].flatten(0, 1)
+        values = torch.cat([columns[places] for columns in self._columns], dim=-1).flatten(0, 1)
         sums.baddbmm_(adjoint.flatten(3).flatten(1, 2).transpose(1, 2), values.expand(count, -1, -1))
 
     def result(self) -> dict[str, Tensor]:
         """By name."""
-        parts = self._sums.split([columns.shape[-1] for columns in self._columns], dim=-1)
+        parts = self._sums.split(self._widths, dim=-1)
         return {
             name: part.squeeze(-1) if weight.values is None else part
             for weight, part in zip(self._weights, parts, strict=True)

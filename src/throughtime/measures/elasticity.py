@@ -30,6 +30,10 @@ def elasticity(
         losses: l_t, summed over the batch, of every source.
     """
     at = film.positions.clamp(0, film.steps)
-    squares = torch.stack([trajectory.states[state][at].double().square().sum(-1).mean(-1) for state in film.states])
+    squares = torch.stack([_mean_square(trajectory.states[state][at]) for state in film.states])
     squares = squares.masked_fill(squares == 0, torch.nan)
     return direct + squares.log() / 2 + math.log(film.batch) - losses.double().abs().log()
+
+
+def _mean_square(values: Float[Tensor, "source batch hidden"]) -> Float[Tensor, " source"]:
+    return torch.linalg.vector_norm(values, dim=-1, dtype=torch.float64).square().mean(-1)

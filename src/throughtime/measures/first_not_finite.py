@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,7 +50,7 @@ def first_not_finite(
     """
     largest = math.log(torch.finfo(dtype).max)
     labels = film.state_steps
-    found = _first(film, torch.nan_to_num(gradient_map, nan=-torch.inf), labels, largest)
+    found = _first(film, gradient_map.unbind(0), labels, largest)
     if found is not None:
         state, step, loss_step = found
         return FirstNotFinite(f"adjoint of {film.states[state]}", step, loss_step)
@@ -59,7 +59,7 @@ def first_not_finite(
         return None
     # Terms belong to steps, which are the states but for the initial one.
     labels = film.step_labels
-    found = _first(film, torch.stack([ln_terms[name] for name in names]), labels, largest)
+    found = _first(film, list(ln_terms.values()), labels, largest)
     if found is None:
         return None
     weight, step, loss_step = found
@@ -67,14 +67,15 @@ def first_not_finite(
 
 
 def _first(
-    film: Film, ln_norms: Float[Tensor, "kind source step"], labels: Int[Tensor, " step"], largest: float
+    film: Film, ln_norms: Sequence[Float[Tensor, "source step"]], labels: Int[Tensor, " step"], largest: float
 ) -> tuple[int, int, int] | None:
     """Kind, label of the step and of the loss of the first that is beyond the largest number, from the end."""
-    by_step = film.in_sequence(ln_norms)
-    beyond = (by_step > largest).flatten(0, 1).any(dim=0).nonzero()
-    if not len(beyond):
+    # What was not followed is NaN, which is not larger.
+    beyond = [film.in_sequence((one > largest).any(dim=0)).nonzero() for one in ln_norms]
+    place = max((int(places[-1]) for places in beyond if len(places)), default=None)
+    if place is None:
         return None
-    place = int(beyond[-1])
+    at = torch.stack([film.in_sequence(one)[:, place] for one in ln_norms]).nan_to_num(nan=-torch.inf)
     # Of several at one step, the largest.
-    kind, source = divmod(int(by_step[:, :, place].argmax()), film.sources)
+    kind, source = divmod(int(at.argmax()), film.sources)
     return kind, int(film.in_sequence(labels)[place]), int(film.loss_steps[source])

@@ -36,8 +36,9 @@ class GradientMap(NormMeasure):
         return self._labelled(self._sample)
 
     def _labelled(self, values: Tensor) -> Tensor:
-        if self._film.max_lag is not None:
-            lags = self._film.positions.unsqueeze(-1) - self._film.kept
-            values = values.masked_fill(lags > self._film.max_lag, torch.nan)
-        values = values.masked_fill(self._film.kept < self._film.begins, torch.nan)
+        # In place: what is marked once stays marked.
+        if self._film.cut:
+            first = self._film.positions - self._film.lag_range[1]
+            values.masked_fill_(self._film.kept < first.unsqueeze(-1), torch.nan)
+        values[..., self._film.kept < self._film.begins] = torch.nan
         return self._film.in_sequence(values)

@@ -1,9 +1,9 @@
 """The lag profile: how large the gradient is at a distance, and at what rate it decays."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.measures.bootstrap import Bootstrap
@@ -14,6 +14,8 @@ from throughtime.measures.reel import NormMeasure, Reel
 # so that each has its part of every lag, and memory and cost do not grow with the losses (random groups: Wolter 2007,
 # Introduction to Variance Estimation, 2.4). So many leave 31 degrees of freedom, 4 % from a normal distribution.
 GROUPS = 32
+# Numbers, one for every lag and draw of the bootstrap, that are looked at together.
+NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -85,17 +87,22 @@ class LagProfile(NormMeasure):
         first = int(used.nonzero()[0])
         lags, ln_sum = lags[first:], ln_sum[:, :, first:]
         counts = self._counts(lags)
-        values = _ln_rms(ln_sum, torch.ones(1, self._groups, self._film.batch, dtype=torch.float64), counts)[..., 0]
+        sums = _Sums.of(ln_sum, counts)
+        values = sums.ln_rms(torch.ones(1, self._groups, self._film.batch, dtype=torch.float64))[..., 0]
         bootstrap = Bootstrap.drawn(self._film.batch, self._groups, self._film.followed, seed)
-        resampled = _ln_rms(ln_sum, bootstrap.weights, counts)
-        total = counts.sum(0)
+        weights, total = bootstrap.weights, counts.sum(0)
         rate = decay_rate(lags, values, total)
-        rates = decay_rate(lags, resampled.transpose(-1, -2), total)
+        draws = weights.split(max(1, NUMBERS_AT_ONCE // values.numel()))
+        rates = torch.cat([decay_rate(lags, sums.ln_rms(some).transpose(-1, -2), total) for some in draws], dim=-1)
         degrees = bootstrap.degrees((counts > 0).sum(0).double()).expand_as(values)
+        some_lags = torch.arange(len(lags)).split(max(1, NUMBERS_AT_ONCE // (len(values) * len(weights))))
+        intervals = [
+            bootstrap.interval(sums.at(some).ln_rms(weights), values[:, some], degrees[:, some]) for some in some_lags
+        ]
         return Profile(
             lags,
             values,
-            bootstrap.interval(resampled, values, degrees),
+            torch.cat(intervals, dim=1),
             rate,
             bootstrap.interval(rates, rate, degrees.amax(-1)),
         )
@@ -111,16 +118,37 @@ class LagProfile(NormMeasure):
         return torch.zeros(self._groups, len(lags), dtype=torch.float64).index_add_(0, self._group, there.double())
 
 
-def _ln_rms(
-    ln_sum: Float[Tensor, "state group lag batch"],
-    weights: Float[Tensor, "draw group batch"],
-    counts: Float[Tensor, "group lag"],
-) -> Float[Tensor, "state lag draw"]:
-    highest = ln_sum.amax(dim=(1, 3))
-    anchor = highest.masked_fill(highest == -torch.inf, 0.0)
-    squares = (ln_sum - anchor[:, None, :, None]).exp().permute(0, 2, 1, 3).flatten(2)
-    summed = (squares @ weights.flatten(1).T).log() + anchor.unsqueeze(-1)
-    return (summed - (counts.T @ weights.sum(-1).T).log()) / 2
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of squares by group of losses and sample, to be weighted.
+
+    Args:
+        squares: On a scale of every state and lag.
+        ln_scale: That scale.
+        counts: How many sources every group has at each lag.
+    """
+
+    squares: Float[Tensor, "state lag group_batch"]
+    ln_scale: Float[Tensor, "state lag"]
+    counts: Float[Tensor, "group lag"]
+
+    @classmethod
+    def of(cls, ln_sum: Float[Tensor, "state group lag batch"], counts: Float[Tensor, "group lag"]) -> "_Sums":
+        highest = ln_sum.amax(dim=(1, 3))
+        anchor = highest.masked_fill(highest == -torch.inf, 0.0)
+        squares = (ln_sum - anchor[:, None, :, None]).exp().permute(0, 2, 1, 3).flatten(2)
+        return cls(squares, anchor, counts)
+
+    def at(self, lags: Int[Tensor, " lag"]) -> "_Sums":
+        """At some of the lags."""
+        return replace(
+            self, squares=self.squares[:, lags], ln_scale=self.ln_scale[:, lags], counts=self.counts[:, lags]
+        )
+
+    def ln_rms(self, weights: Float[Tensor, "draw group batch"]) -> Float[Tensor, "state lag draw"]:
+        """ln of the root mean square, by the weights of every draw."""
+        summed = (self.squares @ weights.flatten(1).T).log() + self.ln_scale.unsqueeze(-1)
+        return (summed - (self.counts.T @ weights.sum(-1).T).log()) / 2
 
 
 def decay_rate(

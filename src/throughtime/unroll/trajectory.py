@@ -11,7 +11,7 @@ from torch.nn import functional
 from throughtime.cells import Cell, Named
 
 # Numbers among the pre-activations of the input that are looked at together.
-NUMBERS_AT_ONCE = 2**24
+NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
