@@ -6,5 +6,5 @@ Numba from finding its compiled code on the disk.
 
 from throughtime.compiled.path_products import path_products as path_products
 from throughtime.compiled.product import matrix_product as matrix_product
-from throughtime.compiled.quadratic_forms import ln_quadratic_forms as ln_quadratic_forms
-from throughtime.compiled.row_sums import add_rows as add_rows
+from throughtime.compiled.rows import Forms as Forms
+from throughtime.compiled.rows import read_rows as read_rows

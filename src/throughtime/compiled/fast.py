@@ -1,4 +1,4 @@
-"""How the loops are compiled."""
+"""How the loops are compiled, and how they are handed tensors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 # Compiled code is kept on the disk. Sums may be taken in any order, which lets them run in vector registers; infinities
-# and NaN keep their meaning. One thread: the loops take a few microseconds a row, and what surrounds them is threaded.
+# and NaN keep their meaning.
 FAST: dict[str, Any] = {
     "cache": True,
     "nogil": True,
@@ -16,8 +16,22 @@ FAST: dict[str, Any] = {
 }
 
 
-def arrays(tensors: Sequence[Tensor]) -> tuple[np.ndarray, ...]:
-    """Tensors as the loops take them side by side: all of one layout in memory, copied where they are not."""
-    found = tuple(tensor.numpy() for tensor in tensors)
-    contiguous = [array.flags.c_contiguous for array in found]
-    return tuple(map(np.ascontiguousarray, found)) if any(contiguous) and not all(contiguous) else found
+def in_line(tensors: Sequence[Tensor]) -> tuple[tuple[np.ndarray, ...], np.ndarray]:
+    """The memory of tensors (row, batch, hidden), each in one line, and where in it a row and a sample of it begin.
+
+    Loops over arrays whose layout is only known when they run would not use vector registers; in a line, the numbers of
+    every row lie side by side.
+
+    Returns:
+        For every tensor its numbers; and by tensor how far apart they lie of two rows and of two samples.
+    """
+    laid_out = [tensor if tensor.stride(-1) == 1 else tensor.contiguous() for tensor in tensors]
+    lines = tuple(tensor.as_strided((_span(tensor),), (1,)).numpy() for tensor in laid_out)
+    return lines, np.array([tensor.stride()[:2] for tensor in laid_out])
+
+
+def _span(tensor: Tensor) -> int:
+    """From the first to the last number in memory."""
+    if tensor.numel() == 0:
+        return 0
+    return 1 + sum((size - 1) * stride for size, stride in zip(tensor.shape, tensor.stride(), strict=True))

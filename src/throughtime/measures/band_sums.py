@@ -11,8 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.adjoint import Scaled, or_zero
-from throughtime.compiled import add_rows
+from throughtime.adjoint import or_zero
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, Learned
@@ -47,18 +46,13 @@ class BandSums:
         self.by_sample = SampleSums(film, family, bands, like) if film.batch > 1 else None
         self._products = [_Products(film, weights, len(bands), like) for weights in together.values()]
 
-    def update(self, step: int, vectors: Scaled, band: Tensor) -> None:
-        """Take in the vectors of all active sources at a step from 1 on, each in its band."""
-        place = len(self._steps)
-        rows, scale = self._rows[place], self._row_scale[place]
-        values = list(vectors.values.values())
-        if values[0].is_cpu:
-            add_rows(values, vectors.log_scale, band, scale, rows)
-        else:
-            _add_by_torch(values, vectors.log_scale, band, scale, rows)
-        self._steps.append(step)
+    def room(self, step: int) -> tuple[Float[Tensor, " band"], Float[Tensor, "band batch vector hidden"]]:
+        """Where the rows of a further step, from 1 on, are to be added up: by band their scales, -inf, and sums, 0."""
         if len(self._steps) == len(self._rows):
             self._sum_up()
+        self._steps.append(step)
+        place = len(self._steps) - 1
+        return self._row_scale[place], self._rows[place]
 
     def result(self) -> dict[str, Float[Tensor, "band *weight"]]:
         """By name of the weight, on `ln_scale`."""
@@ -132,9 +126,17 @@ class _Products:
         }
 
 
-def _add_by_torch(vectors: Sequence[Tensor], log_scale: Tensor, band: Tensor, ln_scale: Tensor, into: Tensor) -> None:
-    """What `add_rows` does, in PyTorch's operations, for what does not lie on the CPU."""
+def add_by_torch(vectors: Sequence[Tensor], log_scale: Tensor, band: Tensor, ln_scale: Tensor, sums: Tensor) -> None:
+    """Add rows to those of their bands as `throughtime.compiled.read_rows` does, wherever the rows lie.
+
+    Args:
+        vectors: One or more (row, batch, hidden).
+        log_scale: The scales of their rows, (row, batch), float64; -inf for a row that is zero.
+        band: Of every row.
+        ln_scale: (band,), float64, -inf throughout; receives the scale of every band.
+        sums: (band, batch, vector, hidden), zero throughout; receives the sums.
+    """
     ln_scale.scatter_reduce_(0, band, log_scale.amax(-1).to(ln_scale.device), "amax")
     factor = (log_scale - or_zero(ln_scale)[band].unsqueeze(-1).to(log_scale.device)).exp()
-    rows = torch.stack(list(vectors), dim=2) * factor.to(into.dtype)[..., None, None]
-    into.index_add_(0, band.to(into.device), rows)
+    rows = torch.stack(list(vectors), dim=2) * factor.to(sums.dtype)[..., None, None]
+    sums.index_add_(0, band.to(sums.device), rows)

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from throughtime.adjoint import Pullback, Scaled, SweptFrame
-from throughtime.measures.band_sums import BandSums
+from throughtime.compiled import read_rows
+from throughtime.measures.band_sums import BandSums, add_by_torch
 from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, families
@@ -87,14 +88,20 @@ class _FamilyTerms:
         # As wide as its vectors are.
         like = pullback.vectors({state: value[:1] for state, value in states.items()})[family.vectors[0]][0]
         self._vectors = family.vectors
-        self._norms = TermNorms(film, family, like.shape[-1])
+        self._norms = TermNorms(film, family, like)
         self._sums = BandSums(film, family, bands, like)
 
     def update(self, frame: SweptFrame, band: Tensor) -> None:
-        values = {name: frame.vectors.values[name] for name in self._vectors}
-        vectors = Scaled(values, frame.vectors.log_scale)
-        self._norms.update(frame.step, frame.sources, vectors)
-        self._sums.update(frame.step, vectors, band)
+        vectors = Scaled({name: frame.vectors.values[name] for name in self._vectors}, frame.vectors.log_scale)
+        values, log_scale, room = list(vectors.values.values()), vectors.log_scale, self._sums.room(frame.step)
+        if log_scale.is_cpu:
+            forms, column = self._norms.forms(frame.step), self._norms.column(frame.step)
+            trusted = read_rows(values, log_scale, band, *room, frame.sources, column, forms)
+        else:
+            add_by_torch(values, log_scale, band, *room)
+            trusted = False
+        if not trusted:
+            self._norms.take_products(frame.step, frame.sources, vectors)
 
     @property
     def by_sample(self) -> SampleSums | None:

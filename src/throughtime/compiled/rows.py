@@ -1,0 +1,171 @@
+"""One reading of the rows of a step, from which all is made that every row goes into.
+
+What a row goes into takes fewer microseconds than to bring it from memory, so that it is brought once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numba import njit
+from torch import Tensor
+
+from throughtime.compiled.fast import FAST, in_line
+
+
+@dataclass(frozen=True)
+class Forms:
+    """Quadratic forms that all rows share, diagonal in the units and full in the samples.
+
+    Form f is sum over pairs (e, e') and units h of by_pair[f, (e, e')] by_unit[which[f], (e, e'), h] v[e, h] v[e', h]:
+    what is summed over the units serves all forms that share it. The members e of a pair run over the vectors of a row,
+    and within each over the samples.
+
+    Args:
+        by_unit: (number, pair, hidden), of the dtype of the vectors.
+        by_pair: (form, pair), float64. A pair that stands for (e', e) too has twice its coefficient.
+        which: Number of the coefficients by unit of every form, (form,).
+        ln_scale: What to add to the logarithms of the roots, (form,), float64; -inf where a form is zero.
+        pairs: e and e' of every pair, (2, pair).
+        smallest: What sums are not to be trusted below.
+    """
+
+    by_unit: Tensor
+    by_pair: Tensor
+    which: Tensor
+    ln_scale: Tensor
+    pairs: Tensor
+    smallest: float
+
+    @classmethod
+    def none(cls, like: Tensor) -> Forms:
+        """No forms at all, of vectors like this one."""
+        empty, none = like.new_zeros(0, 0, like.shape[-1]), torch.zeros(0, dtype=torch.float64)
+        return cls(empty, none.unsqueeze(1), none.long(), none, torch.zeros(2, 0, dtype=torch.long), -math.inf)
+
+
+def read_rows(
+    vectors: Sequence[Tensor],
+    log_scale: Tensor,
+    band: Tensor,
+    ln_scale: Tensor,
+    sums: Tensor,
+    places: Tensor,
+    roots: Tensor,
+    forms: Forms | None,
+) -> bool:
+    """Add every row to those of its band, on the scale of the largest of them, and take the roots of its forms.
+
+    Args:
+        vectors: One or more (row, batch, hidden).
+        log_scale: The scales of their rows, (row, batch), float64; -inf for a row that is zero.
+        band: Of every row.
+        ln_scale: (band,), float64, -inf throughout; receives the scale of every band.
+        sums: (band, batch, vector, hidden), zero throughout; receives the sums.
+        places: For every row, where its roots go.
+        roots: (form, place), float64; receives ln of the square root of every form of every row, in nats. A form that
+            is negative, by rounding, counts as 0.
+        forms: The forms; None for none, which cannot be trusted.
+
+    Returns:
+        Whether all forms can be trusted.
+    """
+    lines, apart = in_line(vectors)
+    given = Forms.none(vectors[0]) if forms is None else forms
+    coefficients = (given.by_unit, given.by_pair, given.which, given.ln_scale, given.pairs)
+    arrays = [tensor.numpy() for tensor in (log_scale, band, ln_scale, sums, places, roots, *coefficients)]
+    _band_scales(*arrays[:3])
+    return bool(_read_rows(lines, apart, *arrays, given.smallest)) and forms is not None
+
+
+@njit(**FAST)
+def _band_scales(log_scale, band, into):
+    for row in range(log_scale.shape[0]):
+        largest = into[band[row]]
+        for b in range(log_scale.shape[1]):
+            largest = max(largest, log_scale[row, b])
+        into[band[row]] = largest
+
+
+@njit(**FAST)
+def _read_rows(
+    lines,
+    apart,
+    log_scale,
+    band,
+    band_scale,
+    sums,
+    places,
+    roots,
+    by_unit,
+    by_pair,
+    which,
+    form_scale,
+    pairs,
+    smallest,
+):
+    count, batch = log_scale.shape
+    numbers, many, _ = by_unit.shape
+    hidden = sums.shape[3]
+    # Four rows at a time, so that a coefficient is read once for all of them and their sums do not wait for each other.
+    rows = np.zeros((len(lines) * batch, 4, hidden), dtype=sums.dtype)
+    summed = np.empty((numbers, 4, many), dtype=sums.dtype)
+    largest = np.empty(4)
+    safe = True
+    for first in range(0, count, 4):
+        some = min(4, count - first)
+        _bring(lines, apart, log_scale, first, some, rows, largest)
+        for row in range(some):
+            if largest[row] > -np.inf:
+                factor = sums.dtype.type(np.exp(largest[row] - band_scale[band[first + row]]))
+                for b in range(batch):
+                    for v in range(len(lines)):
+                        added, total = rows[v * batch + b, row], sums[band[first + row], b, v]
+                        for h in range(hidden):
+                            total[h] += added[h] * factor
+        for pair in range(many):
+            left, right = pairs[0, pair], pairs[1, pair]
+            for number in range(numbers):
+                sum0 = sum1 = sum2 = sum3 = sums.dtype.type(0)
+                for h in range(hidden):
+                    coefficient = by_unit[number, pair, h]
+                    sum0 += rows[left, 0, h] * rows[right, 0, h] * coefficient
+                    sum1 += rows[left, 1, h] * rows[right, 1, h] * coefficient
+                    sum2 += rows[left, 2, h] * rows[right, 2, h] * coefficient
+                    sum3 += rows[left, 3, h] * rows[right, 3, h] * coefficient
+                summed[number, 0, pair], summed[number, 1, pair] = sum0, sum1
+                summed[number, 2, pair], summed[number, 3, pair] = sum2, sum3
+        for row in range(some):
+            for form in range(len(which)):
+                total = 0.0
+                for pair in range(many):
+                    total += summed[which[form], row, pair] * by_pair[form, pair]
+                nothing = largest[row] == -np.inf or form_scale[form] == -np.inf
+                safe = safe and (nothing or total >= smallest)
+                roots[form, places[first + row]] = largest[row] + form_scale[form] + np.log(max(total, 0.0)) / 2
+    return safe
+
+
+@njit(**FAST)
+def _bring(lines, apart, log_scale, first, some, into, largest):
+    """Some rows of all vectors and samples, each row on the scale of its largest sample, -inf if all are zero."""
+    batch, hidden = log_scale.shape[1], into.shape[2]
+    for row in range(some):
+        largest[row] = -np.inf
+        for b in range(batch):
+            largest[row] = max(largest[row], log_scale[first + row, b])
+    for v in range(len(lines)):
+        line = lines[v]
+        for b in range(batch):
+            for row in range(some):
+                less = log_scale[first + row, b] - largest[row] if largest[row] > -np.inf else -np.inf
+                factor = into.dtype.type(np.exp(less))
+                begin = (first + row) * apart[v, 0] + b * apart[v, 1]
+                # As arrays of their own, so that no index is looked at for its sign in the loop.
+                found, scaled = line[begin : begin + hidden], into[v * batch + b, row]
+                for h in range(hidden):
+                    scaled[h] = found[h] * factor
