@@ -1,13 +1,15 @@
 """The step pushforward: from a change of s_{i-1}, or of x_i, to the change of s_i."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property, partial
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
-from throughtime.cells import Cell, Named, Partial, derive
+from throughtime.cells import Cell, derive
 from throughtime.unroll import Trajectory, Weights
 
 # From the changes of s_{i-1}, (batch, state, column), to those of s_i: the product with the step Jacobian.
@@ -43,8 +45,9 @@ class Pushforward:
         ]
         x, u, before, after = (tensor.to(like) for tensor in along)
         arguments = (cell.split(x), cell.split_recurrent(u), before, after, self._weights.units)
-        self._update = self._as_columns(derivation.evaluate_update(*arguments))
-        self._hidden = self._as_columns(derivation.evaluate_hidden(*arguments)) if len(cell.states) > 1 else None
+        self._zero = torch.zeros_like(before)
+        self._update = derivation.evaluate_update(*arguments)
+        self._output = derivation.evaluate_hidden(*arguments) if len(cell.states) > 1 else None
 
     @property
     def size(self) -> int:
@@ -57,11 +60,15 @@ class Pushforward:
 
     def jacobians(self) -> Iterator[Float[Tensor, "batch state previous"]]:
         """J_1, J_2, ..., J_T themselves."""
-        return (push(self.unit()) for push in self)
-
-    def unit(self) -> Float[Tensor, "batch state column"]:
-        """The unit matrix, for every sample."""
-        return torch.eye(self.size, dtype=self.dtype, device=self.device).expand(self.batch, -1, -1)
+        hidden, carried, slopes = self.sizes[0], self.sizes[-1], self._recurrent
+        weights = self._weights.by_gate(self._cell)
+        for step in range(self.steps):
+            new = self._zero.new_zeros(self.batch, len(self.sizes), carried, self.size)
+            if slopes is not None:
+                for gate, weight in enumerate(weights.values()):
+                    new[..., :hidden].addcmul_(slopes[step, :, 0, :, gate].unsqueeze(-1), weight)
+            new[..., -carried:].diagonal(dim1=-2, dim2=-1).add_(self._carry[step, :, 0])
+            yield self._as_states(new.movedim(-1, 1)).mT
 
     def directions(self, count: int | None = None) -> Float[Tensor, "batch state column"]:
         """Random directions of the full state at right angles to one another, as many as there are by default."""
@@ -71,45 +78,68 @@ class Pushforward:
 
     def state(self, step: int, changes: Float[Tensor, "batch state column"]) -> Float[Tensor, "batch state column"]:
         """The change of s_step that a change of s_{step-1} makes."""
-        if self._restarts is not None:
-            changes = changes.masked_fill(self._restarts[step - 1, :, None, None], 0)
-        hidden, carried = changes[:, : self.sizes[0]], changes[:, -self.sizes[-1] :]
-        return self._through(step, "recurrent", self._recurrent_pre(hidden, carried), carried)
+        # Columns lie in memory one after the other, as products with few of them are fastest.
+        changes = changes.mT
+        new = self._carry[step - 1] * changes[..., None, -self.sizes[-1] :]
+        if self._recurrent is not None and self._weights.weight_hh is not None:
+            pre = functional.linear(changes[..., : self.sizes[0]], self._weights.weight_hh)
+            new += (self._recurrent[step - 1] * pre.unflatten(-1, (1, -1, self.sizes[-1]))).sum(-2)
+        return self._as_states(new).mT
 
     def input(self, step: int, changes: Float[Tensor, "input column"]) -> Float[Tensor, "batch state column"]:
         """The change of s_step that a change of x_step makes."""
-        pre = (self._weights.weight_ih @ changes).expand(self.batch, -1, -1)
-        by_gate = dict(zip(self._cell.gates, pre.chunk(len(self._cell.gates), dim=-2), strict=True))
-        return self._through(step, "input", by_gate, changes.new_zeros(self.batch, self.sizes[-1], changes.shape[-1]))
+        pre = functional.linear(changes.mT, self._weights.weight_ih).unflatten(-1, (1, -1, self.sizes[-1]))
+        return self._as_states((self._input[step - 1] * pre).sum(-2)).mT
 
-    def _recurrent_pre(self, hidden: Tensor, carried: Tensor) -> Named:
-        """The changes of the recurrent pre-activations, by gate that the state enters."""
-        weight, gates = self._weights.weight_hh, self._cell.entered
-        if weight is None:
-            return {}
+    @cached_property
+    def _carry(self) -> Float[Tensor, "time batch 1 state hidden"]:
+        """What the old carried state is multiplied with in every new state."""
+        carry = self._in_states(self._zero if self._update.carried is None else self._update.carried)
         if self._cell.enters == "diagonal":
-            pre = weight.unsqueeze(-1) * carried.repeat(1, len(gates), 1)
-        else:
-            pre = weight @ hidden
-        return dict(zip(gates, pre.chunk(len(gates), dim=-2), strict=True))
+            by_gate = torch.stack(list(self._weights.by_gate(self._cell).values()))
+            carry = carry + (self._slopes("recurrent", self._cell.entered) * by_gate).sum(-2)
+        return self._stopped(carry)
 
-    def _through(self, step: int, side: str, pre: Named, carried: Tensor) -> Tensor:
-        """From the changes of the pre-activations and of the carried state before the step."""
-        updated = _weighted(self._update, side, step, pre, carried)
-        if self._hidden is None:
-            return updated
-        output = _weighted(self._hidden, side, step, pre, updated)
-        weight_hr = self._weights.weight_hr
-        return torch.cat([output if weight_hr is None else weight_hr @ output, updated], dim=-2)
+    @cached_property
+    def _recurrent(self) -> Float[Tensor, "time batch 1 state gate hidden"] | None:
+        """What the recurrent pre-activations are multiplied with, where all units enter them."""
+        return self._stopped(self._slopes("recurrent", self._cell.entered)) if self._cell.enters == "dense" else None
 
-    def _as_columns(self, slopes: Partial) -> Partial:
-        running = None if self._running is None else self._running.unsqueeze(-1)
-        return slopes.mapped(lambda slope: (slope if running is None else slope * running).unsqueeze(-1))
+    @cached_property
+    def _input(self) -> Float[Tensor, "time batch 1 state gate hidden"]:
+        """What the input pre-activations are multiplied with."""
+        return self._slopes("input", self._cell.gates)
 
+    def _slopes(
+        self, side: Literal["recurrent", "input"], gates: Sequence[str]
+    ) -> Float[Tensor, "time batch 1 state gate hidden"]:
+        """The derivatives of every new state with respect to the pre-activations of some gates."""
+        by_gate = []
+        for gate in gates:
+            updated = getattr(self._update, side).get(gate, self._zero)
+            opened = None if self._output is None else getattr(self._output, side).get(gate)
+            by_gate.append(self._in_states(updated, opened))
+        return torch.stack(by_gate, dim=-2)
 
-def _weighted(slopes: Partial, side: str, step: int, pre: Named, carried: Tensor) -> Tensor:
-    """What the changes of the pre-activations and of a state bring about, through the element-wise derivatives."""
-    total = torch.zeros_like(carried) if slopes.carried is None else slopes.carried[step - 1] * carried
-    for gate, slope in getattr(slopes, side).items():
-        total.addcmul_(slope[step - 1], pre[gate])
-    return total
+    def _in_states(
+        self, updated: Float[Tensor, "time batch hidden"], opened: Float[Tensor, "time batch hidden"] | None = None
+    ) -> Float[Tensor, "time batch 1 state hidden"]:
+        """The derivatives of every new state, from the carried one's and those of the output at fixed carried state."""
+        states = [updated]
+        if self._output is not None:
+            output = updated * (self._zero if self._output.carried is None else self._output.carried)
+            states = [output if opened is None else output + opened, updated]
+        found = torch.stack(states, dim=2).unsqueeze(2)
+        return found if self._running is None else found * self._running[:, :, None, None, None]
+
+    def _stopped(self, slopes: Float[Tensor, "time batch *rest"]) -> Float[Tensor, "time batch *rest"]:
+        """Zero where a step starts from zeros, whatever came before."""
+        if self._restarts is None:
+            return slopes
+        return slopes.masked_fill(self._restarts.view(*self._restarts.shape, *[1] * (slopes.dim() - 2)), 0)
+
+    def _as_states(self, new: Float[Tensor, "batch column state hidden"]) -> Float[Tensor, "batch column states"]:
+        """One behind the other, the output projected to h."""
+        if self._weights.weight_hr is None:
+            return new.flatten(2)
+        return torch.cat([functional.linear(new[:, :, 0], self._weights.weight_hr), new[:, :, 1]], dim=2)

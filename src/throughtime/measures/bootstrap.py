@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from scipy import special
@@ -79,7 +80,8 @@ class Bootstrap:
         stays infinite.
         """
         tail = special.ndtr(-special.stdtrit(degrees.clamp(min=1).numpy(), (1 + COVERAGE) / 2))
-        ordered = draws.sort(dim=-1).values
+        # Several times as fast as torch's.
+        ordered = torch.from_numpy(np.sort(draws.numpy(), axis=-1))
         last = draws.shape[-1] - 1
         place = (torch.from_numpy(tail) * last).round().long()
         low, high = (ordered.gather(-1, one.unsqueeze(-1)).squeeze(-1) for one in (place, last - place))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -41,11 +42,10 @@ def gate_values(cell: Cell, trajectory: Trajectory, units: Named | None = None) 
         trajectory: Where the gates are looked at, at evenly spread steps of the first samples.
         units: The cell's learned vectors, by name.
     """
-    at = torch.tensor(QUANTILES, dtype=torch.float64)
-    values = {gate: value.double() for gate, (value, _, _) in activations(cell, trajectory, units)}
-    mean = [value.mean() for value in values.values()]
-    quantiles = [value.quantile(at) for value in values.values()]
-    return GateValues(tuple(values), at.new_tensor(mean), torch.stack([at, *quantiles])[1:])
+    values = {gate: value.double().numpy() for gate, (value, _, _) in activations(cell, trajectory, units)}
+    mean = np.array([value.mean() for value in values.values()])
+    quantiles = np.array([np.quantile(value, QUANTILES) for value in values.values()]).reshape(-1, len(QUANTILES))
+    return GateValues(tuple(values), torch.from_numpy(mean), torch.from_numpy(quantiles))
 
 
 def activations(

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint import Push, Pushforward
+from throughtime.adjoint import Pushforward
 from throughtime.cells import Cell
 from throughtime.unroll import Trajectory, Weights
 
@@ -52,25 +52,24 @@ def singular_values(cell: Cell, weights: Weights, trajectory: Trajectory) -> Tra
     found = []
     for start in starts.tolist():
         window = read.at(torch.arange(start, start + lags[-1]), torch.arange(samples))
-        pushes = Pushforward(cell, weights, window, torch.float64)
-        found.append(ln_singular_values(pushes, pushes.unit(), lags))
+        jacobians = Pushforward(cell, weights, window, torch.float64).jacobians()
+        found.append(ln_singular_values(jacobians, lags))
     return transfer(lags, torch.cat(found, dim=1))
 
 
 def ln_singular_values(
-    pushes: Iterable[Push], product: Float[Tensor, "batch state previous"], lags: Sequence[int]
+    jacobians: Iterable[Float[Tensor, "batch state previous"]], lags: Sequence[int]
 ) -> Float[Tensor, "lag batch singular_value"]:
     """ln of the singular values of J_k ... J_2 J_1 at every lag k, in nats.
 
     Args:
-        pushes: The products with J_1, J_2, ..., at least as many as the largest lag.
-        product: The unit matrix, for every sample.
+        jacobians: J_1, J_2, ..., at least as many as the largest lag.
         lags: In increasing order.
     """
-    ln_scale = product.new_zeros(len(product), 1)
+    product, ln_scale = None, torch.zeros(1, 1, dtype=torch.float64)
     found = []
-    for lag, push in zip(range(1, lags[-1] + 1), pushes, strict=False):
-        product = push(product)
+    for lag, jacobian in zip(range(1, lags[-1] + 1), jacobians, strict=False):
+        product = jacobian if product is None else jacobian @ product
         size = product.abs().amax((-2, -1), keepdim=True)
         size = torch.where(size == 0, 1.0, size)
         product, ln_scale = product / size, ln_scale + size.squeeze(-1).log()

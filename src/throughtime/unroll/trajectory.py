@@ -105,16 +105,16 @@ class Trajectory:
 
     def at(self, steps: Int[Tensor, " step"], samples: Int[Tensor, " sample"]) -> "Trajectory":
         """Some of the steps 1 .. T of some samples, one after the other; each starts from what it started from."""
-        read = steps - 1
+        read = (steps - 1).unsqueeze(1)
 
         def some(tensor: Tensor) -> Tensor:
-            return tensor[read][:, samples]
+            return tensor[read, samples]
 
         return Trajectory(
             some(self.inputs),
             some(self.input_pre),
             some(self.recurrent_pre),
-            {name: torch.cat([state[:1, samples], state[steps][:, samples]]) for name, state in self.states.items()},
+            {name: torch.cat([state[:1, samples], some(state[1:])]) for name, state in self.states.items()},
             None if self.running is None else some(self.running),
             {name: some(self.before(name)) for name in self.states},
             None if self.restarts is None else some(self.restarts),
