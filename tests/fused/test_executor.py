@@ -1,10 +1,12 @@
 """Which executor runs, and what is said where none can."""
 
+import sys
+
 import pytest
 import torch
 
-from throughtime.cells import GRU
-from throughtime.fused import executor
+from throughtime.cells import GRU, MGU, Cell
+from throughtime.fused import executor, on_gpu
 
 SEQUENCE = torch.zeros(2, 1, 3)
 
@@ -25,10 +27,41 @@ def test_a_type_of_number_that_no_kernel_has() -> None:
 
 
 def test_another_device() -> None:
-    with pytest.raises(ValueError, match="kernels run on the CPU, and this is on meta"):
+    with pytest.raises(ValueError, match="kernels run on the CPU and on CUDA, and this is on meta"):
         executor(GRU(), SEQUENCE.to("meta"), "fused")
 
 
 def test_under_a_transformation() -> None:
     with pytest.raises(ValueError, match=r"no rule for torch\.func"):
         torch.func.vmap(lambda one: one * (executor(GRU(), one, "fused") == "fused"))(SEQUENCE)
+
+
+@pytest.fixture
+def on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[executor.__module__], "_device", lambda sequence: "cuda")
+
+
+@pytest.mark.usefixtures("on_cuda")
+@pytest.mark.parametrize(
+    ("cell", "plain", "installed", "expected"),
+    [
+        (GRU(), True, True, "torch"),
+        (GRU(), False, True, "fused"),
+        (MGU(), True, True, "fused"),
+        (GRU(), True, False, "torch"),
+        (MGU(), True, False, "reference"),
+    ],
+)
+def test_on_cuda(monkeypatch: pytest.MonkeyPatch, cell: Cell, plain: bool, installed: bool, expected: str) -> None:
+    monkeypatch.setattr(on_gpu, "missing", lambda: None if installed else "Triton")
+    assert executor(cell, torch.zeros(200, 8, 64), "auto", plain) == expected
+
+
+@pytest.mark.usefixtures("on_cuda")
+def test_on_cuda_without_triton(monkeypatch: pytest.MonkeyPatch) -> None:
+    on_gpu.missing.cache_clear()
+    monkeypatch.setitem(sys.modules, "triton", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"on CUDA need Triton 3\.5 or newer \(pip install 'throughtime\[triton\]'\)"):
+        executor(MGU(), SEQUENCE, "fused")
+    on_gpu.missing.cache_clear()

@@ -10,7 +10,8 @@ import throughtime as tt
 from throughtime.fused.by_kernel import by_kernel
 from throughtime.fused.elementary import DOUBLE
 from throughtime.fused.executor import executor
-from throughtime.fused.functions import KNOWN, written
+from throughtime.fused.functions import written
+from throughtime.fused.languages import NUMBA
 from throughtime.fused.reference import reference
 
 ARGUMENTS = torch.tensor([-30, -2.5, -1, -0.3, 0, 0.2, 1, 1.7, 25], dtype=torch.float64)
@@ -37,8 +38,8 @@ FUNCTIONS = {
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_as_written(name: str) -> None:
     function = FUNCTIONS[name]
-    scope: dict[str, Any] = {"inlined": lambda one: one, "real": float, **{k: getattr(DOUBLE, k) for k in KNOWN}}
-    exec("import math" + written("own", function), scope)
+    scope: dict[str, Any] = {"inlined": lambda one: one, "real": float, **{k: getattr(DOUBLE, k) for k in NUMBA.known}}
+    exec("import math" + written("own", function, NUMBA), scope)
     # Zero has no inverse in Python, while it has one in compiled code.
     arguments = ARGUMENTS[ARGUMENTS > 0] if name == "sigmoid" else ARGUMENTS
     found = torch.tensor([scope["own"](float(a)) for a in arguments], dtype=torch.float64)
@@ -46,10 +47,10 @@ def test_as_written(name: str) -> None:
 
 
 def test_what_cannot_be_written() -> None:
-    with pytest.raises(ValueError, match=r"it calls aten\.lgamma\.default, which no kernel has"):
-        written("own", torch.lgamma)
+    with pytest.raises(ValueError, match=r"it calls aten\.lgamma\.default, which no kernel in"):
+        written("own", torch.lgamma, NUMBA)
     with pytest.raises(ValueError, match="it cannot be traced"):
-        written("own", lambda a: a if a > 0 else -a)
+        written("own", lambda a: a if a > 0 else -a, NUMBA)
 
 
 softsign = tt.elementwise("softsign", functional.softsign, lambda a: (1 + a.abs()) ** -2, r"\mathrm{softsign}")
@@ -83,7 +84,10 @@ def test_a_cell_with_a_function_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("function", "message"),
     [
-        (logarithm, r"of the function 'ln gamma' the value: it calls aten\.lgamma\.default, which no kernel has"),
+        (
+            logarithm,
+            r"of the function 'ln gamma' the value: it calls aten\.lgamma\.default, which no kernel in",
+        ),
         (abrupt, r"of the function 'abrupt' the value: it cannot be traced"),
     ],
 )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import throughtime.fused.generated as files
 from throughtime.cells import MinGRU
 from throughtime.fused import kernel as kernels
 from throughtime.fused.kernel import Kernel
@@ -23,7 +24,7 @@ def test_compiled_once_for_a_machine(
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(kernels, "_folder", lambda: tmp_path)
+    monkeypatch.setattr(files, "_folder", lambda: tmp_path)
     monkeypatch.setenv("FORCE_COLOR", "1")
     with caplog.at_level(logging.INFO, logger=kernels.__name__):
         for _ in range(2):
@@ -38,14 +39,14 @@ def test_compiled_once_for_a_machine(
 
 def test_the_folder_is_numbas_where_that_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(tmp_path))
-    assert kernels._folder.__wrapped__() == tmp_path / "throughtime-kernels"
+    assert files._folder.__wrapped__() == tmp_path / "throughtime-kernels"
 
 
 def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     in_the_way = tmp_path / "file"
     in_the_way.write_text("")
     monkeypatch.setenv("NUMBA_CACHE_DIR", str(in_the_way))
-    folder = kernels._folder.__wrapped__()
+    folder = files._folder.__wrapped__()
     assert folder.is_dir()
     assert tmp_path not in folder.parents
     folder.rmdir()

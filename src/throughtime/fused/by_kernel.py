@@ -1,25 +1,31 @@
-"""A cell's kernel under autograd: the batch split over threads for the whole sequence, forward and backward."""
+"""A cell's kernel under autograd, whatever it is written in."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from throughtime.cells import Cell, Named
-from throughtime.compiled import matrix_product
-from throughtime.compiled.product import FEWER
-from throughtime.compiled.threads import side_by_side
+from throughtime.fused.computation import Computation
+from throughtime.fused.executor import kernel_for
 from throughtime.fused.gradients import is_several, through_graph
-from throughtime.fused.kernel import Kernel, kernel
 from throughtime.fused.reference import Run, reference
 
-# Just below the 32 MiB from which the C library never keeps a block.
-HELD = 31 * 2**20
+
+class AnyKernel(Protocol):
+    """What runs a cell over a whole sequence."""
+
+    computation: Computation
+
+    def run(self, way: str, given: Mapping[str, Any]) -> None:
+        """One way, "forward" or "backward", on what is given by name."""
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """Of two matrices, after the loop."""
 
 
 def by_kernel(
@@ -30,8 +36,9 @@ def by_kernel(
     lengths: Tensor | None = None,
     resets: Tensor | None = None,
     reverse: bool = False,
+    kernel: AnyKernel | None = None,
 ) -> Run:
-    """Run a cell's kernel; arguments as for `fused.run`, in float32 or float64 on the CPU.
+    """Run a cell's kernel; arguments as for `fused.run`, and which kernel, if not the one of the sequence's device.
 
     Derivatives of derivatives are those of the reference, which `backward` runs again where it is called with
     `create_graph=True`, or for several gradients at once (`is_grads_batched`).
@@ -40,7 +47,9 @@ def by_kernel(
     names = tuple(name for name in _weight_names(cell) if name in weights)
     tensors = [input_pre, *(weights[name] for name in names), *states]
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    found = _ByKernel.apply(_Task(cell, names, lengths, resets, reverse, needed), *tensors)
+    found = _ByKernel.apply(
+        _Task(cell, kernel or kernel_for(cell, input_pre), names, lengths, resets, reverse, needed), *tensors
+    )
     count = len(cell.states)
     return Run(dict(zip(cell.states, found[:count], strict=True)), dict(zip(cell.states, found[count:], strict=True)))
 
@@ -51,6 +60,7 @@ class _Task:
 
     Args:
         cell: The equations.
+        kernel: What runs them.
         names: Of the weights that are given.
         lengths: As for `by_kernel`.
         resets: As for `by_kernel`.
@@ -59,20 +69,20 @@ class _Task:
     """
 
     cell: Cell
+    kernel: AnyKernel
     names: tuple[str, ...]
     lengths: Tensor | None
     resets: Tensor | None
     reverse: bool
     differentiated: bool
 
-    def kernel(self, input_pre: Tensor) -> Kernel:
-        return kernel(self.cell, input_pre.dtype)
-
     def order(self, input_pre: Tensor) -> dict[str, Any]:
         """In which order which steps are read."""
         steps, batch = input_pre.shape[:2]
-        lengths = torch.full((batch,), steps, device="cpu") if self.lengths is None else self.lengths
-        resets = torch.zeros(steps, batch, dtype=torch.bool, device="cpu") if self.resets is None else self.resets
+        device = input_pre.device
+        lengths = torch.full((batch,), steps, device=device) if self.lengths is None else self.lengths.to(device)
+        nowhere = torch.zeros(steps, batch, dtype=torch.bool, device=device)
+        resets = nowhere if self.resets is None else self.resets.to(device)
         return {"reverse": self.reverse, "lengths": lengths, "resets": resets}
 
     def split(self, tensors: tuple[Tensor, ...]) -> tuple[Named, Named]:
@@ -86,8 +96,7 @@ class _Task:
 class _ByKernel(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, task: _Task, input_pre: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        cell, source = task.cell, task.kernel(input_pre).source
-        computation = source.computation
+        cell, computation = task.cell, task.kernel.computation
         weights, initial = task.split(tensors)
         steps, batch = input_pre.shape[:2]
         kept = steps if task.differentiated else 1
@@ -101,7 +110,7 @@ class _ByKernel(torch.autograd.Function):
             given["u"] = input_pre.new_empty(kept, batch, rows)
             given["weight_hh"] = weights["weight_hh"].t()
             given.setdefault("bias_hh", input_pre.new_zeros(rows))
-        _run(task.kernel(input_pre), "forward", source.forward_arguments, batch, task.order(input_pre) | given)
+        task.kernel.run("forward", task.order(input_pre) | given)
         ctx.task = task
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(input_pre, *tensors, *before.values(), *([given["u"]] if computation.recurrent else []))
@@ -126,8 +135,7 @@ def _through_kernel(
     grads: tuple[Tensor | None, ...],
 ) -> list[Tensor | None]:
     """The gradients at the inputs, from those at the states of all steps and at the last ones."""
-    cell, source, input_pre = task.cell, task.kernel(inputs[0]).source, inputs[0]
-    computation = source.computation
+    cell, computation, input_pre = task.cell, task.kernel.computation, inputs[0]
     weights, initial = task.split(inputs[1:])
     batch, count = input_pre.shape[1], len(cell.states)
     before = dict(zip((f"{state}_before" for state in computation.saved), saved, strict=False))
@@ -148,7 +156,7 @@ def _through_kernel(
         given["grad_u"] = torch.empty_like(saved[-1]) if computation.distinct else given["grad_x"]
     by_sample = [f"weight_{name}" for name in cell.units] + (["weight_hh"] if computation.entered else [])
     given |= {f"grad_{name}": input_pre.new_zeros(batch, len(weights[name])) for name in by_sample}
-    _run(task.kernel(input_pre), "backward", source.backward_arguments, batch, task.order(input_pre) | given)
+    task.kernel.run("backward", task.order(input_pre) | given)
     found: list[Tensor | None] = [given["grad_x"]]
     for name, wanted in zip(task.names, needed[1:], strict=False):
         if not wanted:
@@ -158,7 +166,7 @@ def _through_kernel(
         elif name == "bias_hh":
             found.append(given["grad_u"].sum((0, 1)))
         else:
-            found.append(matrix_product(given["grad_u"].flatten(0, 1).t(), given["h_before"].flatten(0, 1)))
+            found.append(task.kernel.product(given["grad_u"].flatten(0, 1).t(), given["h_before"].flatten(0, 1)))
     return found + [given[f"adjoint_{state}"] for state in cell.states]
 
 
@@ -173,31 +181,6 @@ def _through_reference(
         weights, initial = task.split(inputs[1:])
         found = reference(task.cell, inputs[0], weights, initial, task.lengths, task.resets, task.reverse)
     return through_graph([*found.steps.values(), *found.last.values()], grads, inputs, needed, again)
-
-
-def _run(kernel: Kernel, way: str, names: list[str], batch: int, given: Mapping[str, Any]) -> None:
-    """One way, with the batch in as many parts as torch has threads, but none of fewer rows than work together."""
-    _hold_on_to_freed_memory()
-    arguments = [_array(given[name]) for name in names[2:]]
-    groups = -(-batch // FEWER)
-    parts = max(1, min(torch.get_num_threads(), groups))
-    ends = [min(batch, FEWER * (groups * part // parts)) for part in range(parts + 1)]
-    function = kernel.compiled(way, [0, batch, *arguments])
-    side_by_side([partial(function, *ends[part : part + 2], *arguments) for part in range(parts)])
-
-
-@cache
-def _hold_on_to_freed_memory() -> None:
-    """Once in a process: have the C library keep what is freed, up to 64 MB, instead of giving it back at once.
-
-    Linux's does so for twice the largest block that was freed before, below 32 MB. Otherwise every call would get its
-    memory anew from the system, page by page, which takes as long as the kernel itself.
-    """
-    torch.empty(HELD, dtype=torch.uint8, device="cpu")
-
-
-def _array(value: Any) -> Any:
-    return value.detach().contiguous().numpy() if isinstance(value, Tensor) else value
 
 
 def _weight_names(cell: Cell) -> tuple[str, ...]:

@@ -23,12 +23,14 @@ class Place:
     Args:
         array: Name of the array.
         gate: Of an array with several numbers a unit, one for each gate, which of them.
+        gates: How many these are.
         of_sample: Whether every sample has its own.
         of_step: Whether every step has its own.
     """
 
     array: str
     gate: int = 0
+    gates: int = 1
     of_sample: bool = True
     of_step: bool = True
 
@@ -47,6 +49,18 @@ class Store:
     value: str
     added: bool = False
 
+
+TERMS = {
+    "x": "W_ih x_t + b_ih of all steps, (time, batch, gates * units)",
+    "u": "W_hh h_{t-1} + b_hh, left for the way back",
+    "resets": "where a step starts from zeros",
+    "h": "the hidden state as it goes from step to step, (batch, units)",
+    "c": "the carried state, likewise",
+    "..._before": "a state before every step, left for the way back",
+    "..._steps": "a state after every step",
+    "adjoint_...": "the derivative of the loss with respect to a state, as it goes from step to step",
+    "grad_...": "its derivative with respect to what follows",
+}
 
 # How a language writes that it reads a place.
 Read: TypeAlias = Callable[[Place], str]
@@ -121,8 +135,14 @@ class Computation:
         """Whose product with `weight_hh` is a part of the adjoint of h."""
         return "grad_u" if self.distinct else "grad_x"
 
-    def loads(self, read: set[str], at: Read) -> dict[str, str]:
-        """The source of what the equations read, by name, in order.
+    def terms(self) -> str:
+        """What the names in a kernel stand for, one a line."""
+        own = {*self.forward_arguments, *self.backward_arguments}
+        terms = {name: said for name, said in TERMS.items() if name in own or "..." in name}
+        return "\n".join(f"{name + ':':<14}{said}" for name, said in terms.items())
+
+    def loads(self, read: set[str], at: Read) -> list[str]:
+        """Assignments of what the equations read.
 
         Args:
             read: The names.
@@ -130,34 +150,41 @@ class Computation:
         """
         cell = self.cell
         own = {"before": at(self._before)}
-        own |= {f"x_{gate}": at(Place("x", number)) for number, gate in enumerate(cell.gates)}
-        own |= {f"enter_{gate}": at(_vector("weight_hh", number)) for number, gate in enumerate(cell.entered)}
-        for number, gate in enumerate(cell.entered):
-            own[f"u_{gate}"] = at(Place("u", number)) if self.recurrent else f"enter_{gate} * before"
-        own |= {f"units_{name}": at(_vector(f"weight_{name}")) for name in cell.units}
+        own |= {f"x_{gate}": at(place) for gate, place in self._by_gate("x").items()}
+        entering = self._by_gate("weight_hh", of_sample=False, of_step=False)
+        own |= {f"enter_{gate}": at(place) for gate, place in entering.items()}
+        for gate, place in self._by_gate("u").items():
+            own[f"u_{gate}"] = at(place) if self.recurrent else f"enter_{gate} * before"
+        own |= {f"units_{name}": at(Place(f"weight_{name}", of_sample=False, of_step=False)) for name in cell.units}
         whole = ("adjoint",) if len(cell.states) == 1 else tuple(f"adjoint_of_{state}" for state in cell.states)
         for name, state in zip(whole, cell.states, strict=True):
             own[name] = f"{at(_on_the_way(f'adjoint_{state}'))} + {at(Place(f'grad_{state}_steps'))}"
         if self.entered and any(f"u_{gate}" in read for gate in cell.entered):
             read = read | {"before"} | {f"enter_{gate}" for gate in cell.entered if f"u_{gate}" in read}
-        return {name: place for name, place in own.items() if name in read}
+        return [f"{name} = {place}" for name, place in own.items() if name in read]
 
     def stores(self, at: Read) -> list[Store]:
         """What a step of the way back leaves, but for the adjoint of h where h is not carried: that becomes zero."""
         cell = self.cell
-        stores = [Store(Place("grad_x", number), f"grad_x_{gate}") for number, gate in enumerate(cell.gates)]
-        for number, gate in enumerate(cell.entered):
-            if self.distinct:
-                stores.append(Store(Place("grad_u", number), f"grad_u_{gate}"))
-            if self.entered:
-                value = f"grad_u_{gate} * {at(self._before)}"
-                stores.append(Store(Place("grad_weight_hh", number, of_step=False), value, added=True))
+        stores = [Store(place, f"grad_x_{gate}") for gate, place in self._by_gate("grad_x").items()]
+        if self.distinct:
+            stores += [Store(place, f"grad_u_{gate}") for gate, place in self._by_gate("grad_u").items()]
+        if self.entered:
+            stores += [
+                Store(place, f"grad_u_{gate} * {at(self._before)}", added=True)
+                for gate, place in self._by_gate("grad_weight_hh", of_step=False).items()
+            ]
         stores += [Store(_on_the_way(f"grad_weight_{name}"), f"grad_units_{name}", added=True) for name in cell.units]
         return [*stores, Store(_on_the_way(f"adjoint_{cell.carried}"), "carry")]
 
     @property
     def _before(self) -> Place:
         return Place(f"{self.cell.carried}_before")
+
+    def _by_gate(self, array: str, **of: bool) -> dict[str, Place]:
+        """The places of all gates, or of those that the state enters, in an array."""
+        gates = self.cell.gates if array in ("x", "grad_x") else self.cell.entered
+        return {gate: Place(array, number, len(gates), **of) for number, gate in enumerate(gates)}
 
     def _gradients(self) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
         """At x and u by gate and at the learned vectors: those of the new carried state and of the output."""
@@ -192,10 +219,6 @@ def _symbol(name: str) -> sympy.Symbol:
 
 
 ADJOINT, ADJOINT_H = _symbol("adjoint"), _symbol("adjoint_of_h")
-
-
-def _vector(array: str, number: int = 0) -> Place:
-    return Place(array, number, of_sample=False, of_step=False)
 
 
 def _on_the_way(array: str) -> Place:

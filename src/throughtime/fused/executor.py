@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from throughtime.cells import LSTM, Cell
-from throughtime.fused.kernel import PRECISIONS, source_of
-from throughtime.fused.lines import NotFused
+from throughtime.fused import on_gpu
+from throughtime.fused.kernel import PRECISIONS, Kernel, kernel, source_of
+from throughtime.fused.languages import NotFused
 from throughtime.fused.torchs_own import is_torchs
 
 BACKENDS = ("auto", "reference", "fused")
@@ -27,13 +28,14 @@ def executor(
         sequence: What is read, or its product with the weights, (time, batch, features): its device, its dtype and
             the way it is traced count.
         backend: "auto" for the fastest one that can; "reference" for the equations under autograd; "fused" for the
-            compiled kernel, which is never replaced silently.
+            compiled kernel, Numba's on the CPU and Triton's on CUDA, which is never replaced silently.
         plain: Whether torch's own layer would do: no lengths, no resets, and nothing but h_1 .. h_T and the last
             states is asked for. Only then is the answer ever "torch", and only with "auto".
 
     With "auto", what torch has a layer for is torch's own where that is enough: on a GPU, where cuDNN runs it, and on a
     CPU an LSTM in float32, which oneDNN runs faster than a kernel of ours. For all else that there is on a CPU, torch's
-    GRU and RNN included, ours is faster (`benchmarks/layers.py`).
+    GRU and RNN included, ours is faster (`benchmarks/layers.py`); on a GPU it is taken where Triton is installed. That
+    kernel has been checked in Triton's interpreter only, on no GPU.
 
     Returns:
         "reference" and "fused" are run by `run`, "torch" by `torchs_own`.
@@ -44,7 +46,7 @@ def executor(
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {BACKENDS}, found {backend!r}")
     if backend == "fused":
-        obstacle = _obstacle(sequence) or _obstacle_in(cell)
+        obstacle = _obstacle(sequence) or _obstacle_in(cell, _device(sequence))
         if obstacle is not None:
             raise ValueError(f"backend: {cell!r} cannot be fused: {obstacle}; use backend='auto' or 'reference'")
         return "fused"
@@ -52,23 +54,30 @@ def executor(
         return "reference"
     if plain and _is_faster_by_torch(cell, sequence):
         return "torch"
-    able = _obstacle(sequence) is None and _obstacle_in(cell) is None
+    able = _obstacle(sequence) is None and _obstacle_in(cell, _device(sequence)) is None
     return "fused" if able and sequence.numel() >= WORTH_COMPILING else "reference"
+
+
+def kernel_for(cell: Cell, sequence: Tensor) -> Kernel | on_gpu.Kernel:
+    """The kernel that runs a cell where a sequence is: Numba's on the CPU, Triton's on a GPU."""
+    return on_gpu.kernel(cell) if _device(sequence) == "cuda" else kernel(cell, sequence.dtype)
 
 
 def _is_faster_by_torch(cell: Cell, sequence: Tensor) -> bool:
     if torch.is_autocast_enabled(sequence.device.type):
         return False
-    if sequence.device.type == "cuda":
+    if _device(sequence) == "cuda":
         return is_torchs(cell)
-    onednn = sequence.device.type == "cpu" and torch.backends.mkldnn.is_available()
+    onednn = _device(sequence) == "cpu" and torch.backends.mkldnn.is_available()
     return onednn and type(cell) is LSTM and sequence.dtype == torch.float32
 
 
 def _obstacle(sequence: Tensor) -> str | None:
     """What keeps a kernel from reading a sequence."""
-    if sequence.device.type != "cpu":
-        return f"kernels run on the CPU, and this is on {sequence.device}"
+    if _device(sequence) not in ("cpu", "cuda"):
+        return f"kernels run on the CPU and on CUDA, and this is on {sequence.device}"
+    if _device(sequence) == "cuda" and on_gpu.missing() is not None:
+        return f"kernels on CUDA need {on_gpu.missing()}"
     if sequence.dtype not in PRECISIONS:
         return f"kernels compute in float32 and float64, and this is {sequence.dtype}"
     return _traced(sequence)
@@ -84,10 +93,14 @@ def _traced(sequence: Tensor) -> str | None:
 
 
 @cache
-def _obstacle_in(cell: Cell) -> str | None:
-    """What keeps a cell from being a kernel."""
+def _obstacle_in(cell: Cell, device: str) -> str | None:
+    """What keeps a cell from being a kernel on a type of device."""
     try:
-        source_of(cell)
+        on_gpu.source_of(cell) if device == "cuda" else source_of(cell)
     except NotFused as obstacle:
         return str(obstacle)
     return None
+
+
+def _device(sequence: Tensor) -> str:
+    return sequence.device.type

@@ -1,32 +1,31 @@
-"""A cell's kernel, compiled: its source in a file of its own, so that what is compiled is kept on disk beside it."""
+"""A cell's kernel on the CPU, compiled by Numba, and run with the batch split over threads for the whole sequence."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
 import logging
-import os
-import sys
-import tempfile
 import time
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numba
 import torch
-from numba.misc.appdirs import AppDirs
 from rich.console import Console
+from torch import Tensor
 
 from throughtime.cells import Cell
 from throughtime.compiled import fast, product, tile
+from throughtime.compiled.product import FEWER, matrix_product
+from throughtime.compiled.threads import side_by_side
 from throughtime.fused import compiling, elementary
+from throughtime.fused.generated import generated
 from throughtime.fused.source import Source
 
 log = logging.getLogger(__name__)
 
+# Just below the 32 MiB from which the C library never keeps a block.
+HELD = 31 * 2**20
 PRECISIONS = {torch.float32: "SINGLE", torch.float64: "DOUBLE"}
 
 
@@ -38,16 +37,36 @@ class Kernel:
         dtype: torch.float32 or torch.float64.
 
     Attributes:
-        source: What it was generated from.
+        computation: What it computes.
 
     Raises:
         NotFused: The equations hold what no kernel computes.
     """
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
-        self.source = source_of(cell)
+        source = source_of(cell)
+        self.computation = source.computation
+        self._arguments = {"forward": source.forward_arguments, "backward": source.backward_arguments}
         self._what = f"{cell!r} in {str(dtype).removeprefix('torch.')}"
-        self._module = _module(self.source.text(PRECISIONS[dtype]))
+        self._module = generated(source.text(PRECISIONS[dtype]), compiling, elementary, fast, product, tile)
+
+    def run(self, way: str, given: Mapping[str, Any]) -> None:
+        """One way, "forward" or "backward", on what is given by name.
+
+        The batch is in as many parts as torch has threads, but none of fewer rows than work together.
+        """
+        _hold_on_to_freed_memory()
+        batch = given["x"].shape[1]
+        arguments = [_array(given[name]) for name in self._arguments[way][2:]]
+        groups = -(-batch // FEWER)
+        parts = max(1, min(torch.get_num_threads(), groups))
+        ends = [min(batch, FEWER * (groups * part // parts)) for part in range(parts + 1)]
+        function = self.compiled(way, [0, batch, *arguments])
+        side_by_side([partial(function, *ends[part : part + 2], *arguments) for part in range(parts)])
+
+    def product(self, left: Tensor, right: Tensor) -> Tensor:
+        """Of two matrices, after the loop."""
+        return matrix_product(left, right)
 
     def function(self, way: str) -> Any:
         """The function of one way, "forward" or "backward", whether it is compiled already or not."""
@@ -83,40 +102,15 @@ def source_of(cell: Cell) -> Source:
     return Source(cell)
 
 
-def _module(text: str) -> ModuleType:
-    """The text as a module, from a file that bears a digest of it and of what it calls in its name."""
-    called = (
-        Path(str(module.__file__)).read_text(encoding="utf-8")
-        for module in (compiling, elementary, fast, product, tile)
-    )
-    name = "kernel_" + hashlib.sha256("".join((text, *called)).encode()).hexdigest()[:24]
-    specification = importlib.util.spec_from_file_location(name, _file(name, text))
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[name] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-def _file(name: str, text: str) -> Path:
-    """The file, written where it is not there yet: whole, whoever else writes it."""
-    folder = _folder()
-    path = folder / f"{name}.py"
-    if not path.exists():
-        with tempfile.NamedTemporaryFile("w", dir=folder, suffix=".part", delete=False, encoding="utf-8") as written:
-            written.write(text)
-        os.replace(written.name, path)
-    return path
-
-
 @cache
-def _folder() -> Path:
-    """The cache of kernels: `NUMBA_CACHE_DIR`, or the user's; where neither can be written to, one for this process."""
-    chosen = os.environ.get("NUMBA_CACHE_DIR") or AppDirs("throughtime", appauthor=False).user_cache_dir
-    folder = Path(chosen) / "throughtime-kernels"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="throughtime-kernels-"))
+def _hold_on_to_freed_memory() -> None:
+    """Once in a process: have the C library keep what is freed, up to 64 MB, instead of giving it back at once.
+
+    Linux's does so for twice the largest block that was freed before, below 32 MB. Otherwise every call would get its
+    memory anew from the system, page by page, which takes as long as the kernel itself.
+    """
+    torch.empty(HELD, dtype=torch.uint8, device="cpu")
+
+
+def _array(value: Any) -> Any:
+    return value.detach().contiguous().numpy() if isinstance(value, Tensor) else value

@@ -1,9 +1,10 @@
-"""Element-wise equations as lines of Python, each thing computed once, under a name that says what it is."""
+"""Element-wise equations as lines of a kernel, each thing computed once, under a name that says what it is."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from textwrap import fill, indent
 from typing import Any
 
 import sympy
@@ -11,18 +12,15 @@ from sympy.printing.codeprinter import CodePrinter
 
 from throughtime.cells import relu, sigmoid, tanh
 from throughtime.cells.functions import ON_TENSORS
-from throughtime.fused.functions import KNOWN, written
+from throughtime.fused.functions import written
+from throughtime.fused.languages import Language, NotFused
 
 SLOPE = "_slope"
 # Above every operator, so that whatever is no name or number stands in parentheses.
-TIGHT = 1000
+TIGHT = 999
 # What a function of the equations is called in a kernel, by the name of its SymPy class.
 IN_KERNELS = {type(function(sympy.Symbol("a"))).__name__: function.__name__ for function in (sigmoid, tanh, relu)}
 IN_KERNELS |= {name + SLOPE: function + SLOPE for name, function in IN_KERNELS.items()}
-
-
-class NotFused(ValueError):
-    """A cell cannot become a kernel; the message says why."""
 
 
 class Lines:
@@ -31,6 +29,7 @@ class Lines:
     Args:
         wanted: The expressions, by the name that each is to have; one may stand in another under its name.
         gates: By the name of a pre-activation the gate that it belongs to, after which its activation is named.
+        language: That of the kernel.
 
     Attributes:
         lines: Assignments, in an order in which they can be run.
@@ -42,11 +41,11 @@ class Lines:
         NotFused: The equations hold what no kernel computes.
     """
 
-    def __init__(self, wanted: Mapping[str, Any], gates: Mapping[str, str]) -> None:
+    def __init__(self, wanted: Mapping[str, Any], gates: Mapping[str, str], language: Language) -> None:
         self.lines, self.read, self.functions = list[str](), set[str](), set[str]()
         self.own: dict[str, str] = {}
         self._called: dict[str, str] = {}
-        self._gates, self._printer = gates, _Printer(self._called)
+        self._gates, self._language, self._printer = gates, language, _Printer(self._called, language)
         self._named: dict[Any, sympy.Symbol] = {}
         self._definitions: dict[sympy.Symbol, Any] = {}
         opened = {_symbol(name): self._opened(sympy.sympify(expression)) for name, expression in wanted.items()}
@@ -94,10 +93,10 @@ class Lines:
             if function in self.own:
                 raise NotFused(f"two functions of its equations are named {said!r}; give one another name")
             try:
-                self.own[function] = written(function, ON_TENSORS[symbol])
+                self.own[function] = written(function, ON_TENSORS[symbol], self._language)
             except ValueError as error:
                 raise NotFused(f"of the function {said!r} {'the slope' if slope else 'the value'}: {error}") from error
-            self.functions.update(KNOWN)
+            self.functions.update(self._language.known)
         else:
             raise NotFused(f"{symbol} is none of the functions of throughtime.cells; make one with elementwise")
         self._called[symbol] = function
@@ -116,37 +115,43 @@ class Lines:
         self.lines.append(f"{name} = {self._printer.doprint(expression)}")
 
 
+def block(spaces: int, lines: Iterable[str]) -> str:
+    """Lines below each other, indented."""
+    return indent("\n".join(lines), " " * spaces)
+
+
+def listed(arguments: Iterable[str]) -> str:
+    """What a function takes, in lines of even length."""
+    return fill(", ".join(arguments), 100, initial_indent=" " * 4, subsequent_indent=" " * 4)
+
+
 def _symbol(name: str) -> sympy.Symbol:
     return sympy.Symbol(name, real=True)
 
 
 class _Printer(CodePrinter):
-    """Python for one number of the kernel's type, in which the numbers of an equation are of that type too."""
+    """An expression in the kernel's language."""
 
-    def __init__(self, called: Mapping[str, str]) -> None:
+    def __init__(self, called: Mapping[str, str], language: Language) -> None:
         super().__init__({"strict": True})
-        self._called = called
+        self._called, self._written_in = called, language
 
     def _format_code(self, lines: list[str]) -> list[str]:
         return lines
 
     def _print_number(self, number: Any) -> str:
-        return f"real({int(number) if number.is_Integer else repr(float(number))})"
+        return self._written_in.number(float(number))
 
     _print_Integer = _print_Rational = _print_Float = _print_NumberSymbol = _print_number
     _print_Zero = _print_One = _print_NegativeOne = _print_Half = _print_number
 
     def _print_Pow(self, power: Any) -> str:
         base, exponent = power.args
-        if exponent.is_negative:
-            return f"real(1)/{self.parenthesize(sympy.Pow(base, -exponent), TIGHT)}"
-        written = self.parenthesize(base, TIGHT)
-        if exponent.is_Integer and exponent <= 4:
-            return f"({'*'.join([written] * int(exponent))})"
-        return f"{written}**{self.parenthesize(exponent, TIGHT)}"
+        to = float(exponent) if exponent.is_number else self.parenthesize(exponent, TIGHT)
+        return self._written_in.raised(self.parenthesize(base, TIGHT), to)
 
     def _print_Abs(self, absolute: Any) -> str:
-        return f"abs({self._print(absolute.args[0])})"
+        return self._written_in.absolute.format(self._print(absolute.args[0]))
 
     def _print_Function(self, applied: Any) -> str:
         return f"{self._called[type(applied).__name__]}({', '.join(map(self._print, applied.args))})"

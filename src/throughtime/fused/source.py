@@ -7,12 +7,12 @@ element-wise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from textwrap import fill, indent
+from collections.abc import Mapping
 
 from throughtime.cells import Cell
 from throughtime.fused.computation import Computation, Place
-from throughtime.fused.lines import Lines
+from throughtime.fused.languages import NUMBA
+from throughtime.fused.lines import Lines, block, listed
 
 HEAD = '''"""{title}.
 
@@ -35,7 +35,9 @@ OWN_IMPORTS = "import math\n\nfrom throughtime.fused.compiling import compiled, 
 
 FORWARD = """
 @compiled
-def forward({arguments}):
+def forward(
+{arguments}
+):
     steps, units = len(x), {carried}.shape[1]
     for number in range(steps):
         t = steps - 1 - number if reverse else number
@@ -59,7 +61,9 @@ def forward({arguments}):
 
 BACKWARD = """
 @compiled
-def backward({arguments}):
+def backward(
+{arguments}
+):
     steps, units = len(x), adjoint_{carried}.shape[1]
     for number in range(steps):
         t = number if reverse else steps - 1 - number
@@ -79,18 +83,6 @@ def backward({arguments}):
                 for j in range(units):
 {cut}
 """
-
-TERMS = {
-    "x": "W_ih x_t + b_ih of all steps, (time, batch, gates * units)",
-    "u": "W_hh h_{t-1} + b_hh, left for the way back",
-    "resets": "where a step starts from zeros",
-    "h": "the hidden state as it goes from step to step, (batch, units)",
-    "c": "the carried state, likewise",
-    "..._before": "a state before every step, left for the way back",
-    "..._steps": "a state after every step",
-    "adjoint_...": "the derivative of the loss with respect to a state, as it goes from step to step",
-    "grad_...": "its derivative with respect to what follows",
-}
 
 BIAS = """
             for j in range(len(bias_hh)):
@@ -131,44 +123,38 @@ class Source:
             title=f"The kernel of {self.cell!r} in {precision.lower()} precision",
             imports=OWN_IMPORTS if own else IMPORTS,
             precision=precision,
-            terms="\n".join(self._terms()),
+            terms=self.computation.terms(),
             functions="\n".join(f"{name} = functions.{name}" for name in functions),
         )
         return head + "".join(own.values()) + self._forward[0] + "\n" + self._backward[0]
 
-    def _terms(self) -> list[str]:
-        """What the names in the source stand for."""
-        own = {*self.forward_arguments, *self.backward_arguments}
-        terms = {name: said for name, said in TERMS.items() if name in own or "..." in name}
-        return [f"{name + ':':<14}{said}" for name, said in terms.items()]
-
     def _written_forward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
-        lines = Lines(computation.forward, computation.gates)
+        lines = Lines(computation.forward, computation.gates, NUMBA)
         views = {"x_t": "x[t]"} | {f"{state}_before_t": f"{state}_before[kept]" for state in computation.saved}
         views |= {"u_t": "u[kept]"} if computation.recurrent else {}
         views |= {f"{state}_steps_t": f"{state}_steps[t]" for state in cell.states}
         product = "\n        add_product(u_t[first:end], h_before_t[first:end], weight_hh)"
         return FORWARD.format(
-            arguments=_listed(self.forward_arguments),
+            arguments=listed(self.forward_arguments),
             carried=cell.carried,
-            views=_block(8, _assignments(views)),
-            begin=_block(
+            views=block(8, _assignments(views)),
+            begin=block(
                 16, (f"{s}_before_t[row, j] = real(0) if resets[t, row] else {s}[row, j]" for s in computation.saved)
             ),
             bias=BIAS if computation.recurrent else "",
             product=product if computation.recurrent else "",
-            loads=_block(20, _assignments(computation.loads(lines.read, _at))),
-            equations=_block(20, lines.lines),
-            stores=_block(
+            loads=block(20, computation.loads(lines.read, _at)),
+            equations=block(20, lines.lines),
+            stores=block(
                 20, (f"{s}[row, j] = {s}_steps_t[row, j] = {value}" for s, value in computation.values.items())
             ),
-            rest=_block(20, (f"{s}_steps_t[row, j] = real(0)" for s in cell.states)),
+            rest=block(20, (f"{s}_steps_t[row, j] = real(0)" for s in cell.states)),
         ), lines
 
     def _written_backward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
-        lines = Lines(computation.backward, computation.gates)
+        lines = Lines(computation.backward, computation.gates, NUMBA)
         views = {"x_t": "x[t]"} | ({"u_t": "u[t]"} if computation.recurrent else {})
         views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t]", "grad_x_t": "grad_x[t]"}
         views |= {"grad_u_t": "grad_u[t]"} if computation.distinct else {}
@@ -176,15 +162,15 @@ class Source:
         views |= {f"grad_{s}_steps_t": f"grad_{s}_steps[min(t, len(grad_{s}_steps) - 1)]" for s in cell.states}
         product = f"\n        add_product(adjoint_h[first:end], {computation.product}_t[first:end], weight_hh)"
         return BACKWARD.format(
-            arguments=_listed(self.backward_arguments),
+            arguments=listed(self.backward_arguments),
             carried=cell.carried,
-            views=_block(8, _assignments(views)),
-            loads=_block(20, _assignments(computation.loads(lines.read, _at))),
-            equations=_block(20, lines.lines),
-            stores=_block(20, self._stores()),
-            rest=_block(16, self._zeros()),
+            views=block(8, _assignments(views)),
+            loads=block(20, computation.loads(lines.read, _at)),
+            equations=block(20, lines.lines),
+            stores=block(20, self._stores()),
+            rest=block(16, self._zeros()),
             product=product if computation.recurrent else "",
-            cut=_block(20, (f"adjoint_{state}[row, j] = real(0)" for state in cell.states)),
+            cut=block(20, (f"adjoint_{state}[row, j] = real(0)" for state in cell.states)),
         ), lines
 
     def _stores(self) -> list[str]:
@@ -207,14 +193,5 @@ def _at(place: Place) -> str:
     return f"{place.array}{'_t' if place.of_step else ''}[{'row, ' if place.of_sample else ''}{unit}]"
 
 
-def _listed(arguments: Sequence[str]) -> str:
-    lines = fill(", ".join(arguments), 100, initial_indent=" " * 4, subsequent_indent=" " * 4)
-    return f"\n{lines}\n"
-
-
 def _assignments(values: Mapping[str, str]) -> list[str]:
     return [f"{name} = {value}" for name, value in values.items()]
-
-
-def _block(spaces: int, lines: Iterable[str]) -> str:
-    return indent("\n".join(lines), " " * spaces)
