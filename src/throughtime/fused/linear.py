@@ -16,14 +16,14 @@ def linear(sequence: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """torch.nn.functional.linear, by the compiled product where the kernel is compiled too.
 
     Args:
-        sequence: (time, batch, features), on the CPU.
+        sequence: (time, batch, features); on a GPU, torch multiplies.
         weight: (outputs, features)
         bias: (outputs,)
 
     Returns:
         (time, batch, outputs)
     """
-    if torch.is_autocast_enabled(sequence.device.type):
+    if sequence.device.type != "cpu" or torch.is_autocast_enabled("cpu"):
         return functional.linear(sequence, weight, bias)
     return _Linear.apply(sequence, weight, bias)
 
