@@ -3,12 +3,19 @@
 import pytest
 import torch
 
-from throughtime.compiled import Forms, read_rows
+from throughtime.compiled import Forms, read_rows, rows
 
 BATCH, COUNT, HIDDEN, BANDS, FORMS = 3, 9, 7, 5, 3
 DTYPES = pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 2e-5), (torch.float64, 1e-12)])
 BAND = torch.tensor([0, 0, 3, 3, 1, 3, 2, 2, 2])
 PLACES = torch.tensor([4, 0, 1, 5, 2, 11, 9, 8, 3])
+
+
+@pytest.fixture(params=[1, 3], ids="{} threads".format, autouse=True)
+def threads(request, monkeypatch):
+    """As if torch had so many, each with some of the rows."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: request.param)
+    monkeypatch.setattr(rows, "ROWS_A_THREAD", 2)
 
 
 def given_rows(vectors, dtype):
@@ -83,5 +90,5 @@ def test_sums_by_band(dtype, tolerance, vectors):
         if scale[one] == -torch.inf:
             assert (sums[one] == 0).all()
             continue
-        rows = torch.stack(given, 2)[BAND.eq(one)].double() * (members - scale[one]).exp()[..., None, None]
-        torch.testing.assert_close(sums[one].double(), rows.sum(0), rtol=tolerance, atol=tolerance)
+        added = torch.stack(given, 2)[BAND.eq(one)].double() * (members - scale[one]).exp()[..., None, None]
+        torch.testing.assert_close(sums[one].double(), added.sum(0), rtol=tolerance, atol=tolerance)

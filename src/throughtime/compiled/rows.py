@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,6 +16,10 @@ from numba import njit
 from torch import Tensor
 
 from throughtime.compiled.fast import FAST, in_line
+from throughtime.compiled.threads import side_by_side
+
+# As many rows take longer than it takes to call a thread.
+ROWS_A_THREAD = 64
 
 
 @dataclass(frozen=True)
@@ -77,9 +82,24 @@ def read_rows(
     lines, apart = in_line(vectors)
     given = Forms.none(vectors[0]) if forms is None else forms
     coefficients = (given.by_unit, given.by_pair, given.which, given.ln_scale, given.pairs)
-    arrays = [tensor.numpy() for tensor in (log_scale, band, ln_scale, sums, places, roots, *coefficients)]
-    _band_scales(*arrays[:3])
-    return bool(_read_rows(lines, apart, *arrays, given.smallest)) and forms is not None
+    rows = [tensor.numpy() for tensor in (log_scale, band, ln_scale)]
+    _band_scales(*rows)
+    further = [tensor.numpy() for tensor in (places, roots, *coefficients)]
+    parts = max(1, min(torch.get_num_threads(), len(log_scale) // ROWS_A_THREAD))
+    ends = [len(log_scale) * part // parts for part in range(parts + 1)]
+    # Threads must not add to the same numbers.
+    own = [sums, *sums.new_zeros(parts - 1, *sums.shape)]
+    trusted = []
+
+    def read(part: int) -> None:
+        trusted.append(
+            _read_rows(lines, apart, *rows, own[part].numpy(), *further, given.smallest, *ends[part : part + 2])
+        )
+
+    side_by_side([partial(read, part) for part in range(parts)])
+    for more in own[1:]:
+        sums += more
+    return forms is not None and all(trusted)
 
 
 @njit(**FAST)
@@ -107,8 +127,10 @@ def _read_rows(
     form_scale,
     pairs,
     smallest,
+    begin,
+    end,
 ):
-    count, batch = log_scale.shape
+    batch = log_scale.shape[1]
     numbers, many, _ = by_unit.shape
     hidden = sums.shape[3]
     # Four rows at a time, so that a coefficient is read once for all of them and their sums do not wait for each other.
@@ -116,8 +138,8 @@ def _read_rows(
     summed = np.empty((numbers, 4, many), dtype=sums.dtype)
     largest = np.empty(4)
     safe = True
-    for first in range(0, count, 4):
-        some = min(4, count - first)
+    for first in range(begin, end, 4):
+        some = min(4, end - first)
         _bring(lines, apart, log_scale, first, some, rows, largest)
         for row in range(some):
             if largest[row] > -np.inf:

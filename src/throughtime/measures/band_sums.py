@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from throughtime.adjoint import or_zero
+from throughtime.cells import Named
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, Learned
@@ -83,14 +84,15 @@ class BandSums:
 
 
 class _Products:
-    """The sums of all weights that share their slopes: matrices side by side, and a column for the biases."""
+    """The sums of all weights that share their slopes: what they are multiplied with side by side, 1 for the biases."""
 
     def __init__(self, film: Film, weights: Sequence[Learned], bands: int, like: Tensor) -> None:
         self._weights, self._slopes = weights, weights[0].slopes
         ones = like.new_ones(1, 1, 1).expand(film.steps, film.batch, 1)
         self._columns = [ones if weight.values is None else weight.values for weight in weights]
         self._widths = [columns.shape[-1] for columns in self._columns]
-        self._sums = like.new_zeros(bands, len(self._slopes.parts) * like.shape[-1], sum(self._widths))
+        # Transposed, so that a single product serves all bands.
+        self._sums = like.new_zeros(sum(self._widths), bands, len(self._slopes.parts) * like.shape[-1])
 
     def add(self, places: Tensor, bands: slice, rows: Tensor, vectors: tuple[str, ...], shrunk: Tensor) -> None:
         """Sum up to here on a new scale, and the products of the rows of several steps.
@@ -102,23 +104,33 @@ class _Products:
             vectors: Names of the vectors.
             shrunk: What the sums so far are multiplied with.
         """
-        steps, count, batch, _, hidden = rows.shape
-        slopes = self._slopes.at(places)
-        adjoint = rows.new_zeros(count, steps, batch, len(self._slopes.parts), hidden)
-        for index, part in enumerate(self._slopes.parts):
-            for place, vector in enumerate(vectors):
-                if part in slopes.get(vector, {}):
-                    slope = slopes[vector][part].unsqueeze(1)
-                    adjoint[..., index, :] += (rows[..., place, :] * slope).transpose(0, 1)
-        sums = self._sums[bands]
+        sums = self._sums[:, bands]
         if (shrunk != 1).any():
-            sums *= shrunk.to(sums.dtype)[:, None, None]
-        values = torch.cat([columns[places] for columns in self._columns], dim=-1).flatten(0, 1)
-        sums.baddbmm_(adjoint.flatten(3).flatten(1, 2).transpose(1, 2), values.expand(count, -1, -1))
+            sums *= shrunk.to(sums.dtype).unsqueeze(-1)
+        values = torch.cat([columns[places] for columns in self._columns], dim=-1)
+        adjoint = self._adjoint(self._slopes.at(places), rows.transpose(1, 2), vectors)
+        sums.view(len(sums), -1).addmm_(values.flatten(0, 1).T, adjoint.flatten(2).flatten(0, 1))
+
+    def _adjoint(
+        self, slopes: dict[str, Named], rows: Float[Tensor, "step batch band vector hidden"], vectors: tuple[str, ...]
+    ) -> Float[Tensor, "step batch band part hidden"]:
+        """The sum over vectors of vector * slope, for every part."""
+        *shape, _, hidden = rows.shape
+        adjoint = rows.new_empty(*shape, len(self._slopes.parts), hidden)
+        for part, into in zip(self._slopes.parts, adjoint.unbind(-2), strict=True):
+            factors = [slopes.get(vector, {}).get(part) for vector in vectors]
+            found = [(rows[..., v, :], slope.unsqueeze(2)) for v, slope in enumerate(factors) if slope is not None]
+            if not found:
+                into.zero_()
+                continue
+            torch.mul(*found[0], out=into)
+            for vector, slope in found[1:]:
+                into.addcmul_(vector, slope)
+        return adjoint
 
     def result(self) -> dict[str, Tensor]:
         """By name."""
-        parts = self._sums.split(self._widths, dim=-1)
+        parts = self._sums.permute(1, 2, 0).contiguous().split(self._widths, dim=-1)
         return {
             name: part.squeeze(-1) if weight.values is None else part
             for weight, part in zip(self._weights, parts, strict=True)

@@ -39,7 +39,8 @@ class TermNorms:
     def __init__(self, film: Film, family: Family, like: Tensor) -> None:
         self._family, self._like, self._batch = family, like, film.batch
         self._column = film.column
-        shape = (len(family.weights), film.sources, len(film.kept) - 1)
+        # By step first, so that what a step writes lies side by side.
+        shape = (len(family.weights), len(film.kept) - 1, film.sources)
         self._ln_norms = torch.full(shape, -torch.inf, dtype=torch.float64)
         self._blocks = _blocks(family, film.batch)
         self._pairs = torch.cat([torch.zeros(2, 0, dtype=torch.long), *(block.pairs for block in self._blocks)], dim=1)
@@ -67,12 +68,12 @@ class TermNorms:
 
     def column(self, step: int) -> Float[Tensor, "weight source"]:
         """Where the norms of a step go, in nats."""
-        return self._ln_norms[:, :, int(self._column[step]) - 1]
+        return self._ln_norms[:, int(self._column[step]) - 1]
 
     def result(self) -> dict[str, Float[Tensor, "source step"]]:
         """By name of the weight, in nats, steps in reading order."""
         return {
-            name: ln_norm
+            name: ln_norm.T
             for weight, ln_norm in zip(self._family.weights, self._ln_norms, strict=True)
             for name in weight.names
         }
