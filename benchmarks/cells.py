@@ -70,6 +70,20 @@ COLUMNS = """\
   those that an examination of this length tells apart.
 - **time**: forward and backward, in that of `torch.nn.GRU` of the same size in the same run, and what ran it. Outputs
   were first compared with those of the equations themselves, run step by step."""
+KERNELS = """\
+## What runs them
+
+The kernel of a cell is generated from its equations and their derivatives, once for a CPU and once for a GPU, and
+printed by `tt.show_kernel(cell)` and `tt.show_kernel(cell, device="cuda")`. On a CPU Numba compiles it. On a GPU it
+is in Triton (`pip install throughtime[triton]`; torch for CUDA brings it), for all that torch has no layer of its
+own for.
+
+**The kernels in Triton have been on no GPU yet.** They were run on a CPU by Triton's interpreter, where outputs and
+all gradients of every cell here are those of the equations themselves, and compiled by Triton for NVIDIA's GPUs.
+They are written to be right and readable, and are not tuned. A function made by `tt.elementwise` becomes a part of
+them where it consists of arithmetic, comparisons, roots, small whole powers and exp, log, sin, cos, tan, sinh,
+cosh, tanh, sigmoid, relu, erf, expm1 and log1p; of any other, `backend="fused"` says so, and `backend="auto"` runs
+the equations step by step."""
 INITIALISATIONS = """## Initialisations
 
 `throughtime.init` sets them in place, on these layers as on torch's, and refuses what does not apply to a cell.
@@ -222,7 +236,7 @@ def main() -> None:
     (svg,) = page.svgs([picture(found)])
     (page.DOCS / "cells.svg").write_text(svg, encoding="utf-8")
     shown = "![How far back every cell reaches at its start](cells.svg)"
-    parts = [WORDS, shown, table(found), COLUMNS, f"Measured with {named()}.", INITIALISATIONS]
+    parts = [WORDS, shown, table(found), COLUMNS, f"Measured with {named()}.", KERNELS, INITIALISATIONS]
     (page.DOCS / "cells.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 

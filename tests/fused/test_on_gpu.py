@@ -17,6 +17,7 @@ from torch import Tensor
 
 import throughtime as tt
 from throughtime.cells import ALL_CELLS, CFN, GRU, SRU, Cell, IndRNN, MinGRU, PeepholeLSTM, derive
+from throughtime.fused import executor, on_gpu
 from throughtime.fused.by_kernel import by_kernel
 from throughtime.fused.on_gpu import Kernel, source_of
 from throughtime.fused.on_gpu.kernel import OPTIONS, SAMPLES
@@ -186,3 +187,20 @@ def test_compiled_for_a_gpu(cell: Cell, precision: str, monkeypatch: pytest.Monk
         found = compile(source, target=GPUTarget("cuda", 80, 32), options=OPTIONS)
         assert "bar.sync" in found.asm["ptx"]
         assert found.asm["cubin"]
+
+
+@pytest.mark.usefixtures("interpreted")
+def test_a_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    layer = tt.MGU(2, 3, bidirectional=True).double()
+    inputs, lengths = torch.randn(4, 2, 2, dtype=torch.float64), torch.tensor([4, 2])
+    found = []
+    for backend in ("reference", "fused"):
+        if backend == "fused":
+            monkeypatch.setattr(sys.modules[executor.__module__], "_device", lambda sequence: "cuda")
+        layer.backend = backend
+        outputs, last = layer(inputs, lengths=lengths)
+        found.append((outputs, last, *torch.autograd.grad(outputs.sin().sum(), list(layer.parameters()))))
+        assert layer.backend == backend
+    on_gpu.kernel.cache_clear()
+    torch.testing.assert_close(*found)

@@ -8,6 +8,7 @@ import torch
 
 import throughtime as tt
 from throughtime.cells import GRU
+from throughtime.fused import on_gpu
 from throughtime.fused.kernel import PRECISIONS, source_of
 
 
@@ -36,6 +37,16 @@ def test_it_is_the_source_that_runs(cell: object) -> None:
     assert file.getvalue() == source_of(GRU()).text(PRECISIONS[torch.float64])
 
 
+def test_for_a_gpu(capsys: pytest.CaptureFixture[str]) -> None:
+    tt.show_kernel(Leak, device="cuda")
+    shown = capsys.readouterr().out
+    assert shown == on_gpu.source_of(Leak()).text
+    assert shown.startswith('"""The kernel of Leak() for a GPU.')
+    assert "after = before*(1.0 - sigmoid_write) + sigmoid_write*tanh_candidate" in shown
+    assert max(map(len, shown.splitlines())) <= 120
+    ast.parse(shown)
+
+
 def test_in_a_terminal_it_is_in_colours(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     tt.show_kernel(GRU)
@@ -45,6 +56,11 @@ def test_in_a_terminal_it_is_in_colours(monkeypatch: pytest.MonkeyPatch, capsys:
 def test_what_is_no_cell() -> None:
     with pytest.raises(TypeError, match=r"cell: expected a throughtime\.Cell, .* found 3"):
         tt.show_kernel(3)
+
+
+def test_a_device_that_has_none() -> None:
+    with pytest.raises(ValueError, match="device: there are kernels for 'cpu' and 'cuda', found 'mps'"):
+        tt.show_kernel(GRU, device="mps")
 
 
 def test_a_precision_that_there_is_not() -> None:

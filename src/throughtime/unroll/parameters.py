@@ -41,10 +41,11 @@ class Stacked(nn.Module):
         device: Of the weights.
         dtype: Of the weights.
         backend: What runs the equations. "reference": the equations themselves, step by step, under autograd. "fused":
-            the kernel that is generated from them and compiled, for a CPU and float32 or float64; where it cannot run,
-            that is an error. "auto": the fastest one that can, which for an LSTM may be torch's own function; what is
-            too short to be worth compiling is run by the reference. Derivatives of derivatives (`create_graph=True`)
-            and several gradients at once (`is_grads_batched=True`) are the reference's, also where a kernel ran.
+            the kernel that is generated from them and compiled, for float32 and float64, by Numba for a CPU and by
+            Triton for CUDA; where it cannot run, that is an error. "auto": the fastest one that can, which for an LSTM
+            may be torch's own function; what is too short to be worth compiling is run by the reference. Derivatives of
+            derivatives (`create_graph=True`) and several gradients at once (`is_grads_batched=True`) are the
+            reference's, also where a kernel ran.
 
     Attributes:
         backend: What ran the last call: "reference", "fused" or "torch"; before the first call, what was asked for.
