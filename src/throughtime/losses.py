@@ -4,10 +4,10 @@ import math
 
 import numpy as np
 import torch
-import xarray as xr
 from torch import Tensor
 
 from throughtime.findings.thresholds import LEFT_OUT
+from throughtime.labelled import Labelled
 from throughtime.measures import (
     Film,
     GradientMap,
@@ -20,75 +20,80 @@ from throughtime.measures import (
     truncation_interval,
 )
 from throughtime.measures.truncation import Truncation
-from throughtime.notation import BOUND, LAG, LOSS_STEP, STATE, WINDOW
+from throughtime.notation import BOUND, BOUNDS, LAG, LOSS_STEP, STATE, WINDOW
 from throughtime.unroll import Trajectory
 
 
-def of_readout(film: Film, gradient_map: GradientMap, total: TotalDerivative) -> dict[str, xr.DataArray]:
-    """What arrives directly, beside what arrives in all."""
+def of_readout(
+    film: Film,
+    gradient_map: GradientMap,
+    total: TotalDerivative,
+    trajectory: Trajectory | None,
+    losses: Tensor | None,
+    into: Labelled,
+) -> None:
+    """Add what arrives directly, beside what arrives in all, and how much of a loss hangs on the state that it reads.
+
+    Args:
+        film: The axes.
+        gradient_map: What arrives.
+        total: What arrives of all losses together.
+        trajectory: Of the recurrence, where its equations are known.
+        losses: Of every source, what it is.
+        into: What it is added to.
+    """
     axes = {STATE: list(film.states), LOSS_STEP: film.loss_steps.numpy()}
-    found = {
-        "direct_derivative": direct_derivative(film, gradient_map.result()),
-        "total_derivative": total.result(),
-    }
-    return {
-        name: xr.DataArray(values.numpy(), axes, tuple(axes), attrs={"units": "nats"}) for name, values in found.items()
-    }
+    direct = direct_derivative(film, gradient_map.result())
+    into.add("direct_derivative", direct, axes, "nats")
+    into.add("total_derivative", total.result(), axes, "nats")
+    if trajectory is not None and losses is not None:
+        into.add("elasticity", elasticity(film, direct, trajectory, losses), axes)
 
 
-def of_elasticity(film: Film, direct: xr.DataArray, trajectory: Trajectory, losses: Tensor) -> xr.DataArray:
-    """How much of a loss hangs on the state that it reads."""
-    found = elasticity(film, torch.from_numpy(direct.values), trajectory, losses)
-    return xr.DataArray(found.numpy(), direct.coords, direct.dims)
-
-
-def of_windows(cut: Truncation, lags: xr.DataArray) -> dict[str, xr.DataArray]:
-    """What a window of truncated BPTT leaves of the gradient, and which lags it comes from.
+def of_windows(cut: Truncation, lags: np.ndarray, into: Labelled) -> None:
+    """Add what a window of truncated BPTT leaves of the gradient, and which lags it comes from.
 
     Args:
         cut: Both, at every window and lag.
         lags: Those of the lag profile.
+        into: What it is added to.
     """
-    return {
-        "truncation_error": xr.DataArray(cut.error.numpy(), {WINDOW: cut.windows.numpy()}, (WINDOW,)),
-        "gradient_share": xr.DataArray(_share(cut, lags.values).numpy(), {LAG: lags}, (LAG,)),
-    }
+    into.add("truncation_error", cut.error, {WINDOW: cut.windows.numpy()})
+    into.add("gradient_share", _share(cut, lags), {LAG: lags})
+    into.attributes |= _recommended(cut)
 
 
 def of_samples(
-    film: Film, gram: SampleGram | None, error: xr.DataArray, lags: xr.DataArray, seed: int
-) -> dict[str, xr.DataArray]:
-    """What the samples agree on: NaN where there is one, or where what each of them adds is not known.
+    film: Film, gram: SampleGram | None, cut: Truncation, lags: np.ndarray, seed: int, into: Labelled
+) -> None:
+    """Add what the samples agree on: NaN where there is one, or where what each of them adds is not known.
 
     Args:
         film: The axes.
         gram: The scalar products of what the samples add to the gradient.
-        error: Of truncation, by window.
+        cut: The error of truncation, by window.
         lags: Those of the lag profile.
         seed: Of the bootstrap.
+        into: What it is added to.
     """
-    windows = torch.tensor(error[WINDOW].values)
-    interval = torch.full((len(windows), 2), math.nan, dtype=torch.float64)
+    interval = torch.full((len(cut.windows), 2), math.nan, dtype=torch.float64)
     by_lag = torch.full((len(lags),), math.nan, dtype=torch.float64)
     # Of the lags that were not followed, what each sample adds is not known.
     if gram is not None and not film.cut:
-        interval = truncation_interval(gram, windows, torch.tensor(error.values), seed)
+        interval = truncation_interval(gram, cut.windows, cut.error, seed)
     if gram is not None:
-        distance = torch.tensor(lags.values).abs()
+        distance = torch.from_numpy(lags).abs()
         # The initial state has no weight term.
         there = distance < int(film.positions.max())
         by_lag[there] = signal_to_noise(gram)[torch.searchsorted(gram.starts, distance[there], right=True) - 1]
-    bounds = {WINDOW: error[WINDOW], BOUND: ["low", "high"]}
-    return {
-        "truncation_error_interval": xr.DataArray(interval.numpy(), bounds, tuple(bounds)),
-        "signal_to_noise": xr.DataArray(by_lag.numpy(), {LAG: lags}, (LAG,)),
-    }
+    into.add("truncation_error_interval", interval, {WINDOW: cut.windows.numpy(), BOUND: BOUNDS})
+    into.add("signal_to_noise", by_lag, {LAG: lags})
 
 
-def recommended(error: xr.DataArray) -> dict[str, float | int]:
+def _recommended(cut: Truncation) -> dict[str, object]:
     """The BPTT window that suffices for all but 1 % of the gradient, in steps, and the error that it makes."""
-    window = reach(error[WINDOW].values, error.values, LEFT_OUT)
-    return {"recommended_window": window, "recommended_window_error": float(error.sel({WINDOW: window}))}
+    window = reach(cut.windows.numpy(), cut.error.numpy(), LEFT_OUT)
+    return {"recommended_window": window, "recommended_window_error": float(cut.error[cut.windows == window])}
 
 
 def _share(cut: Truncation, lags: np.ndarray) -> Tensor:

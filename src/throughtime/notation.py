@@ -8,7 +8,7 @@ STATE = "state"  # "h", and "c" for an LSTM
 LOSS_STEP = "loss_step"  # t: the step whose loss is followed backwards
 STATE_STEP = "state_step"  # i: the state at which its gradient is looked at
 LAG = "lag"  # t - i
-BOUND = "bound"  # "low" and "high" of an interval
+BOUND = "bound"  # of an interval: the two below
 PATH = "path"
 CAUSE = "cause"
 WINDOW = "window"  # K: lags 0 .. K - 1 are kept, as truncated BPTT with a window of K steps does
@@ -24,6 +24,9 @@ ROLE = "role"  # of a gate in the gated form: "keep", "write", "read"
 EXPONENT = "exponent"  # Lyapunov exponents, the largest is number 1
 LAG_GRID = "lag_grid"  # lags at powers of two
 SINGULAR_VALUE = "singular_value"  # the largest is number 1
+
+# The bounds of an interval.
+BOUNDS = ("low", "high")
 
 # The norms of a step Jacobian: the largest singular value, and the root mean square of all of them.
 LARGEST, MEAN = "largest", "mean"

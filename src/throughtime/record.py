@@ -13,7 +13,8 @@ from throughtime.causes.decomposition import Causes
 from throughtime.causes.steps import StepCauses
 from throughtime.cells import Named, equations
 from throughtime.examination import Record
-from throughtime.losses import of_elasticity, of_readout, of_samples, of_windows, recommended
+from throughtime.labelled import Labelled
+from throughtime.losses import of_readout, of_samples, of_windows
 from throughtime.measures import (
     Film,
     GradientMap,
@@ -35,6 +36,7 @@ from throughtime.measures.weight_terms import Terms
 from throughtime.notation import (
     ACTIVATION_SLOPE,
     BOUND,
+    BOUNDS,
     CAUSE,
     LAG,
     LOSS_STEP,
@@ -124,25 +126,25 @@ class Recorder:
             beyond: By weight name, what the lags add up to that were not followed, where there are any.
             detached_error: Where the model cuts the graph between steps, the relative error of its own `.grad`.
         """
-        measures, labelled = self._measures(), {}
-        measures = measures.assign(self._of_states(measures[LAG]))
+        measures, labelled = Labelled(attributes=self._attributes), {}
+        lags = self._of_norms(measures)
+        if isinstance(self._recurrence, Opened):
+            of_states(self._recurrence, lags, measures)
         if self._padding is not None and self._padded is not None:
-            measures["padding_share"] = ((), float(self._padding.result()))
-            measures.attrs["padded"] = float(self._padded.double().mean())
+            measures.add("padding_share", self._padding.result(), {})
+            measures.attributes["padded"] = float(self._padded.double().mean())
         if detached_error is not None:
-            measures.attrs["detached_error"] = detached_error
+            measures.attributes["detached_error"] = detached_error
         if self._bands is not None:
-            measures = measures.assign(self._of_loss(terms, self._bands, measures[LAG], beyond))
-            measures.attrs |= recommended(measures["truncation_error"])
+            self._of_loss(terms, self._bands, lags, beyond, measures)
             norms = {name: term.ln_norm for name, term in terms.items()}
             first = first_not_finite(self._film, self._map.result(), norms, self._recurrence.dtype)
-            measures.attrs["first_not_finite"] = "" if first is None else str(first)
-            lags = slice(*measures[LAG].values[[0, -1]])
+            measures.attributes["first_not_finite"] = "" if first is None else str(first)
             labelled = {
-                name: self._labelled_terms(term, self._bands, relative_error[name]).sel({LAG: lags})
+                name: self._labelled_terms(term, self._bands, lags, relative_error[name])
                 for name, term in terms.items()
             }
-        return Record(measures, labelled, self._labelled_causes())
+        return Record(measures.dataset(), labelled, self._labelled_causes())
 
     @property
     def _map_axes(self) -> dict[str, np.ndarray]:
@@ -152,53 +154,30 @@ class Recorder:
     def _term_axes(self) -> dict[str, np.ndarray]:
         return {LOSS_STEP: _numpy(self._film.loss_steps), STATE_STEP: _numpy(self._film.step_labels)}
 
-    def _measures(self) -> xr.Dataset:
+    def _of_norms(self, into: Labelled) -> np.ndarray:
+        """Add what is measured of the adjoints' norms alone, and return the lags that are told."""
         profile = self._profile.result(self._seed)
-        states, maps = list(self._film.states), (STATE, LOSS_STEP, STATE_STEP)
-        nats = {"units": "nats"}
-        rate = {"units": "nats per step"}
-        return xr.Dataset(
-            {
-                "gradient_map": (maps, _numpy(self._map.result()), nats),
-                "sample_map": (maps, _numpy(self._map.sample()), nats),
-                "lag_profile": ((STATE, LAG), _numpy(profile.values), nats),
-                "lag_profile_interval": ((STATE, LAG, BOUND), _numpy(profile.interval), nats),
-                "sample_profile": ((LAG, SAMPLE), _numpy(self._profile.by_sample(profile.lags)), nats),
-                "decay_rate": ((STATE,), _numpy(profile.decay_rate), rate),
-                "decay_rate_interval": ((STATE, BOUND), _numpy(profile.decay_rate_interval), rate),
-            },
-            {
-                STATE: states,
-                **self._map_axes,
-                LAG: _numpy(profile.lags),
-                BOUND: ["low", "high"],
-            },
-            self._attributes,
-        )
+        lags, state = {LAG: _numpy(profile.lags)}, {STATE: list(self._film.states)}
+        maps, bounds = {**state, **self._map_axes}, {BOUND: BOUNDS}
+        into.add("gradient_map", self._map.result(), maps, "nats")
+        into.add("sample_map", self._map.sample(), maps, "nats")
+        into.add("lag_profile", profile.values, {**state, **lags}, "nats")
+        into.add("lag_profile_interval", profile.interval, {**state, **lags, **bounds}, "nats")
+        into.add("sample_profile", self._profile.by_sample(profile.lags), {**lags, SAMPLE: None}, "nats")
+        into.add("decay_rate", profile.decay_rate, state, "nats per step")
+        into.add("decay_rate_interval", profile.decay_rate_interval, {**state, **bounds}, "nats per step")
+        return lags[LAG]
 
     def _of_loss(
-        self, terms: dict[str, Terms], bands: LagBands, lags: xr.DataArray, beyond: Named | None
-    ) -> dict[str, xr.DataArray]:
-        """What the losses send back, and what the weights learn from."""
+        self, terms: dict[str, Terms], bands: LagBands, lags: np.ndarray, beyond: Named | None, into: Labelled
+    ) -> None:
+        """Add what the losses send back, and what the weights learn from."""
         cut = truncation(terms, bands, beyond) if terms else truncation_of_states(*self._profile.ln_squares())
-        windows = of_windows(cut, lags)
         gram = self._terms.gram() if isinstance(self._terms, WeightTerms) else None
-        readout = of_readout(self._film, self._map, self._total)
-        if isinstance(self._recurrence, Opened) and self._losses is not None:
-            readout["elasticity"] = of_elasticity(
-                self._film, readout["direct_derivative"], self._recurrence.trajectory, self._losses
-            )
-        return {
-            **readout,
-            **windows,
-            **of_samples(self._film, gram, windows["truncation_error"], lags, self._seed),
-        }
-
-    def _of_states(self, lags: xr.DataArray) -> dict[str, xr.DataArray]:
-        """What depends on the states alone, whatever the loss."""
-        if not isinstance(self._recurrence, Opened):
-            return {}
-        return of_states(self._recurrence, lags.values)
+        trajectory = self._recurrence.trajectory if isinstance(self._recurrence, Opened) else None
+        of_readout(self._film, self._map, self._total, trajectory, self._losses, into)
+        of_windows(cut, lags, into)
+        of_samples(self._film, gram, cut, lags, self._seed, into)
 
     @property
     def _equations(self) -> str:
@@ -225,8 +204,8 @@ class Recorder:
             "dtype": str(recurrence.dtype).removeprefix("torch."),
         }
 
-    def _labelled_terms(self, terms: Terms, bands: LagBands, relative_error: float) -> xr.Dataset:
-        single = bands.widths == 1
+    def _labelled_terms(self, terms: Terms, bands: LagBands, lags: np.ndarray, relative_error: float) -> xr.Dataset:
+        single = (bands.widths == 1) & (bands.starts >= int(lags[0])) & (bands.starts <= int(lags[-1]))
         axes = (LOSS_STEP, STATE_STEP)
         return xr.Dataset(
             {

@@ -10,7 +10,7 @@ import xarray as xr
 
 from throughtime.findings.finding import Number
 from throughtime.findings.thresholds import HUNDREDFOLD
-from throughtime.notation import BOUND, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE, STATE_STEP, WINDOW
+from throughtime.notation import BOUND, BOUNDS, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE, STATE_STEP, WINDOW
 
 # Where a checkpoint was examined without its code.
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
@@ -65,15 +65,15 @@ class Measured:
         """Its lags."""
         return self.profile[LAG].values
 
-    @property
+    @cached_property
     def arrives(self) -> bool:
         """Whether any gradient arrives at any state."""
         return bool((self.profile.values > -np.inf).any())
 
-    @property
+    @cached_property
     def change(self) -> float:
         """From the smallest lag to the largest, in nats."""
-        return float(self.profile[-1] - self.profile[0])
+        return float(self.profile.values[-1]) - float(self.profile.values[0])
 
     @property
     def change_number(self) -> Number:
@@ -127,7 +127,7 @@ class Measured:
     @property
     def decay_rate_interval(self) -> tuple[float | None, float | None]:
         """The ends of its interval; None where it has none."""
-        low, high = self.measures["decay_rate_interval"].sel({STATE: self.carried, BOUND: ["low", "high"]}).values
+        low, high = self.measures["decay_rate_interval"].sel({STATE: self.carried, BOUND: list(BOUNDS)}).values
         return (None, None) if np.isnan([low, high]).any() else (float(low), float(high))
 
     @property
@@ -192,7 +192,7 @@ class Measured:
         longer = np.flatnonzero(interval[WINDOW].values >= window)
         if not longer.size or interval[longer[0]].isnull().any():
             return None, None
-        low, high = interval.isel({WINDOW: longer[0]}).sel({BOUND: ["low", "high"]}).values
+        low, high = interval.isel({WINDOW: longer[0]}).sel({BOUND: list(BOUNDS)}).values
         return float(low), float(high)
 
     @property
@@ -211,8 +211,7 @@ class Measured:
 
     @property
     def _interval(self) -> tuple[float | None, float | None]:
-        interval = self.measures["lag_profile_interval"].sel({STATE: self.carried, LAG: int(self.lags[-1])})
-        if interval.isnull().any():
-            return None, None
-        start = float(self.profile[0])
-        return float(interval.sel({BOUND: "low"})) - start, float(interval.sel({BOUND: "high"})) - start
+        farthest = {STATE: self.carried, LAG: int(self.lags[-1]), BOUND: list(BOUNDS)}
+        low, high = map(float, self.measures["lag_profile_interval"].sel(farthest).values)
+        start = float(self.profile.values[0])
+        return (None, None) if math.isnan(low) or math.isnan(high) else (low - start, high - start)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import BOUND, CAUSE, LAG, LARGEST, MEAN, NORM, STATE, STEP, WINDOW
+from throughtime.notation import BOUND, BOUNDS, CAUSE, LAG, LARGEST, MEAN, NORM, STATE, STEP, WINDOW
 from throughtime.report.readings import Examined, Reading, readings
 
 # The number is raised whenever a member is added, removed or changes its meaning: a document is described by the schema
@@ -94,9 +94,9 @@ def _state(measures: xr.Dataset) -> dict[str, Any]:
     interval = measures["lag_profile_interval"]
     return {
         "decay_rate": measures["decay_rate"],
-        "decay_rate_interval": measures["decay_rate_interval"].sel({BOUND: ["low", "high"]}),
+        "decay_rate_interval": measures["decay_rate_interval"].sel({BOUND: list(BOUNDS)}),
         "lag_profile": measures["lag_profile"],
-        "lag_profile_interval": {bound: interval.sel({BOUND: bound}) for bound in ("low", "high")},
+        "lag_profile_interval": {bound: interval.sel({BOUND: bound}) for bound in BOUNDS},
     }
 
 

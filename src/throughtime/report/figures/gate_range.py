@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from markupsafe import Markup
 
-from throughtime.notation import BOUND, ROLE
+from throughtime.notation import BOUND, BOUNDS, ROLE
 from throughtime.report.figures.drawing import figure, line, text, translucent
 from throughtime.report.picture import Panel, Picture
 from throughtime.report.readings import Reading
@@ -26,7 +26,7 @@ def gate_range(reading: Reading) -> go.Figure:
         xaxis={"title": "part of the units, %", "tickformat": ".0%", "range": [0, 1], "dtick": 0.25},
     )
     for place, role in enumerate(roles):
-        low, high = (ranges.sel({ROLE: role, BOUND: bound}).values for bound in ("low", "high"))
+        low, high = (ranges.sel({ROLE: role, BOUND: bound}).values for bound in BOUNDS)
         order = np.argsort(high, kind="stable")
         parts = (np.arange(len(order)) + 0.5) / len(order)
         suffix = "" if place == 0 else str(place + 1)

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 import xarray as xr
 
-from throughtime.notation import BOUND, LAG, STATE
+from throughtime.notation import BOUND, BOUNDS, LAG, STATE
 from throughtime.report.figures.drawing import MARK, diamond, figure, line, owner, text, translucent
 from throughtime.report.picture import Picture
 from throughtime.report.readings import NEARLY_ALL, Reading
@@ -48,7 +48,7 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, name: str, is_
     shown = {"legendgroup": name, "visible": True if is_carried else "legendonly", "meta": owner(reading)}
     lags, nats = profile[LAG].values, profile["lag_profile"].values
     interval = profile["lag_profile_interval"]
-    low, high = (interval.sel({BOUND: bound}).values for bound in ("low", "high"))
+    low, high = (interval.sel({BOUND: bound}).values for bound in BOUNDS)
     known = np.isfinite(low) & np.isfinite(high)
     if known.any():
         outline = {"x": [*lags[known], *lags[known][::-1]], "y": [*high[known], *low[known][::-1]]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from throughtime.notation import BOUND, STATE
+from throughtime.notation import BOUND, BOUNDS, STATE
 from throughtime.report.figures.drawing import MARK, figure, line, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
@@ -93,7 +93,7 @@ def _estimate(reading: Reading, quantity: str) -> tuple[float, float, float]:
         return math.nan, math.nan, math.nan
     if quantity == "decay_rate":
         interval = measures["decay_rate_interval"].sel({STATE: reading.carried})
-        low, high = (float(interval.sel({BOUND: bound})) for bound in ("low", "high"))
+        low, high = (float(interval.sel({BOUND: bound})) for bound in BOUNDS)
         return float(measures["decay_rate"].sel({STATE: reading.carried})), low, high
     if quantity == "lyapunov":
         value, error = (float(measures[name][0]) for name in ("lyapunov", "lyapunov_error"))

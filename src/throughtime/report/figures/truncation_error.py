@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from throughtime.notation import BOUND, WINDOW
+from throughtime.notation import BOUND, BOUNDS, WINDOW
 from throughtime.report.figures.drawing import MARK, diamond, figure, line, owner, text, translucent
 from throughtime.report.picture import Picture
 from throughtime.report.readings import MOST, NEARLY_ALL, Reading
@@ -45,7 +45,7 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
     windows, style = error[WINDOW].values, line(reading.place)
     if "truncation_error_interval" in reading.measures:
         interval = reading.measures["truncation_error_interval"].sel({WINDOW: windows})
-        low, high = (interval.sel({BOUND: bound}).values for bound in ("low", "high"))
+        low, high = (interval.sel({BOUND: bound}).values for bound in BOUNDS)
         low, high = np.maximum(low, _SMALLEST), _drawable(high)
         known = np.isfinite(low) & np.isfinite(high)
         drawn.add_scatter(
