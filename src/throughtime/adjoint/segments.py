@@ -1,5 +1,7 @@
 """The ordinary autograd between recurrences: from the loss, or from a run above, to the states below."""
 
+import itertools
+import math
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -55,19 +57,18 @@ class Segment:
     def read_at(self) -> Int[Tensor, " loss"] | None:
         """For every loss the one step, from 0 on, whose states it reads, -1 for none; None where losses mix steps.
 
-        A step that is read by one loss only sees, for every bit of the number of a loss, either the losses that have
-        the bit or those that have not; which of the two spells out the number of the loss.
+        Losses are told apart by sets, see `_sets`: a step that is read by one loss only sees those that the loss is in.
         """
         if self._reached != ["h"] or self.single:
             return None
-        has_bit = _bits(len(self._end), self._end.device)
-        pulled = self._pulled_in_parts(self._weights() * has_bit)
+        sets = _sets(len(self._end)).to(self._end.device)
+        pulled = self._pulled_in_parts(self._weights() * sets)
         seen = torch.cat([(part["h"] != 0).flatten(2).any(dim=2) for part in pulled])
-        without, having = seen[0::2], seen[1::2]
         steps = seen.any(dim=0).nonzero().squeeze(1)
-        places = 2 ** torch.arange(len(having), device=having.device)
-        losses = (having * places.unsqueeze(1)).sum(0)[steps]
-        if (without & having).any() or len(losses.unique()) < len(losses):
+        if (seen[:, steps].sum(0) != sets[:, 0].sum()).any():
+            return None
+        losses = _numbers(seen[:, steps])
+        if len(losses.unique()) < len(losses):
             return None
         return torch.full((len(self._end),), -1, device=losses.device).index_copy_(0, losses, steps)
 
@@ -75,9 +76,8 @@ class Segment:
     def local(self) -> bool:
         """Whether every step and sample of the end depends on the same step and sample of the states only.
 
-        For every bit of the number of a position, the gradient of all positions that have the bit, with random
-        weights, must be exactly zero at all positions that have not, and the other way round: two positions that
-        differ, differ in a bit.
+        Of every set of positions, see `_sets`, the gradient with random weights must be exactly zero at all positions
+        that are not in it: of two positions, each is in a set that the other is not in.
         """
         hidden = self._run.hidden
         if self._end is hidden:
@@ -85,10 +85,10 @@ class Segment:
         shape = hidden.shape[:2]
         if self._reached != ["h"] or self._end.shape[:2] != shape:
             return False
-        has_bit = _bits(shape.numel(), hidden.device).unflatten(1, shape)
-        pulled = self._pulled_in_parts(self._weights() * _columns(has_bit, self._end.dim() + 1))
+        sets = _sets(shape.numel()).to(hidden.device).unflatten(1, shape)
+        pulled = self._pulled_in_parts(self._weights() * _columns(sets, self._end.dim() + 1))
         passed = torch.cat([(part["h"] != 0).flatten(3).any(dim=3) for part in pulled])
-        return not bool((passed & ~has_bit).any())
+        return not bool((passed & ~sets).any())
 
     def from_losses(self, sources: Int[Tensor, " source"]) -> list[Entering]:
         """What enters directly from the losses: dl_t/dy_t * dy_t/dh_t of every source t, and the like."""
@@ -193,11 +193,32 @@ def batched_vjp(
             return tuple(map(torch.stack, zip(*single, strict=True)))
 
 
-def _bits(count: int, device: torch.device) -> Bool[Tensor, "sets count"]:
-    """For every bit of the numbers below `count`, which of them have it not, and which have it."""
-    number = torch.arange(count, device=device)
-    bits = max(count - 1, 1).bit_length()
-    return torch.stack([(number >> bit) % 2 == value for bit in range(bits) for value in (0, 1)])
+def _sets(count: int) -> Bool[Tensor, "sets count"]:
+    """As few sets as there can be such that so many numbers are in equally many each, and no two in the same ones.
+
+    What two numbers are in together are then more (Sperner 1928). The numbers count the combinations as the
+    combinatorial number system does: n is in the sets b_1 < b_2 < ... with n = sum over j of C(b_j, j).
+    """
+    half = next(size for size in itertools.count(1) if math.comb(2 * size, size) >= count)
+    sets = 2 * half - 1 if math.comb(2 * half - 1, half) >= count else 2 * half
+    left, missing, binomials = torch.arange(count), torch.full((count,), half), _binomials(sets, half)
+    found = torch.zeros(sets, count, dtype=torch.bool)
+    for one in reversed(range(sets)):
+        found[one] = left >= binomials[one, missing]
+        left = left - binomials[one, missing] * found[one]
+        missing = missing - found[one].long()
+    return found
+
+
+def _numbers(sets: Bool[Tensor, "sets count"]) -> Int[Tensor, " count"]:
+    """The numbers that are in some sets each, as `_sets` counts them."""
+    place = sets.cumsum(0)
+    binomials = _binomials(len(sets), int(place[-1].max()) if place.numel() else 0).to(sets.device)
+    return (binomials.gather(1, place) * sets).sum(0)
+
+
+def _binomials(sets: int, half: int) -> Int[Tensor, "sets sizes"]:
+    return torch.tensor([[math.comb(one, size) for size in range(half + 1)] for one in range(sets)])
 
 
 def _columns(tensor: Tensor, axes: int) -> Tensor:
