@@ -191,7 +191,7 @@ class Source:
             rows, adjoint = _times(len(self.cell.entered), "units"), _going("adjoint_h")
             lines = [
                 f"left = {self.computation.product} + row_t * ({rows})",
-                f"adjoint = {_load(adjoint, mask='there' if is_carried else 'there & ~read_t')}",
+                f"adjoint = {_load(adjoint, mask='there' if is_carried else 'there & ~read_t, other=0.0')}",
                 f"adjoint = add_product(adjoint, left, has_row, weight_hh + j, has_j, {rows}, units, UNITS)",
                 _store(adjoint, "tl.where(starts, 0.0, adjoint)"),
             ]
@@ -210,7 +210,7 @@ def _arguments(names: Sequence[str]) -> str:
 
 
 def _load(place: Place, step: str = "t", mask: str = "read") -> str:
-    return f"tl.load({_address(place, step)}, mask={mask if place.of_sample else 'has_j'}, other=0.0)"
+    return f"tl.load({_address(place, step)}, mask={mask if place.of_sample else 'has_j'})"
 
 
 def _store(place: Place, value: str, step: str = "t", mask: str = "there") -> str:
