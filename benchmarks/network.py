@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+import throughtime as tt
 from throughtime.adjoint import AtOneStep, Pullback, sweep
 from throughtime.cells import Cell
 from throughtime.unroll import Recurrent, Trajectory, unroll
@@ -55,6 +56,11 @@ class Network:
             found[frame.sources, frame.step] = frame.ln_square["h"].exp().mean(-1).log() / 2
         return found
 
+    def examined(self) -> tt.Examination:
+        """By `tt.examine`, with all measures and causes: every loss is direct_t . h_t, summed over the batch."""
+        followed = (self.sources + 1).tolist()
+        return tt.examine(_Output(self.layer), self.trajectory.inputs, self.direct, loss=_product, loss_steps=followed)
+
     def unrolled(self) -> tuple[list[Tensor], Tensor]:
         """The same trajectory as a graph of single steps: h_0 .. h_T, and the losses direct_t . h_t of the sources."""
         cell, weights = self.cell, self.layer.weights(0, 0)
@@ -67,6 +73,21 @@ class Network:
             states.append(hidden)
         losses = [(self.direct[source] * states[source + 1]).sum() for source in self.sources]
         return states, torch.stack(losses)
+
+
+class _Output(nn.Module):
+    """What a layer returns, but for its last state."""
+
+    def __init__(self, layer: Recurrent) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs)[0]
+
+
+def _product(output: Tensor, direct: Tensor) -> Tensor:
+    return (output * direct).sum((1, 2))
 
 
 def ln_rms(gradients: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from typing import Any
 import plotly.graph_objects as go
 import torch
 
+import throughtime as tt
 from benchmarks import machine
 from benchmarks.drawing import roofs
 from benchmarks.network import Network, ln_rms
@@ -30,6 +31,9 @@ def measured() -> Section:
             f"{found['rate'] / 1e9:.0f}",
             f"{found['rate'] / found['square_rate']:.0%}",
             f"{found['rate'] / found['batched_rate']:.0%}",
+            f"{found['examined_seconds']:.2f}",
+            f"{found['examined_rate'] / 1e9:.0f}",
+            f"{found['examined_rate'] / found['square_rate']:.0%}",
         )
         for found in numbers
     ]
@@ -39,7 +43,9 @@ def measured() -> Section:
         "Counted in the least operations there are, one product with the step Jacobian per loss, state and sample: "
         "2 H² each, 4 H² for an LSTM. The one roof is the rate of a product of two square matrices of size "
         f"{SQUARE}, sgemm at its best; the other what a product of the sweep's own shape reaches, as many rows as half "
-        "the losses and an H × H matrix for every sample; the slope is the speed of memory.",
+        "the losses and an H × H matrix for every sample; the slope is the speed of memory. With all measures it is a "
+        "whole `tt.examine`, counted in the operations of its sweep alone: norms, log scales, paths, causes and the "
+        "terms of all weights come on top, and so do its runs of the model.",
         (
             "cell",
             "H",
@@ -47,6 +53,9 @@ def measured() -> Section:
             "10⁹ operations/s",
             f"of a product of size {SQUARE}",
             "of a product of its own shape",
+            "with all measures, s",
+            "10⁹ operations/s",
+            f"of a product of size {SQUARE}",
         ),
         rows,
         numbers,
@@ -60,17 +69,21 @@ def one(cell: Cell, hidden: int) -> dict[str, Any]:
     rows = STEPS // 2
     runs = {
         "sweep": network.swept,
+        "examined": network.examined,
         "square": machine.square_product(SQUARE),
         "batched": machine.batched_product(BATCH, rows, hidden),
         "copy": machine.copy(),
     }
     timed = side_by_side(runs, rounds=2)
     check(network, timed["sweep"].found)
+    agree(f"examination, {cell}", _map(timed["examined"].found), timed["sweep"].found)
     return {
         "cell": type(cell).__name__,
         "hidden": hidden,
         "seconds": timed["sweep"].seconds,
         "rate": network.minimal_operations / timed["sweep"].seconds,
+        "examined_seconds": timed["examined"].seconds,
+        "examined_rate": network.minimal_operations / timed["examined"].seconds,
         "square_rate": 2 * SQUARE**3 / timed["square"].seconds,
         "batched_rate": 2 * BATCH * rows * hidden**2 / timed["batched"].seconds,
         "bytes_per_second": 2 * BYTES * machine.BEYOND_CACHES / timed["copy"].seconds,
@@ -85,6 +98,11 @@ def check(network: Network, found: torch.Tensor) -> None:
     for source in (0, len(losses) // 2, len(losses) - 1):
         reached = torch.autograd.grad(losses[source], states[: source + 2], retain_graph=True)
         agree(f"sweep, {network.cell}", found[source, : source + 2], ln_rms(torch.stack(reached)))
+
+
+def _map(exam: tt.Examination) -> torch.Tensor:
+    """Of the hidden state, (source, state_step), nats."""
+    return torch.from_numpy(exam[exam.recurrences[0]]["gradient_map"].sel(state="h").values)
 
 
 def _picture(numbers: list[dict[str, Any]]) -> go.Figure:
