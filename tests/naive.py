@@ -113,23 +113,28 @@ def weight_terms(losses: list[Tensor], states: Run, name: str) -> Tensor:
     return torch.stack(gradients(losses, [copy[name] for copy in states.copies]), 1)
 
 
-def gradients_by_sample(module: nn.Module, inputs: Tensor, read) -> Tensor:
-    """(distance |t - i|, sample, all weights in a row): the weight terms of a layer, every sample by itself.
+def terms_by_sample(module: nn.Module, inputs: Tensor, read) -> Tensor:
+    """(sample, loss_step, step, all weights in a row): the weight terms of a layer, every sample by itself.
 
     Args:
         module: One layer.
         inputs: (time, batch, features).
         read: From the outputs to one loss per step.
     """
-    steps, found = torch.arange(len(inputs)), []
-    distance = (steps[:, None] - steps).abs()
+    found = []
     for sample in range(inputs.shape[1]):
         unrolled = layers(module, list(inputs[:, [sample]].unbind(0)))
         losses = list(read(torch.stack(unrolled.outputs)).unbind(0))
         run = unrolled.runs["l0"]
-        terms = torch.cat([weight_terms(losses, run, name).flatten(2) for name in run.copies[0]], -1)
-        found.append(torch.stack([terms[distance == k].sum(0) for k in steps.tolist()]))
-    return torch.stack(found, 1)
+        found.append(torch.cat([weight_terms(losses, run, name).flatten(2) for name in run.copies[0]], -1))
+    return torch.stack(found)
+
+
+def gradients_by_sample(module: nn.Module, inputs: Tensor, read) -> Tensor:
+    """(distance |t - i|, sample, all weights in a row): the same, summed over all pairs at a distance."""
+    steps, terms = torch.arange(len(inputs)), terms_by_sample(module, inputs, read)
+    distance = (steps[:, None] - steps).abs()
+    return torch.stack([terms[:, distance == k].sum(1) for k in steps.tolist()])
 
 
 class Unrolled(nn.Module):

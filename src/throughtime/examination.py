@@ -123,11 +123,12 @@ class Examination:
         return {name: reach(*windows, 1 - fraction) for name, windows in self._windows("truncation_error", fraction)}
 
     def reach_interval(self, fraction: float = 0.99) -> dict[str, tuple[int, int] | None]:
-        """The 95 % interval of `reach`: what many more samples of the same kind would give.
+        """The 95 % interval of `reach`: what all losses of many more samples of the same kind would give.
 
         It ends at the windows at which the bounds of the truncation error, `truncation_error_interval`, stay within
-        1 - `fraction`. None where nothing can be said: there is a single sample, lags were left out, or a recurrence is
-        followed as a loop.
+        1 - `fraction`. Where there is a single sample, it is about what all losses of that sample would give. With a
+        `max_lag` no window beyond it is told apart: an end there is at least that. None where nothing can be said:
+        there is a single sample and every loss is followed, or one loss, or a recurrence is followed as a loop.
 
         Raises:
             ValueError: `fraction` is not above 0 and below 1.

@@ -78,14 +78,15 @@ def of_samples(
     """
     interval = torch.full((len(cut.windows), 2), math.nan, dtype=torch.float64)
     by_lag = torch.full((len(lags),), math.nan, dtype=torch.float64)
-    # Of the lags that were not followed, what each sample adds is not known.
-    if gram is not None and not film.cut:
-        interval = truncation_interval(gram, cut.windows, cut.error, seed)
     if gram is not None:
+        # Where lags were left out, the largest window leaves out just these.
+        beyond = float(cut.error[-1]) if film.cut else 0.0
+        losses = film.looking_back(cut.windows) if film.some else None
+        interval = truncation_interval(gram, cut.windows, cut.error, seed, film.followed, losses, beyond)
         distance = torch.from_numpy(lags).abs()
         # The initial state has no weight term.
         there = distance < int(film.positions.max())
-        by_lag[there] = signal_to_noise(gram)[torch.searchsorted(gram.starts, distance[there], right=True) - 1]
+        by_lag[there] = signal_to_noise(gram)[gram.octaves.of(distance[there])]
     into.add("truncation_error_interval", interval, {WINDOW: cut.windows.numpy(), BOUND: BOUNDS})
     into.add("signal_to_noise", by_lag, {LAG: lags})
 

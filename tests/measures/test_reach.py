@@ -7,7 +7,7 @@ from torch import nn
 
 import throughtime as tt
 from throughtime.measures import reach
-from throughtime.measures.sample_sums import SampleGram
+from throughtime.measures.octaves import Octaves, SampleGram
 from throughtime.measures.truncation_interval import truncation_interval
 
 LAGS, SAMPLES, WEIGHTS, SEEDS, RATE = 64, 12, 30, 200, 0.1
@@ -24,11 +24,10 @@ def error_of(gradients):
 
 def gram_of(gradients):
     """Of (lag, sample, weight)."""
-    octave = torch.searchsorted(STARTS, torch.arange(LAGS), right=True) - 1
-    sums = torch.zeros(len(STARTS), SAMPLES, WEIGHTS, dtype=torch.float64).index_add_(0, octave, gradients)
-    flat = sums.flatten(0, 1)
-    products = (flat @ flat.T).reshape(len(STARTS), SAMPLES, len(STARTS), SAMPLES)
-    return SampleGram(STARTS, products, torch.zeros(len(STARTS), dtype=torch.float64), 1e-12)
+    octaves = Octaves(STARTS)
+    sums = torch.zeros(len(octaves), SAMPLES, WEIGHTS, dtype=torch.float64)
+    sums.index_add_(0, octaves.of(torch.arange(LAGS)), gradients)
+    return SampleGram.of(octaves, [sums], torch.zeros(len(octaves), dtype=torch.float64), 1e-12)
 
 
 def decays(spread, samples, generator):
@@ -74,8 +73,20 @@ def test_the_interval_is_around_the_reach_and_wider_for_fewer_samples():
     assert widths[1] < widths[0]
 
 
+def test_from_some_losses_of_one_sample():
+    """Half of the losses find what all of them do, with the farther lags or without."""
+    for keywords in ({}, {"max_lag": 12}):
+        some, every = examined(1, loss_steps=15, **keywords), examined(1)
+        intervals = [some.reach_interval(fraction)["l0"] for fraction in FRACTIONS[:3]]
+        for (low, high), fraction in zip(intervals, FRACTIONS, strict=False):
+            assert low <= some.reach(fraction)["l0"] <= high
+            # Beyond the largest lag, the reach is at least that.
+            assert low <= min(every.reach(fraction)["l0"], keywords.get("max_lag", 30) + 1) <= high
+            assert low < high
+
+
 @pytest.mark.parametrize(
-    ("samples", "keywords"), [(1, {}), (3, {"max_lag": 5}), (3, {"layer": tt.ResetBeforeGRU(2, 4)})], ids=str
+    ("samples", "keywords"), [(1, {}), (1, {"loss_steps": 1}), (3, {"layer": tt.ResetBeforeGRU(2, 4)})], ids=str
 )
 def test_there_is_none_where_nothing_can_be_said(samples, keywords):
     assert examined(samples, **keywords).reach_interval() == {"l0": None}

@@ -7,7 +7,7 @@ from torch import nn
 
 import naive
 import throughtime as tt
-from throughtime.measures.sample_sums import SampleGram
+from throughtime.measures.octaves import Octaves, SampleGram
 from throughtime.measures.signal_to_noise import signal_and_noise, signal_to_noise
 
 STEPS, SAMPLES = 9, 4
@@ -53,10 +53,8 @@ def test_one_sample_tells_nothing():
 
 def gram_of(gradients):
     """Of (band, sample, weight)."""
-    flat = gradients.flatten(0, 1)
-    products = (flat @ flat.T).reshape(*gradients.shape[:2], *gradients.shape[:2])
     bands = len(gradients)
-    return SampleGram(torch.arange(bands), products, torch.zeros(bands, dtype=torch.float64), 1e-12)
+    return SampleGram.of(Octaves(torch.arange(bands)), [gradients], torch.zeros(bands, dtype=torch.float64), 1e-12)
 
 
 def test_both_parts_are_unbiased_for_three_samples():

@@ -4,6 +4,7 @@ They stand in a room of their own because the checks of shapes that the tests in
 Numba from finding its compiled code on the disk.
 """
 
+from throughtime.compiled.cell_products import add_cell_products as add_cell_products
 from throughtime.compiled.path_products import path_products as path_products
 from throughtime.compiled.product import matrix_product as matrix_product
 from throughtime.compiled.rows import Forms as Forms

@@ -21,12 +21,12 @@ from throughtime.measures.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from throughtime.measures.lyapunov import spectrum_of as spectrum_of
 from throughtime.measures.mean_jacobian import MeanJacobian as MeanJacobian
 from throughtime.measures.mean_jacobian import mean_jacobian as mean_jacobian
+from throughtime.measures.octaves import SampleGram as SampleGram
 from throughtime.measures.padding import PaddingShare as PaddingShare
 from throughtime.measures.padding import padding as padding
 from throughtime.measures.reach import reach as reach
 from throughtime.measures.reel import NormMeasure as NormMeasure
 from throughtime.measures.reel import Reels as Reels
-from throughtime.measures.sample_sums import SampleGram as SampleGram
 from throughtime.measures.saturation import saturation as saturation
 from throughtime.measures.signal_to_noise import signal_to_noise as signal_to_noise
 from throughtime.measures.singular_values import Transfer as Transfer

@@ -31,9 +31,12 @@ class BandSums:
         family: The weights.
         bands: The bands.
         like: A state of the recurrence, (batch, hidden).
+        by_sample: What the rows are handed on to, before the samples are added up.
     """
 
-    def __init__(self, film: Film, family: Family, bands: LagBands, like: Tensor) -> None:
+    def __init__(
+        self, film: Film, family: Family, bands: LagBands, like: Tensor, by_sample: SampleSums | None = None
+    ) -> None:
         self._vectors, self._bands = family.vectors, len(bands)
         self.ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
         shape = (len(bands), film.batch, len(family.vectors), like.shape[-1])
@@ -43,8 +46,7 @@ class BandSums:
         together: dict[object, list[Learned]] = {}
         for weight in family.weights:
             together.setdefault(weight.slopes, []).append(weight)
-        # What a single sample adds has nothing to be compared with.
-        self.by_sample = SampleSums(film, family, bands, like) if film.batch > 1 else None
+        self._by_sample = by_sample
         self._products = [_Products(film, weights, len(bands), like) for weights in together.values()]
 
     def room(self, step: int) -> tuple[Float[Tensor, " band"], Float[Tensor, "band batch vector hidden"]]:
@@ -75,8 +77,8 @@ class BandSums:
             places = torch.tensor(self._steps) - 1
             for products in self._products:
                 products.add(places, bands, rows, self._vectors, shrunk)
-            if self.by_sample is not None:
-                self.by_sample.add(places, bands, rows, grown[bands])
+            if self._by_sample is not None:
+                self._by_sample.add(places, bands, rows, grown[bands])
         self.ln_scale = grown
         self._rows[:count] = 0
         self._row_scale[:count] = -torch.inf

@@ -75,9 +75,21 @@ class Bootstrap:
 
         The hull of the central draws and of their mirror image at the estimate. The logarithm of a mean of squares lies
         the lower the fewer samples there are, since few of them hold the rare large ones; the draws lie as much lower
-        again, which the mirror image makes good (Davison, Hinkley 1997, section 5.2). How central the draws are follows
-        Student's t (Hesterberg 2015, What teachers should know about the bootstrap, section 3.3). An infinite bound
-        stays infinite.
+        again, which the mirror image makes good (Davison, Hinkley 1997, section 5.2). An infinite bound stays infinite.
+        """
+        low, high = Bootstrap.central(draws, degrees)
+        mirrored = [torch.where(one.isfinite(), 2 * estimate - one, one) for one in (high, low)]
+        bounds = torch.stack([torch.minimum(low, mirrored[0]), torch.maximum(high, mirrored[1])], dim=-1)
+        return bounds.masked_fill((degrees < 1).unsqueeze(-1), torch.nan)
+
+    @staticmethod
+    def central(
+        draws: Float[Tensor, "*rest draw"], degrees: Float[Tensor, "*rest"]
+    ) -> tuple[Float[Tensor, "*rest"], Float[Tensor, "*rest"]]:
+        """The ends of the central draws.
+
+        How central they are follows Student's t (Hesterberg 2015, What teachers should know about the bootstrap,
+        section 3.3).
         """
         tail = special.ndtr(-special.stdtrit(degrees.clamp(min=1).numpy(), (1 + COVERAGE) / 2))
         # Several times as fast as torch's.
@@ -85,9 +97,7 @@ class Bootstrap:
         last = draws.shape[-1] - 1
         place = (torch.from_numpy(tail) * last).round().long()
         low, high = (ordered.gather(-1, one.unsqueeze(-1)).squeeze(-1) for one in (place, last - place))
-        mirrored = [torch.where(one.isfinite(), 2 * estimate - one, one) for one in (high, low)]
-        bounds = torch.stack([torch.minimum(low, mirrored[0]), torch.maximum(high, mirrored[1])], dim=-1)
-        return bounds.masked_fill((degrees < 1).unsqueeze(-1), torch.nan)
+        return low, high
 
 
 def _weights(units: int, generator: torch.Generator) -> Float[Tensor, "draw unit"]:

@@ -42,6 +42,11 @@ class Film:
     followed: float = 1.0
 
     @property
+    def some(self) -> bool:
+        """Whether several losses were followed, and not all: then losses are resampled."""
+        return self.sources > 1 and self.followed < 1
+
+    @property
     def sources(self) -> int:
         """How many sources there are."""
         return len(self.loss_steps)
@@ -88,6 +93,11 @@ class Film:
     def lags(self, frame: Frame) -> Int[Tensor, " active"]:
         """The lag of every active source at a frame; negative where it reaches a state later than its own."""
         return self.positions[frame.sources] - frame.step
+
+    def looking_back(self, windows: Int[Tensor, " window"]) -> Int[Tensor, " window"]:
+        """How many sources have a weight term at a distance |t - i| of so many steps or further."""
+        farthest = self.positions - 1 if self.causal else torch.maximum(self.positions - 1, self.steps - self.positions)
+        return (farthest.unsqueeze(1) >= windows).sum(0)
 
     @property
     def lag_range(self) -> tuple[int, int]:

@@ -58,6 +58,16 @@ class LagBands:
         """The number of lags in every band."""
         return torch.diff(self.starts, append=torch.tensor([self.end]))
 
+    @property
+    def distance(self) -> Int[Tensor, " band"]:
+        """The smallest |lag| of every band; none holds lags of both signs."""
+        return torch.maximum(self.starts, 1 - self.starts - self.widths)
+
+    @property
+    def farthest(self) -> int:
+        """The largest of these."""
+        return int(self.distance.max())
+
     def of(self, lags: Tensor) -> Tensor:
         """The band of every lag."""
         return torch.searchsorted(self.starts, lags, right=True) - 1

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.measures.sample_sums import SampleGram
+from throughtime.measures.octaves import SampleGram
 
 
 def signal_to_noise(gram: SampleGram) -> Float[Tensor, " band"]:
@@ -30,9 +30,8 @@ def signal_and_noise(gram: SampleGram) -> tuple[Float[Tensor, " band"], Float[Te
     As in appendix A.1 of the paper with batches of 1 and B: |mu|^2 is the mean product of different samples, tr Sigma
     what the mean square has more than that.
     """
-    bands, batch = gram.products.shape[:2]
-    own = torch.stack([gram.products[band, :, band] for band in range(bands)])
-    squares = own.diagonal(dim1=1, dim2=2).sum(-1)
-    others = own.sum((1, 2)) - squares
+    batch = gram.batch
+    squares = gram.own.diagonal(dim1=1, dim2=2).sum(-1)
+    others = gram.own.sum((1, 2)) - squares
     signal = others / (batch * (batch - 1)) if batch > 1 else torch.full_like(others, torch.nan)
     return signal, squares / batch - signal

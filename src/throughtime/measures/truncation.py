@@ -61,8 +61,7 @@ def truncation(terms: Mapping[str, Terms], bands: LagBands, beyond: Named | None
         found = truncation(*_with_a_last(terms, bands, beyond))
         told = found.windows <= bands.end
         return Truncation(found.windows[told], found.error[told], found.lags[:-1], found.share[:-1])
-    distance = torch.maximum(bands.starts, 1 - bands.starts - bands.widths)
-    windows, place = torch.unique(distance, return_inverse=True)
+    windows, place = torch.unique(bands.distance, return_inverse=True)
     # Only ratios are asked for, so that the scale may be any: the largest of all keeps them in range.
     reference = max((float(term.ln_scale.max()) for term in terms.values()), default=-math.inf)
     reference = 0.0 if reference == -math.inf else reference
@@ -75,7 +74,7 @@ def truncation(terms: Mapping[str, Terms], bands: LagBands, beyond: Named | None
     by_distance.index_put_((place.unsqueeze(1), place.unsqueeze(0)), gram, accumulate=True)
     corners = by_distance.flip(0, 1).cumsum(0).cumsum(1).flip(0, 1).diagonal()
     error = (corners.clamp(min=0) / full).sqrt()
-    largest = int((distance + bands.widths).max())
+    largest = int((bands.distance + bands.widths).max())
     share = (projection / full / bands.widths).repeat_interleave(bands.widths)
     return Truncation(
         torch.cat([windows, torch.tensor([largest])])[1:],

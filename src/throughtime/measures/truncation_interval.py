@@ -1,44 +1,93 @@
-"""How well the truncation error is known from so many samples."""
+"""How well the truncation error is known from so many samples and losses."""
+
+import math
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.measures.bootstrap import Bootstrap
-from throughtime.measures.sample_sums import SampleGram
+from throughtime.measures.octaves import SampleGram
+
+# In nats: a bound that is further from the error than this is 0 or infinite.
+FAR_APART = 50.0
 
 
 def truncation_interval(
-    gram: SampleGram, windows: Int[Tensor, " window"], error: Float[Tensor, " window"], seed: int
+    gram: SampleGram,
+    windows: Int[Tensor, " window"],
+    error: Float[Tensor, " window"],
+    seed: int,
+    followed: float = 1.0,
+    losses: Int[Tensor, " window"] | None = None,
+    not_followed: float = 0.0,
 ) -> Float[Tensor, "window 2"]:
-    """The 95 % interval of the relative error of a truncated gradient, over samples; NaN with a single sample.
+    """The 95 % interval of the relative error of a truncated gradient, over samples and losses.
 
-    A bootstrap draw weights the samples, and with them what is left out and what there is:
-    error(K)^2 = |sum over b of w_b sum over |t - i| >= K of g|^2 / |sum over b of w_b g|^2. It is drawn at the windows
-    that begin a band; between them, the distance of the bounds from the error is interpolated, both in logarithms. It
-    covers what many more samples would give, of the losses that were followed.
+    A bootstrap draw weights the samples and the groups of losses, and with them what is left out and what there is:
+    error(K)^2 = |sum over u of w_u sum over |t - i| >= K of g_u|^2 / |sum over u of w_u g_u|^2. What a sample and a
+    group have in common counts by how far both weights are from 1 together, so that the variance is that of both, and
+    too large only by what a single loss of a single sample has of its own. It is drawn at the windows that begin an
+    octave; between them, the distance of the bounds from the error is interpolated, both in logarithms, and beyond the
+    last it grows as the losses become fewer that look back so far. It covers what all losses of many more samples would
+    give; with a single sample, what all of its losses would. Losses that are evenly spread are closer to all of them
+    than random ones where what they send back changes slowly: there it is wider than need be.
+
+    Where lags beyond the windows were not followed one by one, only what they add up to is known: the interval is wider
+    by as much on both sides, as if that could point anywhere.
+
+    NaN with a single sample and a single group of losses.
 
     Args:
-        gram: The scalar products of the samples' gradients.
+        gram: The scalar products of the gradients of samples and groups of losses.
         windows: K.
-        error: The error itself, of all samples.
+        error: The error itself, of all samples and of the losses that were followed.
         seed: Of the draws.
+        followed: The part of all losses that is followed.
+        losses: How many of these look back K steps or further; None where all are followed.
+        not_followed: What lies beyond the windows, as a part of the gradient.
     """
-    batch = gram.products.shape[1]
-    if batch == 1 or len(gram.starts) < 2:
+    bootstrap = Bootstrap.drawn(gram.batch, max(1, gram.groups), followed if gram.groups else 1.0, seed)
+    octaves = _of_octaves(gram, bootstrap)
+    known = octaves[:, 0].isfinite()
+    if not known.any():
         return torch.full((len(windows), 2), torch.nan, dtype=torch.float64)
-    scale = (gram.ln_scale - gram.ln_scale.max()).exp()
-    products = gram.products * scale[:, None, None, None] * scale[:, None]
-    # What a window leaves out: the products of all bands from its own on.
-    left_out = products.flip(0, 2).cumsum(0).cumsum(2).flip(0, 2)
-    corners = torch.stack([left_out[band, :, band] for band in range(len(scale))])
-    weights = Bootstrap.drawn(batch, 1, 1.0, seed).samples
-    squares = torch.einsum("db,kbc,dc->kd", weights, corners, weights).clamp(min=0)
-    ln_draws = (squares[1:] / squares[0]).log() / 2
-    ln_error = (corners[1:].sum((1, 2)).clamp(min=0) / corners[0].sum()).log() / 2
-    bounds = Bootstrap.interval(ln_draws, ln_error, torch.full_like(ln_error, batch - 1))
-    relative = _between(gram.starts[1:].double().log(), bounds - ln_error.unsqueeze(-1), windows.double().log())
-    return error.unsqueeze(-1) * relative.nan_to_num(nan=0.0).exp()
+    # The first octave is distance 0, which no window leaves out.
+    starts = gram.octaves.starts[1:][known]
+    distance = _between(starts.double().log(), octaves[known], windows.double().log())
+    if losses is not None:
+        beyond = windows > starts[-1]
+        last = losses[torch.searchsorted(windows, starts[-1])]
+        distance[beyond] *= (last / losses[beyond].clamp(min=1)).sqrt().unsqueeze(-1)
+        # A single one tells nothing about the others.
+        distance[beyond & (losses < 2), 0] = -FAR_APART
+    told = distance.masked_fill(distance >= FAR_APART, torch.inf).exp()
+    bounds = torch.where(error.unsqueeze(-1) == 0, 0.0, error.unsqueeze(-1) * told)
+    return (bounds + torch.tensor([-not_followed, not_followed])).clamp(min=0)
+
+
+def _of_octaves(gram: SampleGram, bootstrap: Bootstrap) -> Float[Tensor, "octave 2"]:
+    """Where the bounds are from the error at the windows that begin the octaves from 1 on, in nats; NaN if unknown."""
+    weights = torch.cat([bootstrap.samples, bootstrap.groups[:, : gram.groups] - 1], dim=1)
+    squares = torch.einsum("du,kuv,dv->kd", weights, gram.from_here_on, weights).clamp(min=0)
+    found = gram.from_here_on[:, : gram.batch, : gram.batch].sum((1, 2)).clamp(min=0)
+    ln_error = _ln_ratio(found[1:], found[0])
+    degrees = torch.full_like(ln_error, gram.batch - 1)
+    if gram.groups:
+        degrees = bootstrap.degrees(gram.seen[1:].double())
+    bounds = bootstrap.interval(_ln_ratio(squares[1:], squares[0]), ln_error, degrees)
+    # Chance adds to every square, once in the samples and once more in the draws: without it, little may be left out.
+    chance = squares.mean(1) - found
+    cleared = (squares - 2 * chance.unsqueeze(-1)).clamp(min=0)
+    lowest, _ = bootstrap.central(_ln_ratio(cleared[1:], squares[0]), degrees)
+    bounds[:, 0] = torch.minimum(bounds[:, 0], lowest)
+    distance = (bounds - ln_error.unsqueeze(-1)).clamp(-FAR_APART, FAR_APART)
+    distance[ln_error == -math.inf] = 0
+    return distance.masked_fill((degrees < 1).unsqueeze(-1), torch.nan)
+
+
+def _ln_ratio(squares: Float[Tensor, "*some"], of: Tensor) -> Float[Tensor, "*some"]:
+    return (squares / of).log() / 2
 
 
 def _between(

@@ -1,19 +1,26 @@
 """Weight terms: the split of dL/dW over loss steps and state steps."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.adjoint import Pullback, Scaled, SweptFrame
+from throughtime.adjoint import Pullback, Scaled, SweptFrame, or_zero
 from throughtime.compiled import read_rows
 from throughtime.measures.band_sums import BandSums, add_by_torch
 from throughtime.measures.film import Film, Measure
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, families
-from throughtime.measures.sample_sums import SampleGram, SampleSums
+from throughtime.measures.octaves import Octaves, SampleGram
+from throughtime.measures.sample_sums import SampleSums, in_directions
+from throughtime.measures.source_sums import SourceSums
 from throughtime.measures.term_norms import TermNorms
+
+# How many times the rounding of a term may stand in a product of their sums.
+ROUNDINGS = 16
 
 
 @dataclass(frozen=True)
@@ -75,9 +82,25 @@ class WeightTerms(Measure[SweptFrame]):
         return {name: found[name] for name in self._names}
 
     def gram(self) -> SampleGram | None:
-        """The scalar products of what the samples add; None where there is one. After `result`."""
-        found = [terms.by_sample for terms in self._families]
-        return SampleSums.gram([sums for sums in found if sums is not None]) if self._film.batch > 1 else None
+        """The scalar products of what the samples and the groups of losses add. After `result`.
+
+        None where there is a single sample and every loss is followed, so that there is nothing to compare.
+        """
+        found = [terms.resampled() for terms in self._families]
+        if not found[0]:
+            return None
+        ln_scale = torch.stack([one.ln_scale for kinds in found for one in kinds]).amax(0)
+        samples = [part for kinds in found for part in kinds[0].on(ln_scale)]
+        octaves, resolution = Octaves.up_to(self._bands.farthest), ROUNDINGS * self._families[0].resolution
+        if not self._film.some:
+            return SampleGram.of(octaves, samples, ln_scale, resolution)
+        units = [
+            torch.cat(alike, dim=1)
+            for kinds in found
+            for alike in zip(*(one.on(ln_scale) for one in kinds[1:]), strict=True)
+        ]
+        seen = torch.stack([terms.sources.seen for terms in self._families if terms.sources is not None]).any(0)
+        return SampleGram.of(octaves, samples, ln_scale, resolution, units, seen)
 
 
 class _FamilyTerms:
@@ -89,7 +112,16 @@ class _FamilyTerms:
         like = pullback.vectors({state: value[:1] for state, value in states.items()})[family.vectors[0]][0]
         self._vectors = family.vectors
         self._norms = TermNorms(film, family, like)
-        self._sums = BandSums(film, family, bands, like)
+        self._samples: SampleSums | None = None
+        self.sources: SourceSums | None = None
+        # What a single sample adds is compared with nothing but what single losses add.
+        if film.batch > 1 or film.some:
+            values = in_directions(film, family, like)
+            self._samples = SampleSums(film, family, bands, like, values)
+            if film.some:
+                self.sources = SourceSums(film, family, self._samples.octaves, like, values)
+        self._sums = BandSums(film, family, bands, like, self._samples)
+        self.resolution = torch.finfo(like.dtype).eps
 
     def update(self, frame: SweptFrame, band: Tensor) -> None:
         vectors = Scaled({name: frame.vectors.values[name] for name in self._vectors}, frame.vectors.log_scale)
@@ -102,11 +134,18 @@ class _FamilyTerms:
             trusted = False
         if not trusted:
             self._norms.take_products(frame.step, frame.sources, vectors)
+        if self.sources is not None:
+            self.sources.update(frame.step, frame.sources, vectors)
 
-    @property
-    def by_sample(self) -> SampleSums | None:
-        """The sums of every sample."""
-        return self._sums.by_sample
+    def resampled(self) -> list[_Parts]:
+        """What every sample adds; and where not all losses are followed, that in fewer directions, and every group."""
+        found = []
+        if self._samples is not None:
+            found.append(_Parts(self._samples.result(), self._samples.ln_scale))
+        if self._samples is not None and self.sources is not None:
+            found.append(_Parts(self._samples.result(self.sources.directions), self._samples.ln_scale))
+            found.append(_Parts(self.sources.result(), self.sources.ln_scale))
+        return found
 
     def result(self, film: Film) -> dict[str, Terms]:
         """By name of the weight."""
@@ -115,3 +154,16 @@ class _FamilyTerms:
             name: Terms(film.in_sequence(ln_norm), sums[name], self._sums.ln_scale)
             for name, ln_norm in self._norms.result().items()
         }
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """Numbers of the gradient by octave and unit, and the scale of every octave."""
+
+    sums: list[Tensor]
+    ln_scale: Tensor
+
+    def on(self, ln_scale: Tensor) -> list[Tensor]:
+        """On another scale, float64."""
+        factor = (self.ln_scale - or_zero(ln_scale)).exp().unsqueeze(-1).unsqueeze(-1)
+        return [part.double() * factor for part in self.sums]

@@ -107,6 +107,6 @@ TRUNCATION_ERROR = Picture(
     quantities=("truncation_error", "truncation_error_interval", "recommended_window", "reach", "detached_error"),
     draw=truncation_error,
     shows=_has_error,
-    caption="The band is the 95 % interval over samples. Relative norm of the difference, over all weights of the "
-    "recurrence. Diamond: the reach, the window to choose. A line ends where the error is below 0.001 %.",
+    caption="The band is the 95 % interval over samples and losses. Relative norm of the difference, over all weights "
+    "of the recurrence. Diamond: the reach, the window to choose. A line ends where the error is below 0.001 %.",
 )

@@ -1,0 +1,127 @@
+"""What every group of losses adds to the gradient of the weights at a distance, where not all losses are followed."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from throughtime.adjoint import Scaled, or_zero
+from throughtime.compiled import Forms, add_cell_products, read_rows
+from throughtime.measures.band_sums import add_by_torch
+from throughtime.measures.film import Film
+from throughtime.measures.learned import Family, Slopes
+from throughtime.measures.octaves import Octaves
+from throughtime.measures.sample_sums import fewer_directions
+
+# Groups of losses, each evenly spread over the sequence, see `throughtime.measures.lag_profile`. Far fewer than there,
+# since every one takes a part in a matrix product: 7 degrees of freedom make an interval a fifth wider than many would.
+GROUPS = 8
+# Of the directions in which the samples are looked at, so many are kept: only how much the groups differ is asked for,
+# relative to what they add up to in the same directions.
+DIRECTIONS = 4
+# Steps whose rows are gathered before one matrix product takes them all, and how many numbers they may take.
+STEPS_AT_ONCE = 32
+NUMBERS_AT_ONCE = 2**22
+
+
+class SourceSums:
+    """By group of losses and octave of distances, the sum of the weight terms of all samples, of a family of weights.
+
+    Args:
+        film: The axes.
+        family: The weights.
+        octaves: Of distances.
+        like: A state of the recurrence, (batch, hidden).
+        values: What the weights are multiplied with, in the directions in which samples are looked at.
+    """
+
+    def __init__(
+        self, film: Film, family: Family, octaves: Octaves, like: Tensor, values: Mapping[Slopes, Tensor]
+    ) -> None:
+        self._film, self._vectors = film, family.vectors
+        self.directions = {slopes: fewer_directions(its, DIRECTIONS) for slopes, its in values.items()}
+        self._values = {slopes: its @ self.directions[slopes] for slopes, its in values.items()}
+        self._groups = min(GROUPS, film.sources)
+        self._octave = torch.arange(len(octaves)).repeat_interleave(self._groups)
+        cells, hidden = len(self._octave), like.shape[-1]
+        self._first_cell = octaves.of(torch.arange(film.steps + 1)) * self._groups
+        self._group = torch.arange(film.sources) % self._groups
+        shape = (cells, film.batch, len(family.vectors), hidden)
+        self._rows = like.new_zeros(min(STEPS_AT_ONCE, max(1, NUMBERS_AT_ONCE // math.prod(shape))), *shape)
+        self._row_scale = torch.full((len(self._rows), cells), -torch.inf, dtype=torch.float64)
+        self._no_roots, self._no_forms = torch.zeros(0, film.sources, dtype=torch.float64), Forms.none(like)
+        self._steps: list[int] = []
+        self._seen = torch.zeros(cells, dtype=torch.bool)
+        self.ln_scale = torch.full((len(octaves),), -torch.inf, dtype=torch.float64)
+        self._sums = {
+            slopes: like.new_zeros(cells, len(slopes.parts) * its.shape[-1], hidden)
+            for slopes, its in self._values.items()
+        }
+
+    def update(self, step: int, sources: Int[Tensor, " active"], vectors: Scaled) -> None:
+        """Take in the vectors of all active sources at a step from 1 on."""
+        cell = self._first_cell[(self._film.positions[sources] - step).abs()] + self._group[sources]
+        room = self._row_scale[len(self._steps)], self._rows[len(self._steps)]
+        values = list(vectors.values.values())
+        if vectors.log_scale.is_cpu:
+            read_rows(values, vectors.log_scale, cell, *room, sources, self._no_roots, self._no_forms)
+        else:
+            add_by_torch(values, vectors.log_scale, cell, *room)
+        self._steps.append(step)
+        if len(self._steps) == len(self._rows):
+            self._sum_up()
+
+    def result(self) -> list[Float[Tensor, "octave group _"]]:
+        """What has been summed, on `ln_scale`: a part for everything that slopes lead to."""
+        self._sum_up()
+        found = []
+        for slopes, sums in self._sums.items():
+            unfolded = sums.unflatten(1, (len(slopes.parts), -1)).unflatten(0, (-1, self._groups))
+            # By part (octave, group, direction, hidden).
+            found += [part.flatten(2) for part in unfolded.unbind(2)]
+        return found
+
+    @property
+    def seen(self) -> Bool[Tensor, "octave group"]:
+        """Whether a group has any term in an octave."""
+        return self._seen.unflatten(0, (-1, self._groups))
+
+    def _sum_up(self) -> None:
+        count = len(self._steps)
+        scales = self._row_scale[:count]
+        touched = (scales > -torch.inf).any(0)
+        if touched.any():
+            self._seen |= touched
+            grown = self.ln_scale.scatter_reduce(0, self._octave, scales.amax(0), "amax")
+            shrunk = (self.ln_scale - or_zero(grown)).exp()[self._octave]
+            rows, relative = self._rows[:count].flatten(2, 3), scales - or_zero(grown)[self._octave]
+            for slopes, sums in self._sums.items():
+                if (shrunk != 1).any():
+                    sums *= shrunk.to(sums.dtype)[:, None, None]
+                coefficients = self._coefficients(slopes)
+                if rows.is_cpu:
+                    add_cell_products(rows, relative, coefficients, sums)
+                else:
+                    scaled = rows * relative.exp().to(rows)[..., None, None]
+                    sums += torch.einsum("scmh,smdh->cdh", scaled, coefficients)
+            self.ln_scale = grown
+            self._rows[:count, touched] = 0
+            self._row_scale[:count] = -torch.inf
+        self._steps = []
+
+    def _coefficients(self, slopes: Slopes) -> Float[Tensor, "step member column hidden"]:
+        """Of every sample and vector, what its numbers are multiplied with for every part and direction."""
+        places = torch.tensor(self._steps) - 1
+        found, values = slopes.at(places), self._values[slopes][places]
+        steps, batch, directions = values.shape
+        shape = (steps, batch, len(self._vectors), len(slopes.parts), directions, self._rows.shape[-1])
+        coefficients = values.new_zeros(shape)
+        for place, vector in enumerate(self._vectors):
+            for index, part in enumerate(slopes.parts):
+                if part in found.get(vector, {}):
+                    torch.mul(
+                        values.unsqueeze(-1), found[vector][part].unsqueeze(2), out=coefficients[:, :, place, index]
+                    )
+        return coefficients.flatten(3, 4).flatten(1, 2)
