@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from throughtime.compiled.product import add_product, matrix_product
+from throughtime.compiled.product import add_matrix_product, add_product, matrix_product
 
 
 @pytest.mark.parametrize(("rows", "shared", "columns"), [(4, 4, 16), (7, 37, 111), (1, 3, 5), (9, 6, 1), (0, 4, 4)])
@@ -48,3 +48,12 @@ def test_is_the_same_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -
     expected = matrix_product(left, right)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
     assert (matrix_product(left, right) == expected).all()
+
+
+def test_added_to_some_columns_of_a_tensor() -> None:
+    torch.manual_seed(0)
+    whole, left, right = torch.randn(35, 50), torch.randn(9, 35).T, torch.randn(9, 21)
+    expected = whole.clone()
+    expected[:, 20:41] += left @ right
+    add_matrix_product(whole[:, 20:41], left, right)
+    torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-5)

@@ -39,21 +39,21 @@ def read(vectors, log_scale, forms):
 @pytest.mark.parametrize("vectors", [1, 2])
 def test_quadratic_forms(dtype, tolerance, vectors):
     given, log_scale = given_rows(vectors, dtype)
-    # Products of positive definite matrices, which are so themselves for every unit, so that no sum cancels.
-    root = torch.randn(2, HIDDEN, vectors * BATCH, vectors * BATCH, dtype=torch.float64)
-    of_units = root @ root.transpose(-1, -2)
-    root = torch.randn(FORMS, vectors * BATCH, vectors * BATCH, dtype=torch.float64)
-    of_pairs, which = root @ root.transpose(-1, -2), torch.tensor([1, 0, 1])
-    pairs = torch.combinations(torch.arange(vectors * BATCH), 2, with_replacement=True).T.contiguous()
+    members = vectors * BATCH
+    slopes, which = torch.randn(2, members, 2, HIDDEN, dtype=torch.float64).to(dtype), torch.tensor([1, 0, 1])
+    # Positive definite, so that no sum cancels.
+    root = torch.randn(FORMS, members, members, dtype=torch.float64)
+    of_pairs = root @ root.transpose(-1, -2)
+    pairs = torch.combinations(torch.arange(members), 2, with_replacement=True).T.contiguous()
     times = torch.where(pairs[0] == pairs[1], 1.0, 2.0).double()
-    by_unit = of_units[:, :, pairs[0], pairs[1]].transpose(1, 2).to(dtype).contiguous()
     ln_scale = torch.tensor([3.0, -1.0, 0.0], dtype=torch.float64)
-    forms = Forms(by_unit, of_pairs[:, pairs[0], pairs[1]] * times, which, ln_scale, pairs, -torch.inf)
+    forms = Forms(slopes, of_pairs[:, pairs[0], pairs[1]] * times, which, ln_scale, pairs, -torch.inf)
     trusted, _, _, roots = read(given, log_scale, forms)
     assert trusted
     largest = log_scale.amax(1, keepdim=True).clamp(min=-1e6)
     together = torch.cat([one.double() * (log_scale - largest).exp().unsqueeze(-1) for one in given], dim=1)
-    squares = torch.einsum("seh,fheg,feg,sgh->fs", together, of_units[which], of_pairs, together)
+    scaled = together.unsqueeze(2) * slopes[which].double().unsqueeze(1)
+    squares = torch.einsum("fseph,feg,fsgph->fs", scaled, of_pairs, scaled)
     expected = squares.log() / 2 + largest[:, 0] + ln_scale.unsqueeze(-1)
     expected[:, 4] = -torch.inf
     torch.testing.assert_close(roots[:, PLACES, 2], expected, rtol=0, atol=tolerance)
@@ -63,11 +63,11 @@ def test_quadratic_forms(dtype, tolerance, vectors):
 
 def test_a_sum_that_cancels_is_not_trusted():
     pairs = torch.tensor([[0, 0, 1], [0, 1, 1]])
-    by_unit, by_pair = torch.ones(1, 3, 4), torch.tensor([[1.0, -2.0, 1.0]], dtype=torch.float64)
+    slopes, by_pair = torch.ones(1, 2, 1, 4), torch.tensor([[1.0, -2.0, 1.0]], dtype=torch.float64)
     roots, zero = torch.zeros(1, 1, dtype=torch.float64), torch.tensor([0])
 
     def trusted(by_pair, ln_scale):
-        forms = Forms(by_unit, by_pair, zero, torch.tensor([ln_scale], dtype=torch.float64), pairs, 1e-25)
+        forms = Forms(slopes, by_pair, zero, torch.tensor([ln_scale], dtype=torch.float64), pairs, 1e-25)
         scales, sums = torch.zeros(1, 2, dtype=torch.float64), torch.zeros(1, 2, 1, 4)
         return read_rows([torch.ones(1, 2, 4)], scales, zero, -torch.ones(1).double().log(), sums, zero, roots, forms)
 

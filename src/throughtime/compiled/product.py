@@ -87,12 +87,23 @@ def matrix_product(left: Tensor, right: Tensor, onto: Tensor | None = None) -> T
         onto: (n,), to which every row is added; None for zeros.
     """
     out = left.new_zeros(len(left), right.shape[1]) if onto is None else onto.repeat(len(left), 1)
+    add_matrix_product(out, left, right)
+    return out
+
+
+def add_matrix_product(out: Tensor, left: Tensor, right: Tensor) -> None:
+    """out += left @ right, on all of torch's threads.
+
+    Args:
+        out: (rows, n); its rows are contiguous.
+        left: (rows, m), laid out in any way.
+        right: (m, n)
+    """
     arrays = [tensor.detach().numpy() for tensor in (out, left, right.contiguous())]
     groups = -(-len(left) // ROWS)
     parts = max(1, min(torch.get_num_threads(), groups))
     ends = [min(len(left), ROWS * (groups * part // parts)) for part in range(parts + 1)]
     side_by_side([partial(_add_blocks, *arrays, *ends[part : part + 2]) for part in range(parts)])
-    return out
 
 
 @njit(**FAST)

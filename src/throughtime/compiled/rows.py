@@ -26,20 +26,20 @@ ROWS_A_THREAD = 64
 class Forms:
     """Quadratic forms that all rows share, diagonal in the units and full in the samples.
 
-    Form f is sum over pairs (e, e') and units h of by_pair[f, (e, e')] by_unit[which[f], (e, e'), h] v[e, h] v[e', h]:
-    what is summed over the units serves all forms that share it. The members e of a pair run over the vectors of a row,
-    and within each over the samples.
+    Form f is sum over pairs (e, e') of by_pair[f, (e, e')] times the sum over parts p and units h of
+    slope[which[f], e, p, h] v[e, h] slope[which[f], e', p, h] v[e', h], which serves all forms that share the slopes.
+    The members e of a pair run over the vectors of a row, and within each over the samples.
 
     Args:
-        by_unit: (number, pair, hidden), of the dtype of the vectors.
+        slopes: (number, member, part, hidden), of the dtype of the vectors.
         by_pair: (form, pair), float64. A pair that stands for (e', e) too has twice its coefficient.
-        which: Number of the coefficients by unit of every form, (form,).
+        which: Number of the slopes of every form, (form,).
         ln_scale: What to add to the logarithms of the roots, (form,), float64; -inf where a form is zero.
         pairs: e and e' of every pair, (2, pair).
         smallest: What sums are not to be trusted below.
     """
 
-    by_unit: Tensor
+    slopes: Tensor
     by_pair: Tensor
     which: Tensor
     ln_scale: Tensor
@@ -49,7 +49,7 @@ class Forms:
     @classmethod
     def none(cls, like: Tensor) -> Forms:
         """No forms at all, of vectors like this one."""
-        empty, none = like.new_zeros(0, 0, like.shape[-1]), torch.zeros(0, dtype=torch.float64)
+        empty, none = like.new_zeros(0, 0, 0, like.shape[-1]), torch.zeros(0, dtype=torch.float64)
         return cls(empty, none.unsqueeze(1), none.long(), none, torch.zeros(2, 0, dtype=torch.long), -math.inf)
 
 
@@ -81,7 +81,7 @@ def read_rows(
     """
     lines, apart = in_line(vectors)
     given = Forms.none(vectors[0]) if forms is None else forms
-    coefficients = (given.by_unit, given.by_pair, given.which, given.ln_scale, given.pairs)
+    coefficients = (given.slopes, given.by_pair, given.which, given.ln_scale, given.pairs)
     rows = [tensor.numpy() for tensor in (log_scale, band, ln_scale)]
     _band_scales(*rows)
     further = [tensor.numpy() for tensor in (places, roots, *coefficients)]
@@ -121,7 +121,7 @@ def _read_rows(
     sums,
     places,
     roots,
-    by_unit,
+    slopes,
     by_pair,
     which,
     form_scale,
@@ -131,8 +131,8 @@ def _read_rows(
     end,
 ):
     batch = log_scale.shape[1]
-    numbers, many, _ = by_unit.shape
-    hidden = sums.shape[3]
+    numbers, many, hidden = len(slopes), pairs.shape[1], sums.shape[3]
+    by_unit = _pair_products(slopes, pairs)
     # Four rows at a time, so that a coefficient is read once for all of them and their sums do not wait for each other.
     rows = np.zeros((len(lines) * batch, 4, hidden), dtype=sums.dtype)
     summed = np.empty((numbers, 4, many), dtype=sums.dtype)
@@ -170,6 +170,24 @@ def _read_rows(
                 safe = safe and (nothing or total >= smallest)
                 roots[form, places[first + row]] = largest[row] + form_scale[form] + np.log(max(total, 0.0)) / 2
     return safe
+
+
+@njit(**FAST)
+def _pair_products(slopes, pairs):
+    """The sums over parts of the slopes of both members of a pair, (number, pair, hidden)."""
+    numbers, _, parts, hidden = slopes.shape
+    found = np.zeros((numbers, pairs.shape[1], hidden), dtype=slopes.dtype)
+    for number in range(numbers):
+        for pair in range(pairs.shape[1]):
+            for part in range(parts):
+                into, left, right = (
+                    found[number, pair],
+                    slopes[number, pairs[0, pair], part],
+                    slopes[number, pairs[1, pair], part],
+                )
+                for h in range(hidden):
+                    into[h] += left[h] * right[h]
+    return found
 
 
 @njit(**FAST)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from throughtime.adjoint import or_zero
 from throughtime.cells import Named
+from throughtime.compiled import add_matrix_product
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, Learned
@@ -111,7 +112,11 @@ class _Products:
             sums *= shrunk.to(sums.dtype).unsqueeze(-1)
         values = torch.cat([columns[places] for columns in self._columns], dim=-1)
         adjoint = self._adjoint(self._slopes.at(places), rows.transpose(1, 2), vectors)
-        sums.view(len(sums), -1).addmm_(values.flatten(0, 1).T, adjoint.flatten(2).flatten(0, 1))
+        product = sums.view(len(sums), -1), values.flatten(0, 1).T, adjoint.flatten(2).flatten(0, 1)
+        if rows.is_cpu:
+            add_matrix_product(*product)
+        else:
+            product[0].addmm_(*product[1:])
 
     def _adjoint(
         self, slopes: dict[str, Named], rows: Float[Tensor, "step batch band vector hidden"], vectors: tuple[str, ...]

@@ -7,6 +7,7 @@ of a step: products of slopes by unit, times the product of values by pair of sa
 """
 
 import math
+from collections.abc import Sequence
 from itertools import combinations_with_replacement
 
 import torch
@@ -14,10 +15,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.adjoint import Scaled, or_zero
-from throughtime.cells import Named
 from throughtime.compiled import Forms
 from throughtime.measures.film import Film
-from throughtime.measures.learned import Family
+from throughtime.measures.learned import Family, Slopes
 
 # Steps whose forms are made at once.
 STEPS_AT_ONCE = 16
@@ -42,13 +42,12 @@ class TermNorms:
         # By step first, so that what a step writes lies side by side.
         shape = (len(family.weights), len(film.kept) - 1, film.sources)
         self._ln_norms = torch.full(shape, -torch.inf, dtype=torch.float64)
-        self._blocks = _blocks(family, film.batch)
-        self._pairs = torch.cat([torch.zeros(2, 0, dtype=torch.long), *(block.pairs for block in self._blocks)], dim=1)
         # Weights that share their slopes share what these contribute.
         self._slopes = list(dict.fromkeys(weight.slopes for weight in family.weights))
         self._which = torch.tensor([self._slopes.index(weight.slopes) for weight in family.weights])
+        self._pairs = _pairs(family, self._slopes, film.batch)
         self._made: range = range(0)
-        self._by_unit = self._by_pair = self._ln_scales = torch.zeros(0)
+        self._at = self._by_pair = self._ln_scales = torch.zeros(0)
 
     def forms(self, step: int) -> Forms | None:
         """What gives a row at a step from 1 on its norms; None where products are faster."""
@@ -58,7 +57,7 @@ class TermNorms:
             self._make(step)
         place = step - self._made.start
         return Forms(
-            self._by_unit[place],
+            self._at[place],
             self._by_pair[place],
             self._which,
             self._ln_scales[place],
@@ -82,35 +81,34 @@ class TermNorms:
         """The forms of a step and of those that the film, played backwards, meets next."""
         self._made = range(max(1, step - STEPS_AT_ONCE + 1), step + 1)
         steps = slice(self._made.start - 1, step)
-        by_unit, by_slopes = zip(*(self._of_slopes(slopes.at(steps)) for slopes in self._slopes), strict=True)
-        by_pair, by_values = zip(
-            *(self._of_values(weight.values, steps) for weight in self._family.weights), strict=True
-        )
-        self._by_unit, self._by_pair = torch.stack(by_unit, dim=1), torch.stack(by_pair, dim=1)
-        self._ln_scales = torch.stack(by_slopes, dim=1)[:, self._which] + torch.stack(by_values, dim=1)
+        self._at = self._slopes_side_by_side(steps)
+        largest = torch.linalg.vector_norm(self._at, math.inf, dim=(2, 3, 4))
+        self._at /= _or_one(largest)[..., None, None, None]
+        gram = torch.stack([self._gram(weight.values, steps) for weight in self._family.weights], dim=1)
+        largest_gram = gram.abs().amax(dim=(2, 3))
+        first, second = self._pairs % self._batch
+        # A pair of two different members stands for itself and for the pair the other way round.
+        times = torch.where(self._pairs[0] == self._pairs[1], 1.0, 2.0).double()
+        self._by_pair = gram[..., first, second] / _or_one(largest_gram).unsqueeze(-1) * times
+        self._ln_scales = largest.double().log()[:, self._which] + largest_gram.log() / 2
 
-    def _of_slopes(self, slopes: dict[str, Named]) -> tuple[Float[Tensor, "step pair hidden"], Float[Tensor, " step"]]:
-        """The products of slopes on the scale of the largest slope of every step, and ln of that scale."""
-        sizes = [slope.abs().amax(dim=(1, 2)) for by_part in slopes.values() for slope in by_part.values()]
-        largest = torch.stack([self._like.new_zeros(len(self._made)), *sizes]).amax(0)
-        size = _or_one(largest)[:, None, None]
-        scaled = {vector: {part: slope / size for part, slope in by_part.items()} for vector, by_part in slopes.items()}
-        nothing = self._like.new_zeros(len(self._made), 1, self._like.shape[-1])
-        products = [block.of_slopes(scaled, self._family.vectors, nothing) for block in self._blocks]
-        return torch.cat([nothing[:, :0], *products], dim=1), largest.double().log()
+    def _slopes_side_by_side(self, steps: slice) -> Float[Tensor, "step number member part hidden"]:
+        """What every member of a pair is multiplied with, 0 where a part does not depend on it."""
+        parts = max(len(slopes.parts) for slopes in self._slopes)
+        shape = len(self._made), len(self._slopes), len(self._family.vectors), self._batch, parts, self._like.shape[-1]
+        found = self._like.new_zeros(shape)
+        for number, slopes in enumerate(self._slopes):
+            by_vector = slopes.at(steps)
+            for place, vector in enumerate(self._family.vectors):
+                for part, slope in by_vector.get(vector, {}).items():
+                    found[:, number, place, :, slopes.parts.index(part)] = slope
+        return found.flatten(2, 3)
 
-    def _of_values(
-        self, values: Tensor | None, steps: slice
-    ) -> tuple[Float[Tensor, "step pair"], Float[Tensor, " step"]]:
-        """The products of values on the scale of the largest one of every step, and ln of that scale's root."""
-        gram = torch.ones(len(self._made), self._batch, self._batch, dtype=torch.float64)
-        if values is not None:
-            gram = _gram(values[steps])
-        largest = gram.abs().amax(dim=(1, 2))
-        gram = gram / _or_one(largest)[:, None, None]
-        return torch.cat(
-            [gram[:, 0, :0], *(block.of_samples(gram) for block in self._blocks)], dim=1
-        ), largest.log() / 2
+    def _gram(self, values: Tensor | None, steps: slice) -> Float[Tensor, "step batch batch"]:
+        """The scalar products of the values of all samples."""
+        if values is None:
+            return torch.ones(len(self._made), self._batch, self._batch, dtype=torch.float64)
+        return _gram(values[steps])
 
     def take_products(self, step: int, sources: Int[Tensor, " active"], vectors: Scaled) -> None:
         """The norms at a step by matrix products in float64: the adjoints are made, one by one.
@@ -146,58 +144,22 @@ class TermNorms:
             column[index, sources] = ln_norm.cpu()
 
 
-class _Block:
-    """The pairs of samples, one of each of two vectors, or of the same twice.
-
-    Args:
-        left: Place of the one vector.
-        right: Place of the other.
-        batch: Samples.
-    """
-
-    def __init__(self, left: int, right: int, batch: int) -> None:
-        self._left, self._right = left, right
-        samples = torch.arange(batch)
-        combined = torch.combinations(samples, 2, with_replacement=True)
-        both = combined if left == right else torch.cartesian_prod(samples, samples)
-        self._samples = both.reshape(-1, 2).T
-        # A pair of two different members stands for itself and for the pair the other way round.
-        once = (self._samples[0] == self._samples[1]) & (left == right)
-        self._times = torch.where(once, 1.0, 2.0).double()
-        self.pairs = self._samples + batch * torch.tensor([[left], [right]])
-
-    def of_slopes(
-        self, slopes: dict[str, Named], names: tuple[str, ...], nothing: Float[Tensor, "step 1 hidden"]
-    ) -> Float[Tensor, "step pair hidden"]:
-        """The sum over parts of the products of both members' slopes.
-
-        Args:
-            slopes: By vector and part.
-            names: Of the vectors.
-            nothing: Zeros, which stand for the products where there are none.
-        """
-        one, other = slopes.get(names[self._left], {}), slopes.get(names[self._right], {})
-        first, second = self._samples
-        products = [one[part][:, first] * other[part][:, second] for part in filter(other.__contains__, one)]
-        return sum(products[1:], products[0]) if products else nothing.expand(-1, len(first), -1)
-
-    def of_samples(self, gram: Float[Tensor, "step batch batch"]) -> Float[Tensor, "step pair"]:
-        """The scalar products of both members' values, as often as they count."""
-        first, second = self._samples
-        return gram[:, first, second] * self._times
-
-
-def _blocks(family: Family, batch: int) -> list[_Block]:
-    """Of every two vectors that stand before the same part of any weight."""
-    all_slopes = [weight.slopes.at(slice(0, 1)) for weight in family.weights]
-    return [
-        _Block(left, right, batch)
-        for left, right in combinations_with_replacement(range(len(family.vectors)), 2)
-        if any(
-            slopes.get(family.vectors[left], {}).keys() & slopes.get(family.vectors[right], {}).keys()
-            for slopes in all_slopes
-        )
-    ]
+def _pairs(family: Family, all_slopes: Sequence[Slopes], batch: int) -> Int[Tensor, "2 pair"]:
+    """Pairs of samples of every two vectors that stand before the same part of any weight, and of each with itself."""
+    at_first = [slopes.at(slice(0, 1)) for slopes in all_slopes]
+    samples = torch.arange(batch)
+    found = [torch.zeros(2, 0, dtype=torch.long)]
+    for left, right in combinations_with_replacement(range(len(family.vectors)), 2):
+        one, other = family.vectors[left], family.vectors[right]
+        if any(slopes.get(one, {}).keys() & slopes.get(other, {}).keys() for slopes in at_first):
+            alike = left == right
+            both = (
+                torch.combinations(samples, 2, with_replacement=True)
+                if alike
+                else torch.cartesian_prod(samples, samples)
+            )
+            found.append(both.reshape(-1, 2).T + batch * torch.tensor([[left], [right]]))
+    return torch.cat(found, dim=1)
 
 
 def _or_one(largest: Tensor) -> Tensor:
