@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
@@ -40,15 +41,18 @@ class Terms:
 
     def gram(self, reference: float) -> Float[Tensor, "band band"]:
         """The scalar products of all pairs of bands, times exp(-2 reference), float64."""
-        flat = self.by_band.reshape(len(self.by_band), -1).double()
         scale = (self.ln_scale - reference).exp().unsqueeze(1)
-        return (flat @ flat.T) * scale * scale.T
+        return self._products * scale * scale.T
 
     def norms(self) -> Float[Tensor, " band"]:
         """The Frobenius norm of every band, float64."""
-        return (
-            torch.linalg.vector_norm(self.by_band.reshape(len(self.by_band), -1).double(), dim=-1) * self.ln_scale.exp()
-        )
+        return self._products.diagonal().sqrt() * self.ln_scale.exp()
+
+    @cached_property
+    def _products(self) -> Float[Tensor, "band band"]:
+        """The scalar products of all pairs of bands, on their scales, float64."""
+        flat = self.by_band.reshape(len(self.by_band), -1).double()
+        return flat @ flat.T
 
     def total(self) -> Float[Tensor, "*weight"]:
         """The sum of all terms, float64: what a backward pass leaves in .grad."""
