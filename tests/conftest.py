@@ -5,8 +5,23 @@ import shutil
 import pytest
 import torch
 
+from throughtime import measuring
+from throughtime.budget import Shares
+
 # The networks of the tests are small: a second thread has nothing to do but to wait, for long on a busy machine.
 torch.set_num_threads(1)
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """in_parts(...): from now on, an examination has room for so little at once."""
+
+    def in_parts(sources=1, derivatives=1, lags=1):
+        shares = Shares(derivatives, sources)
+        monkeypatch.setattr(measuring, "shared_out", lambda *_: shares)
+        monkeypatch.setattr(measuring, "SINGLE_LAGS", lags)
+
+    return in_parts
 
 
 @pytest.fixture(scope="session")

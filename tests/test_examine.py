@@ -212,9 +212,11 @@ def test_max_lag_leaves_out_what_is_further_back():
     assert cut.lag.values.tolist() == [0, 1, 2]
 
 
-def test_memory_changes_no_number():
+def test_memory_changes_no_number(in_parts):
     model = tagger(nn.LSTM, num_layers=2, bidirectional=True)
-    whole, small = examine(model), examine(model, memory=5000)
+    whole = examine(model)
+    in_parts(sources=2, derivatives=5000, lags=1000)
+    small = examine(model)
     for name in whole:
         np.testing.assert_allclose(whole[name].gradient_map, small[name].gradient_map, rtol=0, atol=1e-5)
         np.testing.assert_allclose(whole[name].decay_rate, small[name].decay_rate, rtol=1e-5)

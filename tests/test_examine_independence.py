@@ -8,8 +8,7 @@ import torch
 from torch import nn
 
 import throughtime as tt
-from throughtime.adjoint import Network, Pullback, sweep
-from throughtime.examine import MEMORY
+from throughtime.adjoint import Pullback, sweep
 
 STEPS, BATCH, HIDDEN = 24, 3, 16
 NAMES = "recurrence.l0", "recurrence.l1"
@@ -46,9 +45,9 @@ def assert_same(found, expected, tolerance):
 
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("kind", [nn.RNN, nn.GRU, nn.LSTM])
-def test_however_the_work_is_divided(kind, dtype, monkeypatch):
+def test_however_the_work_is_divided(kind, dtype, monkeypatch, in_parts):
     expected = examined(kind, dtype)
-    monkeypatch.setattr(Network, "bytes_per_source", lambda self: MEMORY // 5)
+    in_parts(sources=5, derivatives=2**20, lags=STEPS)
     assert_same(examined(kind, dtype), expected, TOLERANCE[dtype])
     monkeypatch.setattr(sys.modules[sweep.__module__], "ROWS_AT_ONCE", 1)
     for formed in (True, False):

@@ -78,13 +78,14 @@ def test_of_a_long_sequence_the_causes_by_lag_are_those_of_the_short_distance():
     [lambda: nn.LSTM(3, 4), lambda: nn.GRU(3, 4), lambda: tt.SRU(3, 4), lambda: tt.PeepholeLSTM(3, 4)],
     ids=["LSTM", "GRU", "SRU", "PeepholeLSTM"],
 )
-def test_derivatives_that_are_made_stretch_by_stretch_change_no_number(make):
+def test_derivatives_that_are_made_stretch_by_stretch_change_no_number(make, in_parts):
     """With room for one step, and for a few."""
     torch.manual_seed(0)
     model, inputs = Model(make()).double(), torch.randn(30, 2, 3, dtype=torch.float64)
     whole = tt.examine(model, inputs, loss=per_step)
-    for memory in (1, 10_000):
-        exam = tt.examine(model, inputs, loss=per_step, memory=memory)
+    for derivatives in (1, 10_000):
+        in_parts(sources=7, derivatives=derivatives, lags=30)
+        exam = tt.examine(model, inputs, loss=per_step)
         for variable in ("gradient_map", "lag_profile"):
             np.testing.assert_allclose(exam["layer.l0"][variable], whole["layer.l0"][variable], rtol=0, atol=1e-9)
         for variable in ("nats", "share", "gain"):

@@ -148,14 +148,16 @@ def runs_of(twin):
 
 
 @pytest.mark.parametrize("name", MODELS)
-@pytest.mark.parametrize("memory", [None, 20_000])
-def test_model_against_its_unrolled_twin(name, memory):
+@pytest.mark.parametrize("parted", [False, True])
+def test_model_against_its_unrolled_twin(name, parted, in_parts):
+    if parted:
+        in_parts(sources=3, derivatives=10_000, lags=4)
     build, loss = MODELS[name]
     torch.manual_seed(0)
     model = build().double()
     inputs = torch.randn(STEPS, BATCH, 6, dtype=torch.float64)
     torch.manual_seed(1)
-    exam = tt.examine(model, inputs, loss=loss, memory=memory)
+    exam = tt.examine(model, inputs, loss=loss)
     torch.manual_seed(1)
     twin = twin_of(model)
     losses = list(loss(twin(inputs), None).reshape(-1).unbind(0))

@@ -19,8 +19,6 @@ from throughtime.measuring import Measuring, Progress, listed
 # Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
 FOLLOW_ALL = 1024
 SPREAD = 256
-# Bytes that the adjoints of all sources followed at once may take where the caller does not say.
-MEMORY = 2**30
 
 
 def examine(
@@ -56,8 +54,11 @@ def examine(
         loss_steps: Which losses are followed backwards: "all", a number of evenly spread ones, their steps 1..n, or
             "auto": all of up to 1024, otherwise 256 evenly spread.
         max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.
-        memory: Bytes that the adjoints of the sources followed at once may take, and as many the derivatives along each
-            recurrence, which are made in stretches where they do not fit; 1 GiB by default.
+        memory: Bytes that the examination may take in all, beyond what the process has before the call: its peak stays
+            within 20 % of it. The sources are followed some after the others, and derivatives made in stretches, where
+            that is needed. Not counted are a training step of the model itself, which comes before everything else, and
+            code that is loaded and compiled at first use. By default, what the machine has left, of which no more than
+            1 GiB is spent on what can be made smaller.
         seed: Of the bootstrap behind the intervals.
         recurrence: Names of the modules, methods or functions to follow, where not all that are found are wanted or the
             wrong ones are. "inputs" follows the derivatives with respect to the model's input, which is done in any
@@ -76,7 +77,8 @@ def examine(
 
     Raises:
         ExaminationError: The model, its data or its loss cannot be examined; the message says why and what to do. Also
-            where the summed weight terms are not `.grad`.
+            where the summed weight terms are not `.grad`, and where `memory` is too little, before any source is
+            followed: the message says how much would do.
         TypeError: An argument is of the wrong type.
     """
     check_model(model)
@@ -106,7 +108,7 @@ def examine(
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
-        measuring = Measuring(runs, max_lag, MEMORY if memory is None else memory, seed)
+        measuring = Measuring(runs, max_lag, memory, seed)
         return measuring.run(labels, progress, _training(window, trained_in))
 
 

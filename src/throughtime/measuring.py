@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from throughtime.adjoint import Frame, Network, Playing
+from throughtime.budget import SPENT, shared_out
 from throughtime.capture import AdjointNotFinite, ExaminationError, Loop, NotFiniteError, Opened, Recurrence
 from throughtime.capture.runs import Runs
 from throughtime.cells import Named
@@ -34,26 +35,29 @@ class Measuring:
     Args:
         runs: The runs of the user's model.
         max_lag: The largest lag that is followed; None for all.
-        memory: Bytes that the adjoints of the sources followed at once may take, and as many the derivatives of each
-            recurrence.
+        memory: Bytes that the examination may take in all; None for what the machine has.
         seed: Of the bootstrap.
     """
 
-    def __init__(self, runs: Runs, max_lag: int | None, memory: int, seed: int) -> None:
+    def __init__(self, runs: Runs, max_lag: int | None, memory: int | None, seed: int) -> None:
         self._own, self._detached, self._left_out = runs.own, runs.detached, runs.left_out
         self._guessed = runs.guessed
         self._losses, self._sources = len(runs.losses), runs.sources
-        self._max_lag, self._memory = max_lag, memory
-        self._network = Network(runs.recurrences, runs.losses, memory)
+        self._max_lag = max_lag
+        self._network = Network(runs.recurrences, runs.losses)
         self._recurrences = runs.recurrences
         losses = runs.losses.detach()[self._sources]
         self._films = [self._film(index) for index in range(len(self._recurrences))]
+        bands = [self._bands(*one) for one in zip(self._recurrences, self._films, strict=True)]
+        shares = shared_out(memory, self._network, runs.losses, self._films, bands)
+        self._at_once = shares.sources
+        self._network.differentiate(shares.derivatives)
         self._recorders = [
             Recorder(
                 recurrence,
                 film,
                 self._network.pullbacks.get(index),
-                self._bands(recurrence, film),
+                bands[index],
                 seed,
                 padded,
                 losses,
@@ -96,7 +100,7 @@ class Measuring:
         return Examination(records, found, tokens, self._notes())
 
     def _play(self, on_progress: Progress) -> None:
-        chunks = self._sources.split(max(1, self._memory // self._network.bytes_per_source()))
+        chunks = self._sources.split(self._at_once)
         total = len(chunks) * sum(
             r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
         )
@@ -200,7 +204,7 @@ class Measuring:
         # The largest lag of all is that of the initial state, which has no weight term.
         largest = min(largest, int(film.positions.max()) - 1)
         numbers = max(1, sum(weight.numel() for weight in recurrence.parameters.values()))
-        at_most = min(SINGLE_LAGS, self._memory // (8 * numbers))
+        at_most = min(SINGLE_LAGS, SPENT // (8 * numbers))
         if isinstance(recurrence, Opened):
             sweep = 2 * recurrence.width**2 * recurrence.batch * int(film.positions.sum())
             affordable = max(FREE_OPERATIONS, BANDS_SHARE * sweep) / (2 * numbers * recurrence.batch * film.steps)

@@ -255,9 +255,11 @@ def test_a_part_of_the_losses_or_lags(loss_steps, max_lag):
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
 
 
-def test_little_memory():
+def test_little_memory(in_parts):
     model, inputs = Scoring().double(), drawn()
-    whole, little = (tt.examine(model, inputs, loss=per_step, memory=memory) for memory in (None, 1))
+    whole = tt.examine(model, inputs, loss=per_step)
+    in_parts()
+    little = tt.examine(model, inputs, loss=per_step)
     np.testing.assert_allclose(little["cell"].gradient_map, whole["cell"].gradient_map, rtol=0, atol=1e-12)
     for weight in ("x.weight", "h.bias"):
         one, other = (exam.weight_terms("cell", weight).norm for exam in (whole, little))

@@ -28,15 +28,16 @@ def linear():
     return layer
 
 
-@pytest.mark.parametrize("memory", [None, 1])
-def test_a_scalar_linear_network(memory):
+@pytest.mark.parametrize("parted", [False, True])
+def test_a_scalar_linear_network(parted, in_parts):
     """With l_t = t h_t, dl_t/dh_t is t, and dL/dh_i is the sum over t from i on of t w^(t-i)."""
+    if parted:
+        in_parts()
     factors = torch.arange(1.0, STEPS + 1, dtype=torch.float64)
     exam = tt.examine(
         linear(),
         torch.ones(STEPS, 2, 1, dtype=torch.float64),
         loss=lambda output, _: output[0].sum((1, 2)) * factors,
-        memory=memory,
     )
     found = exam["l0"].sel(state="h")
     np.testing.assert_allclose(found.direct_derivative, factors.log(), rtol=0, atol=1e-12)
@@ -69,10 +70,12 @@ class Model(nn.Module):
         return self.readout(states).square().sum((1, 2)).cumsum(0)
 
 
-@pytest.mark.parametrize("keywords", [{}, {"memory": 1}, {"loss_steps": [2, 3, 6]}], ids=str)
+@pytest.mark.parametrize(("parted", "keywords"), [(False, {}), (True, {}), (False, {"loss_steps": [2, 3, 6]})], ids=str)
 @pytest.mark.parametrize("kind", ["lstm", "gru"])
-def test_against_naive_autograd(kind, keywords):
+def test_against_naive_autograd(kind, parted, keywords, in_parts):
     """Every loss reads all steps up to its own, and in the layer below, or in reverse, later states as well."""
+    if parted:
+        in_parts()
     torch.manual_seed(0)
     model, inputs = Model(kind).double(), torch.randn(STEPS, 3, 2, dtype=torch.float64)
     exam = tt.examine(model, inputs, loss=lambda output, _: output, **keywords)

@@ -75,8 +75,10 @@ def test_share_by_lag_of_a_single_weight_kind():
     assert (np.diff(share.values[:100]) < 0).all()
 
 
-def test_banded_lags_agree_with_single_ones():
-    whole, banded = examination(steps=120), examination(steps=120, memory=600)
+def test_banded_lags_agree_with_single_ones(in_parts):
+    whole = examination(steps=120)
+    in_parts(sources=7, lags=37)
+    banded = examination(steps=120)
     assert len(banded.weight_terms("recurrence.l0", "weight_hh").lag) < 120
     few, many = banded["recurrence.l0"].truncation_error, whole["recurrence.l0"].truncation_error
     np.testing.assert_allclose(few, many.sel(window=few.window), rtol=1e-9, atol=1e-14)

@@ -22,14 +22,15 @@ class Linear(tt.Cell):
         return tt.Update(keep=0, write=1, candidate=x.h + u.h)
 
 
-def test_the_bias_of_a_window_is_a_power_and_so_is_the_window_that_suffices():
+def test_the_bias_of_a_window_is_a_power_and_so_is_the_window_that_suffices(in_parts):
     """w^K of dL/dW_ih, with w = .9, and no other weight: .9^43 is .0108, .9^44 .0097."""
     layer = tt.Recurrent(Linear, 1, 1, bias=False, dtype=torch.float64)
     with torch.no_grad():
         layer.weight_hh_l0.fill_(0.9)
         layer.weight_ih_l0.fill_(1e-12)
     inputs = torch.ones(400, 2, 1, dtype=torch.float64)
-    dataset = tt.examine(layer, inputs, loss=lambda output, _: output[0][-1].sum(), memory=3000)["l0"]
+    in_parts(lags=93)
+    dataset = tt.examine(layer, inputs, loss=lambda output, _: output[0][-1].sum())["l0"]
     windows = dataset.window[dataset.window <= 100]
     assert {1, 2, 4, 8, 16, 32, 64} <= set(windows.values.tolist())
     np.testing.assert_allclose(dataset.truncation_error.sel(window=windows), 0.9 ** windows.astype(float), rtol=1e-9)
@@ -50,14 +51,16 @@ def naive_gradient(module, inputs, window):
     return torch.cat([one.flatten() for one in total])
 
 
-@pytest.mark.parametrize("memory", [None, 20_000])
-def test_exact_at_every_window_of_a_logarithmic_grid(memory):
+@pytest.mark.parametrize("banded", [False, True])
+def test_exact_at_every_window_of_a_logarithmic_grid(banded, in_parts):
     """Banded or not."""
+    if banded:
+        in_parts(sources=20, derivatives=10_000, lags=39)
     torch.manual_seed(0)
     module, inputs = nn.GRU(2, 3).double(), torch.randn(STEPS, 2, 2, dtype=torch.float64)
-    exam = tt.examine(module, inputs, loss=lambda output, _: output[0].square().sum((1, 2)), memory=memory)
+    exam = tt.examine(module, inputs, loss=lambda output, _: output[0].square().sum((1, 2)))
     error = exam["l0"].truncation_error
-    assert (len(error) < STEPS) == (memory is not None)
+    assert (len(error) < STEPS) == banded
     full = naive_gradient(module, inputs, STEPS)
     for window in (1, 2, 4, 8, 16, 32, 64):
         expected = (naive_gradient(module, inputs, window) - full).norm() / full.norm()

@@ -32,6 +32,9 @@ class Stretch:
     output_carry: Tensor | None
 
 
+NOWHERE = Stretch(range(0), {}, None, None)
+
+
 class Derivatives:
     """The derivatives of one recurrence.
 
@@ -51,8 +54,9 @@ class Derivatives:
         self._derivation = derive(cell)
         self._length = trajectory.steps
         if memory is not None:
-            self._length = max(1, min(self._length, memory // self._bytes_per_step()))
-        self._stretch = self._made(trajectory.steps)
+            per_step = bytes_of_derivatives(cell, trajectory) // trajectory.steps
+            self._length = max(1, min(self._length, memory // per_step))
+        self._stretch = self._made(trajectory.steps) if self.whole else NOWHERE
 
     @property
     def whole(self) -> bool:
@@ -62,6 +66,8 @@ class Derivatives:
     def stretch(self, place: int) -> tuple[Stretch, int]:
         """Those around a step less one, and its place among them."""
         if place not in self._stretch.places:
+            # Those before are gone before the next are made.
+            self._stretch = NOWHERE
             self._stretch = self._made(place + 1)
         return self._stretch, place - self._stretch.places.start
 
@@ -116,12 +122,13 @@ class Derivatives:
             direct = through if direct is None else direct + through
         return direct
 
-    def _bytes_per_step(self) -> int:
-        """Of the derivatives of a step, as many as there can be."""
-        derivation, before = self._derivation, self._trajectory.states[self._cell.carried][0]
-        partials = [derivation.update, *([] if derivation.hidden is None else [derivation.hidden])]
-        count = sum(1 + len(one.recurrent) + len(one.input) + len(one.units) for one in partials)
-        return count * before.numel() * before.element_size()
+
+def bytes_of_derivatives(cell: Cell, trajectory: Trajectory) -> int:
+    """Of those along a whole trajectory, and of what they are made through, a number a gate."""
+    derivation, before = derive(cell), trajectory.states[cell.carried][0]
+    partials = [derivation.update, *([] if derivation.hidden is None else [derivation.hidden])]
+    count = sum(1 + len(one.recurrent) + len(one.input) + len(one.units) for one in partials)
+    return (count + len(cell.gates)) * before.numel() * before.element_size() * trajectory.steps
 
 
 def _indexed(partials: Mapping[str, Partial], places: slice | Tensor) -> dict[str, Partial]:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from throughtime.adjoint.derivatives import bytes_of_derivatives
 from throughtime.adjoint.entering import AtOneStep, Entering
 from throughtime.adjoint.loops import LoopFilm
 from throughtime.adjoint.pullback import Pullback
@@ -42,13 +43,11 @@ class _Part:
         run: The run.
         index: Of the recurrence.
         offset: Steps of the recurrence before this run.
-        pullback: Its step pullbacks.
     """
 
     run: Run
     index: int
     offset: int
-    pullback: Pullback
 
 
 class Network:
@@ -57,26 +56,20 @@ class Network:
     Args:
         recurrences: In the order in which they began.
         losses: One loss per step, on the cut graph.
-        memory: Bytes that the derivatives of a recurrence may take; None for as many as they need.
     """
 
-    def __init__(
-        self, recurrences: Sequence[Recurrence], losses: Float[Tensor, " source"], memory: int | None = None
-    ) -> None:
+    def __init__(self, recurrences: Sequence[Recurrence], losses: Float[Tensor, " source"]) -> None:
         self.recurrences = list(recurrences)
         self._losses = losses
+        # By index of a recurrence, its step pullbacks; and by place of a run, its own.
         self.pullbacks: dict[int, Pullback] = {}
-        parts = []
-        with torch.no_grad():
-            for index, recurrence in enumerate(self.recurrences):
-                if isinstance(recurrence, Opened):
-                    whole = Pullback(recurrence.cell, recurrence.weights, recurrence.trajectory, memory)
-                    self.pullbacks[index] = whole
-                    for run, offset in zip(recurrence.runs, recurrence.offsets, strict=True):
-                        one = whole
-                        if len(recurrence.runs) > 1:
-                            one = Pullback(run.cell, run.weights, run.trajectory, memory)
-                        parts.append(_Part(run, index, offset, one))
+        self._own_pullbacks: dict[int, Pullback] = {}
+        parts = [
+            _Part(run, index, offset)
+            for index, recurrence in enumerate(self.recurrences)
+            if isinstance(recurrence, Opened)
+            for run, offset in zip(recurrence.runs, recurrence.offsets, strict=True)
+        ]
         # In the order of execution, in which later runs may depend on earlier ones only.
         self._parts = sorted(parts, key=lambda part: part.run.number)
         runs = [part.run for part in self._parts]
@@ -90,6 +83,27 @@ class Network:
             for index, recurrence in enumerate(self.recurrences)
             if isinstance(recurrence, Loop)
         }
+
+    def differentiate(self, memory: int | None = None) -> None:
+        """Make the step pullbacks, without which nothing can be played.
+
+        Args:
+            memory: Bytes that the derivatives along all recurrences may take; None for as many as they need.
+        """
+        opened = [one for one in self.recurrences if isinstance(one, Opened)]
+        with torch.no_grad():
+            share = None if memory is None else memory / max(1, sum(map(derivatives_in_all, opened)))
+            for index, recurrence in enumerate(self.recurrences):
+                if isinstance(recurrence, Opened):
+                    trajectory = recurrence.trajectory
+                    may = None if share is None else int(share * bytes_of_derivatives(recurrence.cell, trajectory))
+                    self.pullbacks[index] = Pullback(recurrence.cell, recurrence.weights, trajectory, may)
+            for place, part in enumerate(self._parts):
+                self._own_pullbacks[place] = self.pullbacks[part.index]
+                if part.run.steps < self.recurrences[part.index].steps:
+                    run = part.run
+                    may = None if share is None else int(share * bytes_of_derivatives(run.cell, run.trajectory))
+                    self._own_pullbacks[place] = Pullback(run.cell, run.weights, run.trajectory, may)
 
     def reached(self, index: int) -> bool:
         """Whether the losses depend on a recurrence at all, directly or through others."""
@@ -106,20 +120,32 @@ class Network:
         return len(places) == 1 and self._causal(places[0])
 
     def bytes_per_source(self) -> int:
-        """What the adjoints of one source take at once: those of a step, and those that pass between recurrences."""
-        total = sum(film.bytes_per_source for film in self._loops.values())
-        for place, part in enumerate(self._parts):
-            run = part.run
-            numbers = run.trajectory.input_pre[0].numel() + 4 * max(
-                state[0].numel() for state in run.trajectory.states.values()
-            )
-            if self._input_needed(place):
-                numbers += run.inputs.numel()
-            to_losses = self._to_losses.get(place)
-            if (to_losses is not None and to_losses.read_at is None) or self._above(place):
-                numbers += 2 * run.hidden.numel()
-            total += numbers * run.hidden.element_size()
-        return total
+        """What is followed of one source takes at most: the film's rows, and what enters and leaves the recurrences."""
+        entering, most = [0] * len(self._parts), 0
+        for place in reversed(range(len(self._parts))):
+            if not self._reached[place]:
+                continue
+            run, needed = self._parts[place].run, self._input_needed(place)
+            if place in self._to_losses:
+                entering[place] += self._to_losses[place].bytes_from_losses()
+            left = ToInputs.bytes_per_source(run, needed)
+            most = max(most, sum(entering) + left + _bytes_of_rows(run, needed))
+            for end in run.ends:
+                for below, segment in self._below[place].get(id(end), {}).items():
+                    entered, on_the_way = segment.bytes_from_above(left)
+                    entering[below] += entered
+                    most = max(most, sum(entering) + on_the_way)
+            # A loop takes them in at its end.
+            entering[place] = left if self._loops else 0
+        return most + sum(one.bytes_per_source for one in self._loops.values())
+
+    def bytes_at_once(self) -> int:
+        """What is made at once on the way between recurrences, whatever the number of sources."""
+        every = [
+            *self._to_losses.values(),
+            *(one for ends in self._below for found in ends.values() for one in found.values()),
+        ]
+        return max((segment.bytes_at_once for segment in every), default=0)
 
     def last_read(self, index: int, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
         """For every source, the last step in reading order whose state its loss reads directly.
@@ -158,8 +184,8 @@ class Network:
                 entering[place] += self._to_losses[place].from_losses(sources)
             collector = ToInputs(part.run, len(sources), self._input_needed(place))
             last = (last_steps[part.index] - part.offset).clamp(min=0)
-            frames = sweep(part.pullback, entering[place], len(sources), last)
-            yield Playing(part.index, part.run.steps + (part.offset == 0), self._shown(part, frames, collector))
+            frames = sweep(self._own_pullbacks[place], entering[place], len(sources), last)
+            yield Playing(part.index, part.run.steps + (part.offset == 0), self._shown(place, frames, collector))
             self._pass_on(place, collector, entering, above)
             entering[place] = []
         for index, film in self._loops.items():
@@ -171,11 +197,12 @@ class Network:
         """By weight of a loop, the gradient that comes from where the rest of the model works with it."""
         return self._loops[index].outside(sources) if index in self._loops else {}
 
-    def _shown(self, part: _Part, frames: Iterator[SweptFrame], collector: ToInputs) -> Iterator[Frame]:
+    def _shown(self, place: int, frames: Iterator[SweptFrame], collector: ToInputs) -> Iterator[Frame]:
+        part = self._parts[place]
         whole = self.pullbacks[part.index]
         for frame in _located(frames, part.offset):
             collector.update(frame)
-            if whole is part.pullback:
+            if whole is self._own_pullbacks[place]:
                 yield frame
             elif part.offset == 0 or frame.step > 0:
                 # The state from which a later run starts is shown as the one in which its predecessor ended.
@@ -263,3 +290,21 @@ def _located(frames: Iterator[SweptFrame], offset: int) -> Iterator[SweptFrame]:
         yield from frames
     except AdjointNotFinite as error:
         raise error.changed(step=error.step + offset) from None
+
+
+def derivatives_in_all(recurrence: Opened) -> int:
+    """Bytes of the derivatives along a recurrence: of a chain of runs, once for all and once for each."""
+    whole = bytes_of_derivatives(recurrence.cell, recurrence.trajectory)
+    return whole * (1 if len(recurrence.runs) == 1 else 2)
+
+
+def _bytes_of_rows(run: Run, input_needed: bool) -> int:
+    """What a sweep takes for one source at a step, in reading, changing and writing."""
+    size = run.hidden.element_size()
+    states = sum(state[0].numel() for state in run.trajectory.states.values())
+    widest = max(state[0].numel() for state in run.trajectory.states.values())
+    # The rows, laid out anew while the old ones are there; what is written next; a product on its way.
+    numbers = 2 * states + 2 * widest
+    if input_needed:
+        numbers += 2 * run.trajectory.input_pre[0].numel() + run.inputs[0].numel()
+    return size * numbers + 8 * run.batch * (4 + 3 * len(run.trajectory.states))

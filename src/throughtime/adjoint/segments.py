@@ -14,10 +14,12 @@ from torch import Tensor
 from throughtime.adjoint.entering import AtEveryStep, AtOneStep, Entering
 from throughtime.adjoint.scaled import or_zero
 from throughtime.capture import Run
+from throughtime.capture.graph import saved_behind
 
-# Vectors whose products with the Jacobian are taken in one call, and how many bytes these may take: of a long sequence
-# a single one is large.
-AT_ONCE, BYTES_AT_ONCE = 32, 2**28
+# Vectors whose products with the Jacobian are taken in one call, and how many bytes these may take in any case: of a
+# long sequence a single one is large.
+AT_ONCE, BYTES_AT_ONCE = 32, 2**26
+DOUBLE = 8
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,46 @@ class Segment:
     def single(self) -> bool:
         """Whether the end is one loss of the whole sequence."""
         return self._end.shape == (1,) and self._run.steps > 1
+
+    @cached_property
+    def bytes_per_vector(self) -> int:
+        """What a vector-Jacobian product takes on its way: about as much as the graph keeps, and both ends."""
+        leaves = [self._leaves[state] for state in self._reached]
+        kept = {one.untyped_storage().data_ptr(): one for one in saved_behind(self._end) if not one.is_leaf}
+        return sum(bytes_of(one) for one in (*kept.values(), *leaves, self._end))
+
+    @property
+    def bytes_at_once(self) -> int:
+        """What is made of some vectors at once, however many there are."""
+        return max(self.bytes_per_vector, min(AT_ONCE * self.bytes_per_vector, BYTES_AT_ONCE))
+
+    def bytes_from_losses(self) -> int:
+        """What enters from the losses takes for one source: at one step, or at all of them."""
+        if self.read_at is not None:
+            return self._run.batch * (self._run.hidden.shape[-1] * self._run.hidden.element_size() + DOUBLE)
+        return self._entered + self._seen
+
+    def bytes_from_above(self, adjoint: int) -> tuple[int, int]:
+        """What enters from above takes for one source, and what is made of it on the way.
+
+        Args:
+            adjoint: What the adjoint of the tensor at the end takes.
+        """
+        # Where there is nothing between the two, it enters as it is.
+        if self._end is self._run.hidden:
+            return self._entered, self._seen
+        return self._entered, self._seen + adjoint * (1 if self.local else 2)
+
+    @property
+    def _entered(self) -> int:
+        scales = 2 * DOUBLE * self._run.steps * self._run.batch
+        # What a reverse recurrence reads is a copy.
+        return sum(bytes_of(self._leaves[state]) for state in self._reached) * (1 + self._run.reverse) + scales
+
+    @property
+    def _seen(self) -> int:
+        """Of the look at where there is anything at all: a byte a number."""
+        return sum(self._leaves[state].numel() for state in self._reached) + DOUBLE * self._run.steps * self._run.batch
 
     @cached_property
     def read_at(self) -> Int[Tensor, " loss"] | None:
@@ -144,15 +186,27 @@ class Segment:
 
     def _pulled(self, gradients: Tensor) -> dict[str, Tensor]:
         """The vector-Jacobian products with every row of `gradients`, by state that is reached."""
-        parts = list(self._pulled_in_parts(gradients))
-        return {state: torch.cat([part[state] for part in parts]) for state in self._reached}
+        pulled = {
+            state: self._leaves[state].new_empty(len(gradients), *self._leaves[state].shape) for state in self._reached
+        }
+        start = 0
+        for part in self._pulled_in_parts(gradients):
+            for state, values in part.items():
+                stop = start + len(values)
+                pulled[state][start:stop] = values
+            start = stop
+        return pulled
 
     def _pulled_in_parts(self, gradients: Tensor) -> Iterator[dict[str, Tensor]]:
         """The same, some rows at a time."""
         leaves = [self._leaves[state] for state in self._reached]
-        bytes_each = sum(one.numel() * one.element_size() for one in (*leaves, self._end))
-        for part in gradients.split(max(1, min(AT_ONCE, BYTES_AT_ONCE // bytes_each))):
+        for part in gradients.split(max(1, min(AT_ONCE, BYTES_AT_ONCE // self.bytes_per_vector))):
             yield dict(zip(self._reached, batched_vjp(self._end, leaves, part), strict=True))
+
+
+def bytes_of(tensor: Tensor) -> int:
+    """Of its numbers."""
+    return tensor.numel() * tensor.element_size()
 
 
 def segments(runs: Sequence[Run], end: Tensor) -> dict[int, Segment]:

@@ -27,6 +27,13 @@ class ToInputs:
             state: (like.new_zeros(sources, *start.shape), nothing.clone()) for state, start in run.initial.items()
         }
 
+    @staticmethod
+    def bytes_per_source(run: Run, input_needed: bool) -> int:
+        """What is collected of one source."""
+        size = run.hidden.element_size()
+        starts = sum(size * start.numel() + 8 * run.batch for start in run.initial.values())
+        return starts + input_needed * (size * run.inputs.numel() + 8 * run.steps * run.batch)
+
     def update(self, frame: SweptFrame) -> None:
         """Take in one frame: the adjoint of its input, and of the state from which samples start there."""
         reading, steps = self._run.reading, self._run.steps

@@ -1,9 +1,11 @@
 """What a tensor was computed from, as autograd's graph knows it."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 
 
@@ -55,3 +57,33 @@ def leaves_behind(tensor: Tensor, blocked: Iterable[Tensor] = ()) -> set[int]:
                 seen.add(below)
                 queue.append(below)
     return found
+
+
+def saved_behind(tensor: Tensor) -> Iterator[Tensor]:
+    """What the graph of a tensor keeps for its backward pass, down to the leaves, and the leaves themselves."""
+    queue: deque[Any] = deque([] if tensor.grad_fn is None else [tensor.grad_fn])
+    seen = set(queue)
+    while queue:
+        node = queue.popleft()
+        if hasattr(node, "variable"):
+            yield node.variable
+        for name in _saved_names(type(node)):  # type: ignore[arg-type]
+            try:
+                value = getattr(node, name)
+            except RuntimeError:
+                # Changed in place since then, so that it keeps nothing that could be used.
+                continue
+            yield from (one for one in (value if isinstance(value, tuple | list) else (value,)) if _is_tensor(one))
+        for below, _ in node.next_functions:
+            if below is not None and below not in seen:
+                seen.add(below)
+                queue.append(below)
+
+
+@cache
+def _saved_names(node: type) -> tuple[str, ...]:
+    return tuple(name for name in dir(node) if name.startswith("_saved_") or name == "saved_tensors")
+
+
+def _is_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided

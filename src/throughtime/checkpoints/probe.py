@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from throughtime.adjoint import AtOneStep, Pullback, sweep
+from throughtime.budget import SPENT
 from throughtime.capture import Opened
 from throughtime.examination import Record
-from throughtime.examine import MEMORY, chosen
+from throughtime.examine import chosen
 from throughtime.measures import Film, step_jacobians
 from throughtime.notation import FIRST_SAMPLE, LARGEST, MEAN, NORM, STEP
 from throughtime.record import Recorder
@@ -39,7 +40,7 @@ def followed(recurrence: Opened, seed: int, on_step: Callable[[int, int], None])
     directions = unit_directions(film, recurrence, seed)
     # What is at work at once: the adjoints of all states and of the pre-activations.
     numbers = recurrence.trajectory.input_pre[0].numel() + 4 * directions[0].numel()
-    chunks = torch.arange(film.sources).split(max(1, MEMORY // (numbers * directions.element_size())))
+    chunks = torch.arange(film.sources).split(max(1, SPENT // (numbers * directions.element_size())))
     for index, rows in enumerate(chunks):
         entering = AtOneStep(directions[rows], film.positions[rows])
         for frame in sweep(pullback, [entering], len(rows), torch.zeros_like(rows)):

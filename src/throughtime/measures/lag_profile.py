@@ -15,7 +15,7 @@ from throughtime.measures.reel import NormMeasure, Reel
 # Introduction to Variance Estimation, 2.4). So many leave 31 degrees of freedom, 4 % from a normal distribution.
 GROUPS = 32
 # Numbers, one for every lag and draw of the bootstrap, that are looked at together.
-NUMBERS_AT_ONCE = 2**20
+NUMBERS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)

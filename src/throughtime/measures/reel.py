@@ -14,9 +14,9 @@ from throughtime.adjoint import Frame
 from throughtime.cells import Named
 from throughtime.measures.film import Film, Measure
 
-# Rows, one per source and state, that are gathered: so many that an operation on all of them takes longer than to call
-# it, and so few that they fit the caches.
-ROWS_AT_ONCE = 2**15
+# Rows, one per source and state, that are gathered, and numbers, one per row and sample: so many that an operation on
+# all of them takes longer than to call it, and so few that they fit the caches.
+ROWS_AT_ONCE, NUMBERS_AT_ONCE = 2**15, 2**18
 
 
 @dataclass(frozen=True)
@@ -54,29 +54,29 @@ class Reels(Measure[Frame]):
 
     def __init__(self, film: Film, measures: Sequence[NormMeasure]) -> None:
         self._film, self._measures = film, measures
-        self._sources: list[Tensor] = []
-        self._steps: list[int] = []
-        self._ln_square: list[Named] = []
+        # One place for all, since small blocks of every frame would lie in the way of whatever is made between them.
+        room = max(film.sources, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // film.batch))
+        self._sources, self._steps = (torch.empty(room, dtype=torch.long) for _ in range(2))
+        self._ln_square = {state: torch.empty(room, film.batch, dtype=torch.float64) for state in film.states}
         self._rows = 0
 
     def update(self, frame: Frame) -> None:
         """Gather the norms of one frame."""
-        self._sources.append(frame.sources)
-        self._steps.append(frame.step)
-        self._ln_square.append(frame.ln_square)
-        self._rows += len(frame.sources)
-        if self._rows >= ROWS_AT_ONCE:
+        if self._rows + len(frame.sources) > len(self._sources):
             self.finish()
+        rows = slice(self._rows, self._rows + len(frame.sources))
+        self._sources[rows], self._steps[rows] = frame.sources, frame.step
+        for state, gathered in self._ln_square.items():
+            gathered[rows] = frame.ln_square[state]
+        self._rows = rows.stop
 
     def finish(self) -> None:
         """Hand on what has been gathered."""
         if not self._rows:
             return
-        sources = torch.cat(self._sources)
-        lengths = torch.tensor([len(part) for part in self._sources])
-        steps = torch.tensor(self._steps).repeat_interleave(lengths)
-        ln_square = {state: torch.cat([part[state] for part in self._ln_square]) for state in self._film.states}
+        sources, steps = self._sources[: self._rows], self._steps[: self._rows]
+        ln_square = {state: gathered[: self._rows] for state, gathered in self._ln_square.items()}
         reel = Reel(sources, steps, self._film.positions[sources] - steps, ln_square)
         for measure in self._measures:
             measure.take(reel)
-        self._sources, self._steps, self._ln_square, self._rows = [], [], [], 0
+        self._rows = 0

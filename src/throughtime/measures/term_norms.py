@@ -25,6 +25,8 @@ STEPS_AT_ONCE = 16
 LARGEST_BATCH = 16
 # Below it a sum of squares in float32 has lost some of them, or has cancelled; then it is taken again in float64.
 SMALLEST_SAFE_SQUARE = 1e-25
+# Numbers that are made in float64 at once, so that of many sources of a large batch only some are.
+NUMBERS_AT_ONCE = 2**18
 
 
 class TermNorms:
@@ -118,6 +120,12 @@ class TermNorms:
             sources: Which are active.
             vectors: Of these.
         """
+        at_once = max(1, NUMBERS_AT_ONCE // self._like.numel())
+        for start in range(0, len(sources), at_once):
+            some = slice(start, start + at_once)
+            self._take_some(step, sources[some], vectors[some])
+
+    def _take_some(self, step: int, sources: Int[Tensor, " active"], vectors: Scaled) -> None:
         log_scale, column = vectors.log_scale, self.column(step)
         largest = or_zero(log_scale.amax(dim=-1, keepdim=True))
         weight = (log_scale - largest).exp().unsqueeze(-1)

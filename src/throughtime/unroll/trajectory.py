@@ -85,6 +85,11 @@ class Trajectory:
         """The numbers in the full state of a sample."""
         return sum(state.shape[-1] for state in self.states.values())
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All that it consists of."""
+        for held in vars(self).values():
+            yield from held.values() if isinstance(held, dict) else () if held is None else (held,)
+
     def padded(self, batch: int) -> "Trajectory":
         """With zeros for further samples, which rest."""
 

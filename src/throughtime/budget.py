@@ -1,0 +1,199 @@
+"""What an examination takes of memory, and how what it may take is shared out.
+
+Counted is what it holds and makes, in bytes, from the moment at which the model has been run: trajectories, derivatives
+along them, what the graph between the recurrences keeps, the adjoints of the sources followed at once, and what is
+found.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+from throughtime.adjoint import Network, derivatives_in_all
+from throughtime.capture import ExaminationError, Opened, Recurrence
+from throughtime.capture.graph import saved_behind
+from throughtime.causes.decomposition import NUMBERS_AT_ONCE as NUMBERS_OF_CAUSES
+from throughtime.causes.decomposition import SOURCES_FOLLOWED
+from throughtime.cells import derive
+from throughtime.measures import Film, LagBands
+from throughtime.measures.band_sums import NUMBERS_AT_ONCE as NUMBERS_OF_SUMS
+from throughtime.measures.band_sums import STEPS_AT_ONCE as STEPS_OF_SUMS
+from throughtime.measures.bootstrap import RESAMPLES
+from throughtime.measures.lag_profile import GROUPS
+from throughtime.measures.lag_profile import NUMBERS_AT_ONCE as NUMBERS_OF_DRAWS
+from throughtime.measures.reel import NUMBERS_AT_ONCE as NUMBERS_OF_NORMS
+from throughtime.measures.sample_sums import DIRECTIONS
+from throughtime.measures.term_norms import LARGEST_BATCH
+from throughtime.measures.term_norms import NUMBERS_AT_ONCE as NUMBERS_OF_TERMS
+
+MIB = 2**20
+# Bytes for what can be made smaller, where the caller does not say how many there are in all.
+SPENT = 2**30
+# What a process holds beyond what is counted, relative to it: blocks that were freed and do not fit what is made next.
+BETWEEN_BLOCKS = 0.15
+DOUBLE = 8
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a budget is spent.
+
+    Args:
+        derivatives: Bytes for the derivatives along all recurrences.
+        sources: How many sources are followed at once.
+    """
+
+    derivatives: int
+    sources: int
+
+
+def shared_out(
+    memory: int | None, network: Network, losses: Tensor, films: Sequence[Film], bands: Sequence[LagBands]
+) -> Shares:
+    """The shares of a budget.
+
+    Args:
+        memory: All bytes that may be taken; None for what the machine has, of which no more than SPENT is spent on what
+            can be made smaller.
+        network: The recurrences.
+        losses: On the graph between them.
+        films: Of every recurrence.
+        bands: Of every recurrence.
+
+    Raises:
+        ExaminationError: There is not even enough for a single source.
+    """
+    parts = list(zip(network.recurrences, films, bands, strict=True))
+    held = _held(network.recurrences, losses)
+    found = sum(_found(*part) for part in parts)
+    passing = max(network.bytes_at_once(), *(max(_on_the_way(*part), _at_the_end(*part)) for part in parts))
+    opened = [one for one in network.recurrences if isinstance(one, Opened)]
+    derivatives = sum(derivatives_in_all(one) for one in opened)
+    # Of a single step of each.
+    fewest = sum(derivatives_in_all(one) // one.steps for one in opened)
+    source, sources = network.bytes_per_source(), films[0].sources
+    least = held + found + passing + fewest + source
+    there = memory if memory is not None else _available()
+    usable = math.inf if there is None else there / (1 + BETWEEN_BLOCKS)
+    if least > usable:
+        raise ExaminationError(_refused(memory, there, least * (1 + BETWEEN_BLOCKS), held + fewest, found, films))
+    left = usable - held - found - passing
+    left = min(left, max(SPENT, fewest + source)) if memory is None else left
+    if derivatives + sources * source <= left:
+        return Shares(derivatives, sources)
+    spent = min(derivatives, max(fewest, int(left / 2)), int(left) - source)
+    return Shares(spent, max(1, min(sources, int(left - spent) // source)))
+
+
+def _held(recurrences: Sequence[Recurrence], losses: Tensor) -> int:
+    """What running the model has left: trajectories, and what the graph between them keeps."""
+    before, kept = set[int](), dict[int, int]()
+    ends = [losses]
+    for recurrence in recurrences:
+        before |= {_place(parameter) for parameter in recurrence.parameters.values()}
+        for run in recurrence.runs if isinstance(recurrence, Opened) else ():
+            ends += [end for end in run.ends if end.requires_grad]
+            tensors = [*run.trajectory.tensors(), run.hidden, *run.final.values()]
+            kept |= {_place(one): _size(one) for one in tensors}
+            # What was not computed, the caller has brought.
+            before |= {_place(run.inputs)} if run.inputs.grad_fn is None else set()
+    for end in ends:
+        for one in saved_behind(end):
+            if not one.is_leaf:
+                kept.setdefault(_place(one), _size(one))
+    return sum(size for place, size in kept.items() if place not in before)
+
+
+def _found(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
+    """What is taken down: by source and state, by lag, by weight, and by step."""
+    states, weights = len(film.states), len(recurrence.parameters)
+    maps = (2 * states + weights) * film.sources * len(film.kept)
+    causes = (1 + 4 * _paths(recurrence)) * min(film.sources, SOURCES_FOLLOWED) * len(film.kept)
+    by_lag = states * _groups(film) * _lags(film) * film.batch
+    by_weight = (len(bands) + 1) * sum(weight.numel() for weight in recurrence.parameters.values())
+    return DOUBLE * (maps + causes + by_lag + _steps(film)) + recurrence.dtype.itemsize * by_weight
+
+
+def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
+    """What is made and gone again while a film is played: of gathered norms, and of sums of terms or of causes."""
+    size, width, states = recurrence.dtype.itemsize, recurrence.width * film.batch, len(film.states)
+    gates = len(recurrence.cell.gates) if isinstance(recurrence, Opened) else 1
+    rows = len(bands) * width
+    summed = rows * min(STEPS_OF_SUMS, max(1, NUMBERS_OF_SUMS // (rows * states))) * (states + gates + 2)
+    causes = NUMBERS_OF_CAUSES * (2 + 3 * _paths(recurrence))
+    norms = 4 * states * max(film.sources * film.batch, NUMBERS_OF_NORMS)
+    if film.batch > LARGEST_BATCH:
+        norms += max(width, NUMBERS_OF_TERMS) * (states + 3 * gates + 2)
+    return DOUBLE * norms + size * (summed + causes)
+
+
+def _at_the_end(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
+    """What is made and gone again when it has been played: of the bootstrap, and of a map."""
+    states, lags = len(film.states), _lags(film)
+    drawn = min(NUMBERS_OF_DRAWS, states * lags * RESAMPLES)
+    profile = 2 * states * _groups(film) * lags * film.batch
+    copies = 2 * film.sources * len(film.kept)
+    gram = 3 * len(bands) ** 2
+    causes = 3 * (1 + _paths(recurrence)) * min(film.sources, SOURCES_FOLLOWED) * len(film.kept)
+    return DOUBLE * max(7 * drawn + profile, copies, causes, gram)
+
+
+def _paths(recurrence: Recurrence) -> int:
+    return len(derive(recurrence.cell).path_names) if isinstance(recurrence, Opened) else 1
+
+
+def _groups(film: Film) -> int:
+    return 1 if film.followed == 1 else min(GROUPS, film.sources)
+
+
+def _lags(film: Film) -> int:
+    smallest, largest = film.lag_range
+    return largest - smallest + 1
+
+
+def _steps(film: Film) -> int:
+    """Numbers that stand for every step and sample: what stands before the weights, in all and by sample."""
+    return film.steps * film.batch * (2 + (DIRECTIONS if film.batch > 1 else 0))
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
+
+
+def _size(tensor: Tensor) -> int:
+    return tensor.untyped_storage().nbytes()
+
+
+def _refused(
+    memory: int | None, there: float | None, least: float, by_step: int, found: int, films: Sequence[Film]
+) -> str:
+    asked = f"found {_told(memory)}" if memory is not None else f"this machine has {_told(there or 0)} left"
+    largest = max(films, key=lambda one: len(one.kept))
+    return (
+        f"memory: {asked}, but at least {math.ceil(least)} bytes ({_told(least)}) are needed, {_told(found)} for what "
+        f"is found of {largest.sources} losses at {len(largest.kept)} states, {_told(by_step)} for the trajectories of "
+        f"{largest.steps} steps and {largest.batch} samples; follow fewer losses (loss_steps) or not as far (max_lag), "
+        "or examine a smaller batch or a shorter sequence"
+    )
+
+
+def _told(number: float) -> str:
+    return f"{number / MIB:,.0f} MiB" if number < 10 * 2**30 else f"{number / 2**30:,.0f} GiB"
+
+
+def _available() -> int | None:
+    """Bytes that the machine, and the group of processes that this one belongs to, have left; None where not known."""
+    return min(_lefts(), default=None)
+
+
+def _lefts() -> Iterator[int]:
+    # Linux alone tells.
+    told = Path("/proc/meminfo")
+    if told.exists():
+        yield 1024 * int(told.read_text(encoding="ascii").partition("MemAvailable:")[2].split()[0])
+    limit, current = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
+    if limit.exists() and (most := limit.read_text(encoding="ascii").strip()) != "max":
+        yield max(0, int(most) - int(current.read_text(encoding="ascii")))

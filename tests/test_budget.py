@@ -1,0 +1,109 @@
+"""What an examination takes of memory, measured as what its process has at most."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import throughtime as tt
+from throughtime import budget
+from throughtime.capture import ExaminationError
+
+MIB = 2**20
+STATUS = Path("/proc/self/status")
+# A process of its own. Whatever is loaded and compiled at first use is so before it is measured.
+MEASURED = """
+import ctypes, gc, json, sys
+import torch
+from torch import nn
+import throughtime as tt
+
+def status(name):
+    with open("/proc/self/status") as told:
+        return next(int(line.split()[1]) * 1024 for line in told if line.startswith(name))
+
+def examination(steps, **keywords):
+    torch.manual_seed(0)
+    layer, inputs = nn.GRU(8, 48, num_layers=2), torch.randn(steps, 8, 8)
+    return tt.examine(layer, inputs, loss=lambda output, _: output[0].square().sum((1, 2)), **keywords)
+
+torch.set_num_threads(1)
+examination(20)
+found = []
+for memory in map(int, sys.argv[1:]):
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
+    with open("/proc/self/clear_refs", "w") as clear:
+        clear.write("5")
+    before = status("VmRSS:")
+    exam = examination(180, memory=memory)
+    found.append({"peak": status("VmHWM:") - before, "norm": float(exam["l0"].gradient_map.sel(state="h")[-1, 1])})
+    del exam
+print(json.dumps(found))
+"""
+
+
+@pytest.mark.skipif(not STATUS.exists(), reason="Linux alone tells what a process has at most")
+def test_the_process_stays_within_its_budget():
+    """Within 20 %, and with more room it takes more."""
+    budgets = [60 * MIB, 100 * MIB, 400 * MIB]
+    command = [sys.executable, "-c", MEASURED, *map(str, budgets)]
+    found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    peaks = [one["peak"] for one in found]
+    assert all(peak < 1.2 * memory for peak, memory in zip(peaks, budgets, strict=True)), peaks
+    assert peaks[0] < peaks[1] < peaks[2], peaks
+    for one in found:
+        assert one["norm"] == pytest.approx(found[-1]["norm"], rel=1e-4)
+
+
+def test_too_little_is_refused_before_any_source_is_followed():
+    layer, inputs, seen = nn.GRU(2, 16), torch.randn(200, 4, 2), []
+
+    def examined(memory):
+        return tt.examine(
+            layer,
+            inputs,
+            loss=lambda output, _: output[0].square().sum((1, 2)),
+            memory=memory,
+            on_progress=lambda done, *_: seen.append(done),
+        )
+
+    with pytest.raises(
+        ExaminationError, match=r"memory: found 1 MiB, but at least (\d+) bytes .* 200 losses"
+    ) as refused:
+        examined(MIB)
+    assert not any(seen)
+    for remedy in ("loss_steps", "max_lag", "smaller batch"):
+        assert remedy in str(refused.value)
+    least = int(str(refused.value).partition("at least ")[2].split()[0])
+    with pytest.raises(ExaminationError, match="memory: found"):
+        examined(least - MIB)
+    # What the message names is enough.
+    assert examined(least)["l0"].sizes["loss_step"] == 200
+
+
+def test_fewer_losses_need_less():
+    layer, inputs = nn.GRU(2, 16), torch.randn(300, 4, 2)
+
+    def least(**keywords):
+        with pytest.raises(ExaminationError, match="memory: found 0 MiB") as refused:
+            tt.examine(layer, inputs, loss=lambda output, _: output[0].square().sum((1, 2)), memory=1, **keywords)
+        return int(str(refused.value).partition("at least ")[2].split()[0])
+
+    assert max(least(loss_steps=10), least(loss_steps=100, max_lag=20)) < least()
+
+
+def test_what_the_machine_has_left_is_the_budget_by_default(monkeypatch):
+    monkeypatch.setattr(budget, "_available", lambda: MIB)
+    with pytest.raises(ExaminationError, match="this machine has 1 MiB left"):
+        tt.examine(nn.GRU(2, 16), torch.randn(200, 4, 2), loss=lambda output, _: output[0].square().sum((1, 2)))
+
+
+def test_where_nothing_is_known_of_the_machine_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr(budget, "_available", lambda: None)
+    exam = tt.examine(nn.GRU(2, 3), torch.randn(9, 2, 2), loss=lambda output, _: output[0].square().sum((1, 2)))
+    assert exam["l0"].sizes["loss_step"] == 9
