@@ -1,5 +1,6 @@
 """The labelled measures of one recurrence, as the verdicts read them."""
 
+import itertools
 import math
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +11,20 @@ import xarray as xr
 
 from throughtime.findings.finding import Number
 from throughtime.findings.thresholds import HUNDREDFOLD
-from throughtime.notation import BOUND, BOUNDS, CAUSE, ENTERING, GATE, INPUTS, LAG, ROLE, STATE, STATE_STEP, WINDOW
+from throughtime.notation import (
+    BOUND,
+    BOUNDS,
+    CAUSE,
+    ENTERING,
+    GATE,
+    INPUTS,
+    LAG,
+    ROLE,
+    STATE,
+    STATE_STEP,
+    UNIT,
+    WINDOW,
+)
 
 # Where a checkpoint was examined without its code.
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
@@ -84,10 +98,13 @@ class Measured:
     @cached_property
     def nats(self) -> dict[str, float]:
         """By cause, its part of that change: so many nats from saturation, from the weights, through each path."""
-        by_lag = self.causes["nats_by_lag"].sel({LAG: slice(0, int(self.lags[-1]) - 1)})
-        total = by_lag.where(np.isfinite(by_lag)).sum(LAG, min_count=1)
-        found = {str(cause): float(total.sel({CAUSE: cause})) for cause in by_lag[CAUSE].values if cause != ENTERING}
-        return {cause: nats for cause, nats in found.items() if np.isfinite(nats)}
+        by_lag = self.causes["nats_by_lag"].sel({LAG: slice(0, int(self.lags[-1]) - 1)}).transpose(CAUSE, LAG)
+        found = {}
+        for cause, nats in zip(by_lag[CAUSE].values, by_lag.values, strict=True):
+            known = nats[np.isfinite(nats)]
+            if cause != ENTERING and len(known):
+                found[str(cause)] = float(known.sum())
+        return found
 
     @cached_property
     def sample_changes(self) -> np.ndarray:
@@ -115,9 +132,16 @@ class Measured:
 
     def gate_range(self, role: str, bound: str) -> np.ndarray | None:
         """The smallest or largest value of a gate, unit by unit; None where the cell has no such gate."""
-        if "gate_range" not in self.measures or role not in self.measures[ROLE].values:
-            return None
-        return self.measures["gate_range"].sel({ROLE: role, BOUND: bound}).values
+        return self._gate_ranges.get((role, bound))
+
+    @cached_property
+    def _gate_ranges(self) -> dict[tuple[str, str], np.ndarray]:
+        """By role and bound."""
+        if "gate_range" not in self.measures:
+            return {}
+        ranges = self.measures["gate_range"].transpose(ROLE, BOUND, UNIT)
+        places = itertools.product(ranges[ROLE].values, ranges[BOUND].values)
+        return dict(zip(places, ranges.values.reshape(-1, ranges.sizes[UNIT]), strict=True))
 
     @property
     def decay_rate(self) -> float:
