@@ -8,6 +8,7 @@ from torch import Tensor, nn
 import throughtime as tt
 from throughtime.adjoint import AtOneStep, Pullback, sweep
 from throughtime.cells import Cell
+from throughtime.measures import Film, GradientMap, Reels
 from throughtime.unroll import Recurrent, Trajectory, unroll
 
 
@@ -51,10 +52,14 @@ class Network:
         """By the bare sweep the gradient map ln |dl_t/dh_i|, (source, state_step), nats."""
         pullback = Pullback(self.cell, self.layer.weights(0, 0), self.trajectory)
         entering = [AtOneStep(self.direct[self.sources], self.sources + 1)]
-        found = torch.full((len(self.sources), len(self.direct) + 1), -torch.inf, dtype=torch.float64)
+        steps, batch, _ = self.direct.shape
+        film = Film(("h",), steps, batch, self.sources + 1, self.sources + 1, causal=True)
+        found = GradientMap(film)
+        reels = Reels(film, [found])
         for frame in sweep(pullback, entering, len(self.sources), torch.zeros_like(self.sources)):
-            found[frame.sources, frame.step] = frame.ln_square["h"].exp().mean(-1).log() / 2
-        return found
+            reels.update(frame)
+        reels.finish()
+        return found.result()[0]
 
     def examined(self) -> tt.Examination:
         """By `tt.examine`, with all measures and causes: every loss is direct_t . h_t, summed over the batch."""

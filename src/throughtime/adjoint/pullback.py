@@ -9,12 +9,13 @@ from torch import Tensor
 
 from throughtime.adjoint.derivatives import OUTPUT, UPDATE, Derivatives
 from throughtime.cells import Cell, Named, Partial, derive
+from throughtime.compiled import step_product
 from throughtime.notation import OUTPUT_GATE
 from throughtime.unroll import Trajectory, Weights
 
-# In operations of a large matrix product: what it costs to read, change and write one number. Measured on two AVX2
-# cores (0.3 ns against 130 Gflop/s); `benchmarks/ways.py` compares the choice that rests on it with both ways.
-OPERATIONS_PER_NUMBER = 40
+# In operations of a matrix product: what it costs to read, change and write one number. Measured on cores with AVX-512;
+# `benchmarks/ways.py` compares the choice that rests on it with both ways.
+OPERATIONS_PER_NUMBER = 15
 
 
 # Beside the vectors of the equations, what slopes are multiplied with: the adjoint of the output's projection.
@@ -191,7 +192,13 @@ class Pullback:
         """Write what passes from a vector to h_{step-1} into a tensor of the shape of its adjoint, or add it there."""
         by_gate = {} if self.unit_by_unit else partial.recurrent
         slopes = {gate: slope[place] for gate, slope in by_gate.items()}
-        if slopes and self._forming_pays(len(slopes), len(adjoint)):
+        forming = bool(slopes) and self._forming_pays(len(slopes), len(adjoint))
+        if slopes and adjoint.device.type == "cpu":
+            weights = [self._recurrent_weights[gate] for gate in slopes]
+            by_sample = adjoint.transpose(0, 1), list(slopes.values()), weights, carry, into.transpose(0, 1)
+            step_product(*by_sample, adding=add, formed=forming)
+            return
+        if forming:
             jacobian = self._formed(slopes, carry)
             if add:
                 into.transpose(0, 1).baddbmm_(adjoint.transpose(0, 1), jacobian)

@@ -14,14 +14,13 @@ from torch.nn import functional
 
 from throughtime.capture import AdjointNotFinite
 from throughtime.cells import Named
+from throughtime.compiled import row_norms
 
 # Rows are rescaled once their norm has left e^-16 .. e^16: far from float32's limits of e^-87 and e^88 even after one
 # more step of strong growth or decay, and seldom enough to cost nothing.
 LARGEST_LN_NORM = 16.0
 # The largest power of two by which a float32 row is scaled at once.
 LARGEST_EXPONENT = 120.0
-# Norms between this and its inverse come from squares that float32 represents in full precision.
-SMALLEST_SAFE_NORM = 1e-15
 OUT_OF_RANGE = (
     "the gradient left the range of its dtype within a single step; examine a copy in float64: "
     "copy.deepcopy(model).double()"
@@ -53,11 +52,7 @@ class Scaled:
     @cached_property
     def norms(self) -> Named:
         """By state, the norm of every row on its scale, (source, batch), float64."""
-        return {state: _exact(norm, self.values[state]) for state, norm in self._plain_norms.items()}
-
-    @cached_property
-    def _plain_norms(self) -> Named:
-        return {state: torch.linalg.vector_norm(value, dim=-1) for state, value in self.values.items()}
+        return {state: _norms(value) for state, value in self.values.items()}
 
     def ln_square(self, state: str) -> Tensor:
         """ln of the squared norm of every row, (source, batch), float64; -inf for zero."""
@@ -73,9 +68,11 @@ class Scaled:
             AdjointNotFinite: Rows are no longer finite; their places are its sources.
         """
         fresh = Scaled(self.values, self.log_scale)
-        if self.log_scale.numel() == 0 or _in_range(_length(fresh._plain_norms)):
+        if self.log_scale.numel() == 0:
             return fresh
         norm = _length(fresh.norms)
+        if _in_range(norm):
+            return fresh
         if not norm.isfinite().all():
             raise AdjointNotFinite("adjoint", OUT_OF_RANGE, (~norm.isfinite()).any(dim=-1).nonzero().squeeze(-1))
         zero = norm == 0
@@ -147,13 +144,11 @@ def _in_range(norm: Tensor) -> bool:
     return float(smallest) > math.exp(-LARGEST_LN_NORM) and float(largest) < math.exp(LARGEST_LN_NORM)
 
 
-def _exact(norm: Float[Tensor, "*rows"], rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:
-    """Norms in float64; also where the squares of the elements leave the range of their dtype."""
-    norm = norm.double()
-    unsafe = ~((norm > SMALLEST_SAFE_NORM) & (norm < 1 / SMALLEST_SAFE_NORM))
-    if unsafe.any():
-        norm[unsafe] = torch.linalg.vector_norm(rows[unsafe].double(), dim=-1)
-    return norm
+def _norms(rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:
+    """Norms in float64, in which no square of a float32 number gets lost."""
+    if rows.device.type == "cpu":
+        return row_norms(rows)
+    return torch.linalg.vector_norm(rows, dim=-1, dtype=torch.float64)
 
 
 def _relative(log_scale: Tensor, common: Tensor, like: Tensor) -> Tensor:

@@ -5,15 +5,12 @@ is met again and again. On some processors it does not use the longest vectors t
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST
-from throughtime.compiled.threads import side_by_side
+from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts
 from throughtime.compiled.tile import REGISTER, ROWS, tile
 
 # Of the rows that there are, as many as possible are taken ROWS at a time, then FEWER, then one.
@@ -99,15 +96,17 @@ def add_matrix_product(out: Tensor, left: Tensor, right: Tensor) -> None:
         left: (rows, m), laid out in any way.
         right: (m, n)
     """
-    arrays = [tensor.detach().numpy() for tensor in (out, left, right.contiguous())]
-    groups = -(-len(left) // ROWS)
-    parts = max(1, min(torch.get_num_threads(), groups))
-    ends = [min(len(left), ROWS * (groups * part // parts)) for part in range(parts + 1)]
-    side_by_side([partial(_add_blocks, *arrays, *ends[part : part + 2]) for part in range(parts)])
+    _add_side_by_side(parts(len(left), ROWS), *(one.detach().numpy() for one in (out, left, right.contiguous())))
+
+
+@njit(**SIDE_BY_SIDE)
+def _add_side_by_side(ends, out, left, right):
+    for part in prange(len(ends) - 1):
+        _add_blocks(ends[part], ends[part + 1], out, left, right)
 
 
 @njit(**FAST)
-def _add_blocks(out, left, right, first, end):
+def _add_blocks(first, end, out, left, right):
     """Some rows of a large product, in blocks that stay in the caches."""
     for k in range(0, len(right), BLOCK):
         for i in range(first, end, BLOCK):
