@@ -98,7 +98,7 @@ def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient
     sizes = size + sum(_norm(terms.norms()) for _, terms in sharing)
     # What cancels leaves the rounding of the terms, and a gradient that is zero for a reason, as behind a softmax, that
     # of the other weights.
-    terms = sum(float(term.ln_norm.exp().sum()) for one, _ in sharing for term in one.terms.values())
+    terms = sum(term.summed_norms for one, _ in sharing for term in one.terms.values())
     rounding = sum(one.rounding for one, _ in sharing) + ROUNDINGS * torch.finfo(gradient.dtype).eps * terms
     if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * sizes + rounding:
         raise ExaminationError(

@@ -49,6 +49,11 @@ class Terms:
         return self._products.diagonal().sqrt() * self.ln_scale.exp()
 
     @cached_property
+    def summed_norms(self) -> float:
+        """The norms of all terms added up."""
+        return float(self.ln_norm.exp().sum())
+
+    @cached_property
     def _products(self) -> Float[Tensor, "band band"]:
         """The scalar products of all pairs of bands, on their scales, float64."""
         flat = self.by_band.reshape(len(self.by_band), -1).double()
