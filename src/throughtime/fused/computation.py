@@ -99,6 +99,16 @@ class Computation:
         self.gates = {str(symbol): gate for by in (derivation.x, derivation.u) for gate, symbol in by.items()}
 
     @property
+    def summed(self) -> bool:
+        """Whether x and u enter the equations only as their sum, which can be left for the way back in place of u."""
+        return self.recurrent and not self.distinct
+
+    def of_sum(self, computed: Mapping[str, Any]) -> dict[str, Any]:
+        """`forward` or `backward`, where u is that sum already."""
+        nothing = dict.fromkeys(self._derivation.x.values(), 0) if self.summed else {}
+        return {name: sympy.sympify(value).subs(nothing) for name, value in computed.items()}
+
+    @property
     def forward_arguments(self) -> list[str]:
         """Names of what the way forward is given, in order."""
         cell = self.cell
@@ -135,10 +145,10 @@ class Computation:
         """Whose product with `weight_hh` is a part of the adjoint of h."""
         return "grad_u" if self.distinct else "grad_x"
 
-    def terms(self) -> str:
-        """What the names in a kernel stand for, one a line."""
+    def terms(self, others: Mapping[str, str] | None = None) -> str:
+        """What the names in a kernel stand for, one a line; by name, what stands for something else there."""
         own = {*self.forward_arguments, *self.backward_arguments}
-        terms = {name: said for name, said in TERMS.items() if name in own or "..." in name}
+        terms = {name: said for name, said in (TERMS | dict(others or {})).items() if name in own or "..." in name}
         return "\n".join(f"{name + ':':<14}{said}" for name, said in terms.items())
 
     def loads(self, read: set[str], at: Read) -> list[str]:

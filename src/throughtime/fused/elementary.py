@@ -2,7 +2,8 @@
 
 All of them stand on e^x for x <= 0, as 2^n (1 + p) with whole n and p = e^r - 1 for the rest |r| <= ln(2)/2, by its
 series: e^x - 1 = 2^n p + (2^n - 1) is right near 0 too, where e^x has nothing left of x. Below the smallest normal
-number, e^x stays there instead of falling to 0.
+number, e^x stays there instead of falling to 0. A function and its slope divide by the same number, so that where both
+are needed the compiler divides once: a division takes as long as ten multiplications.
 
 Their values are within 3 units in the last place of the exact ones, their slopes within 5, in float32 and in float64.
 """
@@ -53,23 +54,25 @@ def elementary(of: Precision) -> SimpleNamespace:
     @inlined
     def sigmoid(a: Any) -> Any:
         e = exponential(-abs(a))
-        return (e if a < zero else one) / (one + e)
+        return (e if a < zero else one) * (one / (one + e))
 
     @inlined
     def sigmoid_slope(a: Any) -> Any:
         e = exponential(-abs(a))
-        return e / ((one + e) * (one + e))
+        share = one / (one + e)
+        return e * share * share
 
     @inlined
     def tanh(a: Any) -> Any:
-        less = exponential_less_one(-two * abs(a))
-        negative = less / (two + less)
+        x = -two * abs(a)
+        negative = exponential_less_one(x) * (one / (one + exponential(x)))
         return negative if a < zero else -negative
 
     @inlined
     def tanh_slope(a: Any) -> Any:
         e = exponential(-two * abs(a))
-        return four * e / ((one + e) * (one + e))
+        share = one / (one + e)
+        return four * e * share * share
 
     @inlined
     def relu(a: Any) -> Any:

@@ -86,7 +86,9 @@ def backward(
 
 BIAS = """
             for j in range(len(bias_hh)):
-                u_t[row, j] = bias_hh[j]"""
+                u_t[row, j] = {begun}bias_hh[j]"""
+
+SUM = "x_t + W_hh h_{t-1} + b_hh, left for the way back"
 
 
 class Source:
@@ -123,14 +125,14 @@ class Source:
             title=f"The kernel of {self.cell!r} in {precision.lower()} precision",
             imports=OWN_IMPORTS if own else IMPORTS,
             precision=precision,
-            terms=self.computation.terms(),
+            terms=self.computation.terms({"u": SUM} if self.computation.summed else {}),
             functions="\n".join(f"{name} = functions.{name}" for name in functions),
         )
         return head + "".join(own.values()) + self._forward[0] + "\n" + self._backward[0]
 
     def _written_forward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
-        lines = Lines(computation.forward, computation.gates, NUMBA)
+        lines = Lines(computation.of_sum(computation.forward), computation.gates, NUMBA)
         views = {"x_t": "x[t]"} | {f"{state}_before_t": f"{state}_before[kept]" for state in computation.saved}
         views |= {"u_t": "u[kept]"} if computation.recurrent else {}
         views |= {f"{state}_steps_t": f"{state}_steps[t]" for state in cell.states}
@@ -142,7 +144,7 @@ class Source:
             begin=block(
                 16, (f"{s}_before_t[row, j] = real(0) if resets[t, row] else {s}[row, j]" for s in computation.saved)
             ),
-            bias=BIAS if computation.recurrent else "",
+            bias=BIAS.format(begun="x_t[row, j] + " if computation.summed else "") if computation.recurrent else "",
             product=product if computation.recurrent else "",
             loads=block(20, computation.loads(lines.read, _at)),
             equations=block(20, lines.lines),
@@ -154,8 +156,9 @@ class Source:
 
     def _written_backward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
-        lines = Lines(computation.backward, computation.gates, NUMBA)
-        views = {"x_t": "x[t]"} | ({"u_t": "u[t]"} if computation.recurrent else {})
+        lines = Lines(computation.of_sum(computation.backward), computation.gates, NUMBA)
+        views = {} if computation.summed else {"x_t": "x[t]"}
+        views |= {"u_t": "u[t]"} if computation.recurrent else {}
         views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t]", "grad_x_t": "grad_x[t]"}
         views |= {"grad_u_t": "grad_u[t]"} if computation.distinct else {}
         # Where the states of all steps have no gradient, there is one step of zeros in its place.
