@@ -12,7 +12,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from throughtime.adjoint import or_zero
-from throughtime.cells import Named
 from throughtime.compiled import add_matrix_product
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
@@ -111,29 +110,12 @@ class _Products:
         if (shrunk != 1).any():
             sums *= shrunk.to(sums.dtype).unsqueeze(-1)
         values = torch.cat([columns[places] for columns in self._columns], dim=-1)
-        adjoint = self._adjoint(self._slopes.at(places), rows.transpose(1, 2), vectors)
+        adjoint = self._slopes.times(places, rows.transpose(1, 2), vectors)
         product = sums.view(len(sums), -1), values.flatten(0, 1).T, adjoint.flatten(2).flatten(0, 1)
         if rows.is_cpu:
             add_matrix_product(*product)
         else:
             product[0].addmm_(*product[1:])
-
-    def _adjoint(
-        self, slopes: dict[str, Named], rows: Float[Tensor, "step batch band vector hidden"], vectors: tuple[str, ...]
-    ) -> Float[Tensor, "step batch band part hidden"]:
-        """The sum over vectors of vector * slope, for every part."""
-        *shape, _, hidden = rows.shape
-        adjoint = rows.new_empty(*shape, len(self._slopes.parts), hidden)
-        for part, into in zip(self._slopes.parts, adjoint.unbind(-2), strict=True):
-            factors = [slopes.get(vector, {}).get(part) for vector in vectors]
-            found = [(rows[..., v, :], slope.unsqueeze(2)) for v, slope in enumerate(factors) if slope is not None]
-            if not found:
-                into.zero_()
-                continue
-            torch.mul(*found[0], out=into)
-            for vector, slope in found[1:]:
-                into.addcmul_(vector, slope)
-        return adjoint
 
     def result(self) -> dict[str, Tensor]:
         """By name."""

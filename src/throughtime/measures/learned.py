@@ -1,10 +1,10 @@
 """The weights of a recurrence, as their terms need them: what their adjoints consist of, and what these multiply."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.adjoint import OUTPUT, PROJECTION, UPDATE, Kind, Pullback
@@ -22,6 +22,32 @@ class Slopes:
 
     parts: tuple[str, ...]
     at: Callable[[slice | Tensor], dict[str, Named]]
+
+    def times(
+        self,
+        places: Int[Tensor, " step"],
+        rows: Float[Tensor, "step batch row vector hidden"],
+        vectors: Sequence[str],
+    ) -> Float[Tensor, "step batch row part hidden"]:
+        """The adjoint of every part: the sum over vectors of vector * slope.
+
+        Args:
+            places: The steps less one.
+            rows: As many of every vector for each step and sample.
+            vectors: Their names.
+        """
+        slopes, (*shape, _, hidden) = self.at(places), rows.shape
+        adjoint = rows.new_empty(*shape, len(self.parts), hidden)
+        for part, into in zip(self.parts, adjoint.unbind(-2), strict=True):
+            factors = [slopes.get(vector, {}).get(part) for vector in vectors]
+            found = [(rows[..., v, :], slope.unsqueeze(2)) for v, slope in enumerate(factors) if slope is not None]
+            if not found:
+                into.zero_()
+                continue
+            torch.mul(*found[0], out=into)
+            for vector, slope in found[1:]:
+                into.addcmul_(vector, slope)
+        return adjoint
 
 
 @dataclass(frozen=True)

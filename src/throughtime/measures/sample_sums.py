@@ -37,10 +37,10 @@ class SampleSums:
         self._octave = self.octaves.of(bands.distance)
         self._vectors, self._values = family.vectors, values
         self.ln_scale = torch.full((len(self.octaves),), -torch.inf, dtype=torch.float64)
+        hidden = like.shape[-1]
         self._sums = {
-            (slopes, part): like.new_zeros(film.batch, its_values.shape[-1], len(self.octaves), like.shape[-1])
-            for slopes, its_values in values.items()
-            for part in slopes.parts
+            slopes: like.new_zeros(film.batch, its.shape[-1], len(self.octaves), len(slopes.parts) * hidden)
+            for slopes, its in values.items()
         }
 
     def add(
@@ -66,16 +66,12 @@ class SampleSums:
         # (octave, band) times (band, vector * hidden), for every step and sample.
         by_octave = torch.matmul(summed, rows.transpose(1, 2).flatten(3)).unflatten(3, rows.shape[3:])
         for slopes, values in self._values.items():
-            found, columns = slopes.at(places), values[places].permute(1, 2, 0)
-            for part in slopes.parts:
-                there = [index for index, vector in enumerate(self._vectors) if part in found.get(vector, {})]
-                terms = [by_octave[..., v, :] * found[self._vectors[v]][part].unsqueeze(2) for v in there]
-                sums = self._sums[slopes, part]
-                if (shrunk != 1).any():
-                    sums *= shrunk.unsqueeze(-1)
-                for term in terms:
-                    # (direction, step) times (step, octave * hidden), for every sample
-                    sums.flatten(2).baddbmm_(columns, term.flatten(2).transpose(0, 1))
+            sums, columns = self._sums[slopes], values[places].permute(1, 2, 0)
+            if (shrunk != 1).any():
+                sums *= shrunk.unsqueeze(-1)
+            adjoint = slopes.times(places, by_octave, self._vectors)
+            # (direction, step) times (step, octave * part * hidden), for every sample
+            sums.flatten(2).baddbmm_(columns, adjoint.flatten(2).transpose(0, 1))
         self.ln_scale = grown
 
     def result(self, directions: Mapping[Slopes, Tensor] | None = None) -> list[Float[Tensor, "octave batch _"]]:
@@ -85,9 +81,10 @@ class SampleSums:
             directions: Which fewer directions are asked for; None for all.
         """
         found = []
-        for (slopes, _), sums in self._sums.items():
+        for slopes, sums in self._sums.items():
             asked = sums if directions is None else torch.einsum("bdoh,de->beoh", sums, directions[slopes])
-            found.append(asked.permute(2, 0, 1, 3).flatten(2))
+            by_part = asked.permute(2, 0, 1, 3).unflatten(3, (len(slopes.parts), -1))
+            found += [part.flatten(2) for part in by_part.unbind(3)]
         return found
 
 
