@@ -8,18 +8,16 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, in_line
-from throughtime.compiled.threads import side_by_side
+from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, in_line, parts
 
 # As many rows take longer than it takes to call a thread.
-ROWS_A_THREAD = 64
+ROWS_A_THREAD = 16
 
 
 @dataclass(frozen=True)
@@ -79,40 +77,22 @@ def read_rows(
     Returns:
         Whether all forms can be trusted.
     """
-    lines, apart = in_line(vectors)
     given = Forms.none(vectors[0]) if forms is None else forms
     coefficients = (given.slopes, given.by_pair, given.which, given.ln_scale, given.pairs)
-    rows = [tensor.numpy() for tensor in (log_scale, band, ln_scale)]
-    _band_scales(*rows)
-    further = [tensor.numpy() for tensor in (places, roots, *coefficients)]
-    parts = max(1, min(torch.get_num_threads(), len(log_scale) // ROWS_A_THREAD))
-    ends = [len(log_scale) * part // parts for part in range(parts + 1)]
+    arrays = [tensor.numpy() for tensor in (log_scale, band, ln_scale, sums, places, roots, *coefficients)]
+    ends = parts(len(log_scale), ROWS_A_THREAD)
     # Threads must not add to the same numbers.
-    own = [sums, *sums.new_zeros(parts - 1, *sums.shape)]
-    trusted = []
-
-    def read(part: int) -> None:
-        trusted.append(
-            _read_rows(lines, apart, *rows, own[part].numpy(), *further, given.smallest, *ends[part : part + 2])
-        )
-
-    side_by_side([partial(read, part) for part in range(parts)])
-    for more in own[1:]:
-        sums += more
-    return forms is not None and all(trusted)
+    more = np.zeros((len(ends) - 2, *sums.shape), dtype=arrays[3].dtype)
+    safe = np.empty(len(ends) - 1, dtype=np.bool_)
+    _side_by_side(ends, more, safe, *in_line(vectors), *arrays, given.smallest)
+    return forms is not None and bool(safe.all())
 
 
-@njit(**FAST)
-def _band_scales(log_scale, band, into):
-    for row in range(log_scale.shape[0]):
-        largest = into[band[row]]
-        for b in range(log_scale.shape[1]):
-            largest = max(largest, log_scale[row, b])
-        into[band[row]] = largest
-
-
-@njit(**FAST)
-def _read_rows(
+@njit(**SIDE_BY_SIDE)
+def _side_by_side(
+    ends,
+    more,
+    safe,
     lines,
     apart,
     log_scale,
@@ -127,8 +107,63 @@ def _read_rows(
     form_scale,
     pairs,
     smallest,
+):
+    _band_scales(log_scale, band, band_scale)
+    for part in prange(len(ends) - 1):
+        safe[part] = _read_rows(
+            ends[part],
+            ends[part + 1],
+            lines,
+            apart,
+            log_scale,
+            band,
+            band_scale,
+            sums if part == 0 else more[part - 1],
+            places,
+            roots,
+            slopes,
+            by_pair,
+            which,
+            form_scale,
+            pairs,
+            smallest,
+        )
+    _add_up(more, sums)
+
+
+@njit(**FAST)
+def _add_up(more, sums):
+    for part in range(len(more)):
+        sums += more[part]
+
+
+@njit(**FAST)
+def _band_scales(log_scale, band, into):
+    for row in range(log_scale.shape[0]):
+        largest = into[band[row]]
+        for b in range(log_scale.shape[1]):
+            largest = max(largest, log_scale[row, b])
+        into[band[row]] = largest
+
+
+@njit(**FAST)
+def _read_rows(
     begin,
     end,
+    lines,
+    apart,
+    log_scale,
+    band,
+    band_scale,
+    sums,
+    places,
+    roots,
+    slopes,
+    by_pair,
+    which,
+    form_scale,
+    pairs,
+    smallest,
 ):
     batch = log_scale.shape[1]
     numbers, many, hidden = len(slopes), pairs.shape[1], sums.shape[3]
