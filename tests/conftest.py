@@ -12,6 +12,13 @@ from throughtime.budget import Shares
 torch.set_num_threads(1)
 
 
+def pytest_collection_modifyitems(items):
+    """Without a GPU, what needs one is skipped."""
+    for item in items:
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
+
+
 @pytest.fixture
 def in_parts(monkeypatch):
     """in_parts(...): from now on, an examination has room for so little at once."""

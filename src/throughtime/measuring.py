@@ -46,7 +46,7 @@ class Measuring:
         self._max_lag = max_lag
         self._network = Network(runs.recurrences, runs.losses)
         self._recurrences = runs.recurrences
-        losses = runs.losses.detach()[self._sources]
+        losses = runs.losses.detach()[self._sources].cpu()
         self._films = [self._film(index) for index in range(len(self._recurrences))]
         bands = [self._bands(*one) for one in zip(self._recurrences, self._films, strict=True)]
         shares = shared_out(memory, self._network, runs.losses, self._films, bands)
@@ -150,7 +150,9 @@ class Measuring:
         cut = any(film.cut for film in self._films)
         if cut:
             beyond = [*not_followed(self._own, summed)]
-            errors = [parts_not_followed(one, rest) for one, rest in zip(summed, beyond, strict=True) if rest]
+            errors = [
+                parts_not_followed(one, rest) for one, rest in zip(summed, beyond, strict=True) if rest is not None
+            ]
         else:
             errors = relative_errors(self._own, summed)
         records = {}

@@ -129,7 +129,7 @@ class Recorder:
         measures, labelled = Labelled(attributes=self._attributes), {}
         lags = self._of_norms(measures)
         if isinstance(self._recurrence, Opened):
-            of_states(self._recurrence, lags, measures)
+            of_states(self._recurrence.on_cpu, lags, measures)
         if self._padding is not None and self._padded is not None:
             measures.add("padding_share", self._padding.result(), {})
             measures.attributes["padded"] = float(self._padded.double().mean())
@@ -174,7 +174,7 @@ class Recorder:
         """Add what the losses send back, and what the weights learn from."""
         cut = truncation(terms, bands, beyond) if terms else truncation_of_states(*self._profile.ln_squares())
         gram = self._terms.gram() if isinstance(self._terms, WeightTerms) else None
-        trajectory = self._recurrence.trajectory if isinstance(self._recurrence, Opened) else None
+        trajectory = self._recurrence.on_cpu.trajectory if isinstance(self._recurrence, Opened) else None
         of_readout(self._film, self._map, self._total, trajectory, self._losses, into)
         of_windows(cut, lags, into)
         of_samples(self._film, gram, cut, lags, self._seed, into)

@@ -60,7 +60,7 @@ def test_outputs_and_gradients_are_those_of_the_reference(cell: Cell) -> None:
     compare(Drawn(cell, 7, 5, 37), by_triton(cell, 16), "cpu")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU on this machine")
+@pytest.mark.gpu
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 def test_on_a_gpu(cell: Cell) -> None:
     compare(Drawn(cell, 63, 5, 137), by_kernel, "cuda")

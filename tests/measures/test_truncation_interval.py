@@ -94,12 +94,13 @@ def test_against_what_naive_autograd_gives_every_sample():
 
 
 @pytest.mark.parametrize(("steps", "followed", "samples"), [(9, 3, 2), (24, 20, 1)])
-def test_some_losses_against_naive_autograd(steps, followed, samples):
+def test_some_losses_against_naive_autograd(steps, followed, samples, in_parts):
     """Those of a group are added up; a loss looks at later states too."""
     torch.manual_seed(0)
     module, inputs = nn.GRU(2, 3).double(), torch.randn(steps, samples, 2, dtype=torch.float64)
     read = lambda output: (output + 0.1 * output.flip(0)).square().sum((1, 2))  # noqa: E731
-    found = tt.examine(module, inputs, loss=lambda output, _: read(output[0]), loss_steps=followed, memory=1)["l0"]
+    in_parts()
+    found = tt.examine(module, inputs, loss=lambda output, _: read(output[0]), loss_steps=followed)["l0"]
     labels = torch.tensor(found.loss_step.values) - 1
     terms, octaves = naive.terms_by_sample(module, inputs, read)[:, labels], Octaves.up_to(steps - 1)
     octave = octaves.of((labels[:, None] - torch.arange(steps)).abs().flatten()).view(followed, steps)

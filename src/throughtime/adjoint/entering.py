@@ -85,7 +85,7 @@ class AtEveryStep(Entering):
         zero = (values == 0).all(dim=-1)
         self.values, self.log_scale, self.state = values, log_scale.masked_fill(zero, -torch.inf), state
         steps = torch.arange(1, values.shape[1] + 1, device=values.device)
-        self.first = torch.where((~zero).any(dim=-1), steps, -1).max(dim=1).values
+        self.first = torch.where((~zero).any(dim=-1), steps, -1).max(dim=1).values.cpu()
 
     def at(self, step: int, sources: Tensor) -> tuple[slice, Tensor, Tensor] | None:
         """All sources; none at the initial state."""

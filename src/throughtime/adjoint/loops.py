@@ -94,7 +94,7 @@ class LoopFilm:
             if found is None:
                 continue
             gradients = batched_vjp(self._losses, [value], rows)[0]
-            reached = (gradients != 0).flatten(1).any(dim=1)
+            reached = (gradients != 0).flatten(1).any(dim=1).cpu()
             last[open_ones[reached]] = step
         return last
 
@@ -121,7 +121,7 @@ class LoopFilm:
             terms = {} if step == 0 else self._immediate(step, total)
             # A loss may reach the weights of a step past its states, through what else the step puts out.
             for value in (*values.values(), *terms.values()):
-                started = started | (value != 0).reshape(len(value), -1).any(1)
+                started = started | (value != 0).reshape(len(value), -1).any(1).cpu()
             active = (started & (last_step <= step)).nonzero().squeeze(-1)
             if not len(active):
                 continue
@@ -165,7 +165,7 @@ class LoopFilm:
         found = {}
         for name, uses in self.loop.outside.items():
             gradients = torch.autograd.grad(self._losses, list(uses), ones, retain_graph=True, allow_unused=True)
-            found[name] = sum((one.detach() for one in gradients if one is not None), torch.zeros_like(uses[0]))
+            found[name] = sum((one.detach() for one in gradients if one is not None), torch.zeros_like(uses[0])).cpu()
         return found
 
     def _reaching(self, end: Tensor) -> list[Tensor]:
@@ -176,7 +176,7 @@ class LoopFilm:
 
     def _total(self, sources: Tensor, above: Sequence[InputAdjoint]) -> tuple[dict[int, Tensor], Tensor]:
         """By start, the total derivative (source, *start), and the scale that all of them stand on."""
-        scale = torch.zeros(len(sources), dtype=torch.float64)
+        scale = self._losses.new_zeros(len(sources), dtype=torch.float64)
         parts = [(self._losses, self._one_hot(sources), scale)]
         for adjoint in above:
             if id(adjoint.end) in self._reached:
@@ -199,10 +199,10 @@ class LoopFilm:
         return total, scale
 
     def _one_hot(self, sources: Tensor) -> Tensor:
-        return torch.nn.functional.one_hot(sources, len(self._losses)).to(self._losses.dtype)
+        return torch.nn.functional.one_hot(sources, len(self._losses)).to(self._losses)
 
     def _nothing(self, state: str, rows: int) -> Tensor:
-        return torch.zeros(rows, self.loop.batch, self._widths[state], dtype=self.loop.dtype)
+        return self._losses.new_zeros(rows, self.loop.batch, self._widths[state], dtype=self.loop.dtype)
 
     @cached_property
     def _widths(self) -> dict[str, int]:

@@ -101,7 +101,7 @@ class Pullback:
             steps: The steps.
             hidden: The adjoints of h_step.
         """
-        reached = (steps > 0).view(-1, 1, 1)
+        reached = (steps > 0).view(-1, 1, 1).to(hidden.device)
         slope = self._derivatives.at((steps - 1).clamp(min=0))[OUTPUT].carried * reached
         return self.output(hidden) * slope.unsqueeze(1)
 

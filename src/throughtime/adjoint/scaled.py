@@ -74,7 +74,7 @@ class Scaled:
         if _in_range(norm):
             return fresh
         if not norm.isfinite().all():
-            raise AdjointNotFinite("adjoint", OUT_OF_RANGE, (~norm.isfinite()).any(dim=-1).nonzero().squeeze(-1))
+            raise AdjointNotFinite("adjoint", OUT_OF_RANGE, (~norm.isfinite()).any(dim=-1).nonzero().squeeze(-1).cpu())
         zero = norm == 0
         self.log_scale.masked_fill_(zero, -torch.inf)
         if ((norm.log().abs() < LARGEST_LN_NORM) | zero).all():

@@ -112,7 +112,7 @@ class Segment:
         losses = _numbers(seen[:, steps])
         if len(losses.unique()) < len(losses):
             return None
-        return torch.full((len(self._end),), -1, device=losses.device).index_copy_(0, losses, steps)
+        return torch.full((len(self._end),), -1).index_copy_(0, losses.cpu(), steps.cpu())
 
     @cached_property
     def local(self) -> bool:
@@ -141,8 +141,8 @@ class Segment:
             step = self.read_at[sources]
             position = run.steps - step if run.reverse else step + 1
             return [AtOneStep(by_step[step.clamp(min=0)], torch.where(step < 0, -1, position))]
-        one_hot = torch.nn.functional.one_hot(sources, len(self._end)).to(self._end.dtype)
-        return self._entering(self._pulled(one_hot), torch.zeros(len(sources), dtype=torch.float64))
+        one_hot = torch.nn.functional.one_hot(sources, len(self._end)).to(self._end)
+        return self._entering(self._pulled(one_hot), one_hot.new_zeros(len(sources), dtype=torch.float64))
 
     def from_above(self, adjoint: InputAdjoint) -> list[Entering]:
         """What enters from the adjoint of the tensor at the end."""
@@ -179,8 +179,8 @@ class Segment:
         ends = torch.full((batch,), steps) if reading.reverse or reading.lengths is None else reading.lengths
         entering: list[Entering] = []
         for end in ends.unique().tolist():
-            part = values * (ends == end).unsqueeze(-1)
-            reached = (part != 0).flatten(1).any(dim=1)
+            part = values * (ends == end).unsqueeze(-1).to(values.device)
+            reached = (part != 0).flatten(1).any(dim=1).cpu()
             entering.append(AtOneStep(part, torch.where(reached, end, -1), state, scale))
         return entering
 

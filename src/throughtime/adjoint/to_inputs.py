@@ -21,8 +21,8 @@ class ToInputs:
         shape = (sources, *run.inputs.shape)
         like = run.inputs.detach()
         self._values = like.new_zeros(shape if input_needed else (0,))
-        self._log_scale = torch.full(shape[:-1] if input_needed else (0,), -torch.inf, dtype=torch.float64)
-        nothing = torch.full((sources, run.batch), -torch.inf, dtype=torch.float64)
+        self._log_scale = like.new_full(shape[:-1] if input_needed else (0,), -torch.inf, dtype=torch.float64)
+        nothing = like.new_full((sources, run.batch), -torch.inf, dtype=torch.float64)
         self._starts = {
             state: (like.new_zeros(sources, *start.shape), nothing.clone()) for state, start in run.initial.items()
         }

@@ -9,24 +9,35 @@ from torch import Tensor, nn
 from throughtime.capture.errors import ExaminationError
 
 DTYPES = (torch.float32, torch.float64)
+# Where a model may be. Logarithms are kept in float64, which MPS does not have.
+DEVICES = ("cpu", "cuda")
 
 
 def check_model(model: object) -> None:
-    """Weights must be float32 or float64 on the CPU, and finite; buffers may hold -inf, as attention masks do.
+    """Weights must be float32 or float64, on one device, the CPU or CUDA, and finite; buffers may hold -inf, as
+    attention masks do.
 
     Raises:
         TypeError: `model` is no module.
-        ExaminationError: A weight is of another dtype or not finite; it is named.
+        ExaminationError: A weight is elsewhere, of another dtype or not finite; it is named.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, found {type(model).__name__}")
+    devices: dict[torch.device, str] = {}
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(tensor, nn.UninitializedParameter | nn.UninitializedBuffer):
             raise ExaminationError(f"model: {name} is not initialised yet; call the model once before it is examined")
-        if tensor.device.type != "cpu":
+        if tensor.device.type not in DEVICES:
             raise ExaminationError(
-                f"model: {name} is on {tensor.device}, which is not followed yet; examine a copy on the CPU: "
+                f"model: {name} is on {tensor.device}, where models are not followed; examine a copy on the CPU: "
                 "copy.deepcopy(model).cpu()"
+            )
+        devices.setdefault(tensor.device, name)
+        if len(devices) > 1:
+            (one, first), (other, second) = devices.items()
+            raise ExaminationError(
+                f"model: {second} is on {other}, and {first} on {one}; examine a copy on one device: "
+                f'copy.deepcopy(model).to("{one}")'
             )
         if not tensor.is_floating_point():
             continue
@@ -67,6 +78,24 @@ def call_model(model: nn.Module, inputs: Any) -> Any:
     if type(inputs) in (tuple, list):
         return model(*inputs)
     return model(inputs)
+
+
+def call_examined(model: nn.Module, inputs: Any) -> Any:
+    """The same of a model that is about to be examined.
+
+    Raises:
+        ExaminationError: The model fails, and its inputs are on another device than it is.
+    """
+    try:
+        return call_model(model, inputs)
+    except RuntimeError as error:
+        there = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
+        found = {tensor.device for _, tensor in tensors_of("inputs", inputs)}
+        if there and found and not there & found:
+            raise ExaminationError(
+                f"inputs: on {found.pop()}, and the model is on {there.pop()}; move one of them with .to(...)"
+            ) from error
+        raise
 
 
 def losses_of(loss: Callable[[Any, Any], Tensor], output: Any, targets: Any) -> Tensor:

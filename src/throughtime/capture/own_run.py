@@ -150,4 +150,4 @@ def _keeping(
 
 def _summed(ones: Sequence[Tensor], found: Mapping[int, Tensor | None]) -> Tensor:
     gradients = [gradient for one in ones if (gradient := found.get(id(one))) is not None]
-    return torch.stack(gradients).sum(0) if gradients else torch.zeros_like(ones[0])
+    return (torch.stack(gradients).sum(0) if gradients else torch.zeros_like(ones[0])).cpu()

@@ -1,4 +1,4 @@
-"""Running a model plainly: without compilation, and without recomputing in the backward pass what was forgotten."""
+"""Running a model plainly: not compiled, not on cuDNN, and without recomputing backwards what was forgotten."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,12 +14,14 @@ from torch.utils import checkpoint
 def plainly() -> Iterator[None]:
     """Inside, compiled modules run as they were written, and checkpointed ones keep what they compute.
 
-    What is compiled or computed again later cannot be opened, nor can states in it stand in for others.
+    What is compiled or computed again later cannot be opened, nor can states in it stand in for others. cuDNN's
+    recurrent layers have no derivatives in evaluation mode, and round to TF32, which a GPU does nowhere else unasked.
     """
     with ExitStack() as stack:
         # Nothing is compiled before the compiler is imported, and importing it takes a second.
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(torch.backends.cudnn.flags(enabled=False, allow_tf32=False))
         stack.enter_context(patch.object(checkpoint, "CheckpointFunction", _Kept))
         stack.enter_context(patch.object(checkpoint, "_checkpoint_without_reentrant_generator", _kept))
         yield

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -140,6 +141,13 @@ class Opened(Recurrence):
     def trajectory(self) -> Trajectory:
         """Through all runs."""
         return joined([run.trajectory for run in self.runs])
+
+    @cached_property
+    def on_cpu(self) -> Opened:
+        """The same with its weights and its trajectory on the CPU, wherever the model is."""
+        moved = copy.copy(self)
+        moved.weights, moved.trajectory = self.weights.cpu(), self.trajectory.cpu()
+        return moved
 
     def origins(self, name: str) -> list[tuple[str, int, str]]:
         """Where every run had a weight from: see `Run.origins`."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from throughtime.capture.agreement import check_outputs
 from throughtime.capture.capture import capture
-from throughtime.capture.checks import call_model
+from throughtime.capture.checks import call_examined
 from throughtime.capture.own_run import OwnRun, reconnected_run, survey
 from throughtime.capture.plan import plan
 from throughtime.capture.preserved import same_attributes, same_randomness
@@ -66,7 +66,7 @@ def runs_of(
     """
 
     def call() -> Any:
-        return call_model(model, inputs)
+        return call_examined(model, inputs)
 
     on_phase("the model's forward pass")
     with same_randomness(), same_attributes(model):

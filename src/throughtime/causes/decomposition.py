@@ -162,11 +162,11 @@ class Causes(Crossing[SweptFrame]):
         self._gathered, self._steps = [], []
         weight, largest = _sample_weights(adjoint.log_scale)
         before = (adjoint.norms[self._pullback.cell.carried].square() * weight).mean(-1)
-        self._there[rows, self._film.column[steps].unsqueeze(1)] = before.log() + largest
+        self._there[rows, self._film.column[steps].unsqueeze(1)] = (before.log() + largest).cpu()
         # The initial state, to which no step leads, comes last.
         crossed = int(steps.count_nonzero())
         if crossed:
-            self._cross(steps[:crossed], rows, adjoint[:crossed], before[:crossed])
+            self._cross(steps[:crossed], rows, adjoint[:crossed], before[:crossed].cpu())
 
     def _cross(self, steps: Tensor, rows: Tensor, adjoint: Scaled, before: Tensor) -> None:
         """Take in what steps do to the adjoints of some sources, (step, source, batch, hidden).
@@ -180,7 +180,7 @@ class Causes(Crossing[SweptFrame]):
         column = self._film.column[steps].unsqueeze(1) - 1
         weight, largest = _sample_weights(adjoint.log_scale)
         along, slopes = self._along_paths(steps, adjoint.values)
-        shares, squares, gates = ((part * weight).mean(-1) for part in (*path_products(along), slopes))
+        shares, squares, gates = ((part * weight).mean(-1).cpu() for part in (*_products(along), slopes))
         after = shares.sum(0)
         self._share[:, rows, column] = shares / after
         self._gain[:, 0, rows, column] = (gates.log() - before.log()) / 2
@@ -189,14 +189,14 @@ class Causes(Crossing[SweptFrame]):
             self._nats[:-1, rows, column] = self._gain[0][:, rows, column]
         else:
             self._nats[:-1, rows, column] = self._divisia(shares, after, before)
-        self._arrived[rows, column] = after.log() + largest
+        self._arrived[rows, column] = after.log() + largest.cpu()
 
     def _along_paths(self, steps: Tensor, adjoint: Named) -> tuple[Tensor, Tensor]:
         """What arrives at the carried state before the steps, (path, step, source, batch, hidden), and the squared norm
         of what stood before the weights, (path, step, source, batch), float64; NaN for a path without weights."""
         carried = adjoint[self._pullback.cell.carried]
         along = carried.new_empty(len(self.paths), *carried.shape)
-        before_weights = torch.full(along.shape[:-1], torch.nan, dtype=torch.float64)
+        before_weights = along.new_full(along.shape[:-1], torch.nan, dtype=torch.float64)
         for path, (direct, by_gate) in enumerate(self._pullback.path_slopes(steps, adjoint).values()):
             through = self._pullback.through_weights(by_gate)
             if through is not None and self._pullback.two_states and not self._pullback.unit_by_unit:
@@ -204,7 +204,7 @@ class Causes(Crossing[SweptFrame]):
             parts = [part for part in (direct, through) if part is not None]
             torch.add(*parts, out=along[path]) if len(parts) == 2 else along[path].copy_(parts[0])
             if by_gate:
-                before_weights[path] = sum(path_products(value.unsqueeze(0))[1][0] for value in by_gate.values())
+                before_weights[path] = sum(_products(value.unsqueeze(0))[1][0] for value in by_gate.values())
         return along, before_weights
 
     def _divisia(self, shares: Tensor, after: Tensor, before: Tensor) -> Tensor:
@@ -214,6 +214,14 @@ class Causes(Crossing[SweptFrame]):
         mean = before * ratio.masked_fill(change == 0, 1.0)
         baseline = torch.stack([before if path == CARRY else torch.zeros_like(before) for path in self.paths])
         return (shares - baseline) / (2 * mean)
+
+
+def _products(vectors: Tensor) -> tuple[Tensor, Tensor]:
+    """What `throughtime.compiled.path_products` gives, wherever the vectors lie."""
+    if vectors.is_cpu:
+        return path_products(vectors)
+    exact = vectors.double()
+    return (exact * exact.sum(0)).sum(-1), exact.square().sum(-1)
 
 
 def _affordable(film: Film, pullback: Pullback) -> int:

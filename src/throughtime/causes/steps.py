@@ -21,11 +21,13 @@ class StepCauses(Crossing[LoopFrame]):
         super().__init__(film, (STEP, ENTERING))
 
     def _take(self, frame: LoopFrame, here: Tensor, rows: Tensor) -> None:
-        self._there[rows, self._film.column[frame.step]] = log_mean_exp(frame.ln_square[self._film.states[-1]][here])
+        self._there[rows, self._film.column[frame.step]] = log_mean_exp(
+            frame.ln_square[self._film.states[-1]][here]
+        ).cpu()
         if frame.step == 0:
             return
         through = frame.through_step(here)
-        arrived = log_mean_exp(through.ln_square(self._film.states[-1]))
+        arrived = log_mean_exp(through.ln_square(self._film.states[-1])).cpu()
         column = self._film.column[frame.step] - 1
         self._nats[0, rows, column] = (arrived - self._there[rows, column + 1]) / 2
         self._arrived[rows, column] = arrived

@@ -184,7 +184,7 @@ class Derivation:
             values = function(x, u, before, after, units)
             parts: dict[str, Any] = {"carried": None, "recurrent": {}, "input": {}, "units": {}}
             for (kind, name), value in zip(names, values, strict=True):
-                tensor = value if isinstance(value, Tensor) else before.new_tensor(float(value))
+                tensor = value if isinstance(value, Tensor) else before.new_full((), float(value))
                 if name is None:
                     parts[kind] = tensor.expand_as(before)
                 else:

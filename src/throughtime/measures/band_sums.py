@@ -72,7 +72,7 @@ class BandSums:
         if len(touched):
             bands = slice(int(touched[0]), int(touched[-1]) + 1)
             rows = self._rows[:count, bands]
-            rows *= (scales - or_zero(grown))[:, bands].exp().to(rows.dtype)[..., None, None, None]
+            rows *= (scales - or_zero(grown))[:, bands].exp().to(rows)[..., None, None, None]
             shrunk = (self.ln_scale - or_zero(grown))[bands].exp()
             places = torch.tensor(self._steps) - 1
             for products in self._products:
@@ -108,7 +108,7 @@ class _Products:
         """
         sums = self._sums[:, bands]
         if (shrunk != 1).any():
-            sums *= shrunk.to(sums.dtype).unsqueeze(-1)
+            sums *= shrunk.to(sums).unsqueeze(-1)
         values = torch.cat([columns[places] for columns in self._columns], dim=-1)
         adjoint = self._slopes.times(places, rows.transpose(1, 2), vectors)
         product = sums.view(len(sums), -1), values.flatten(0, 1).T, adjoint.flatten(2).flatten(0, 1)
@@ -119,7 +119,7 @@ class _Products:
 
     def result(self) -> dict[str, Tensor]:
         """By name."""
-        parts = self._sums.permute(1, 2, 0).contiguous().split(self._widths, dim=-1)
+        parts = self._sums.permute(1, 2, 0).contiguous().cpu().split(self._widths, dim=-1)
         return {
             name: part.squeeze(-1) if weight.values is None else part
             for weight, part in zip(self._weights, parts, strict=True)
@@ -134,10 +134,10 @@ def add_by_torch(vectors: Sequence[Tensor], log_scale: Tensor, band: Tensor, ln_
         vectors: One or more (row, batch, hidden).
         log_scale: The scales of their rows, (row, batch), float64; -inf for a row that is zero.
         band: Of every row.
-        ln_scale: (band,), float64, -inf throughout; receives the scale of every band.
+        ln_scale: (band,), float64, on the CPU, -inf throughout; receives the scale of every band.
         sums: (band, batch, vector, hidden), zero throughout; receives the sums.
     """
-    ln_scale.scatter_reduce_(0, band, log_scale.amax(-1).to(ln_scale.device), "amax")
+    ln_scale.scatter_reduce_(0, band, log_scale.amax(-1).cpu(), "amax")
     factor = (log_scale - or_zero(ln_scale)[band].unsqueeze(-1).to(log_scale.device)).exp()
     rows = torch.stack(list(vectors), dim=2) * factor.to(sums.dtype)[..., None, None]
     sums.index_add_(0, band.to(sums.device), rows)

@@ -47,7 +47,7 @@ class PaddingShare(Measure[Frame]):
             return
         ln_square, padded = frame.ln_square[self._state], self._padded[frame.step - 1]
         for index, there in enumerate((~padded, padded)):
-            arrived = torch.logsumexp(ln_square[:, there].flatten(), dim=0)
+            arrived = torch.logsumexp(ln_square[:, there].flatten(), dim=0).cpu()
             self._ln_sums[index] = torch.logaddexp(self._ln_sums[index], arrived)
 
     def result(self) -> Float[Tensor, ""]:

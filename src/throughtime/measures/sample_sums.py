@@ -60,8 +60,8 @@ class SampleSums:
         """
         octave = self._octave[bands]
         grown = self.ln_scale.scatter_reduce(0, octave, ln_scale, "amax")
-        shrunk = (self.ln_scale - or_zero(grown)).exp().to(rows.dtype)
-        factor = (ln_scale - or_zero(grown)[octave]).exp().to(rows.dtype)
+        shrunk = (self.ln_scale - or_zero(grown)).exp().to(rows)
+        factor = (ln_scale - or_zero(grown)[octave]).exp().to(rows)
         summed = rows.new_zeros(len(grown), len(octave)).index_put_((octave, torch.arange(len(octave))), factor)
         # (octave, band) times (band, vector * hidden), for every step and sample.
         by_octave = torch.matmul(summed, rows.transpose(1, 2).flatten(3)).unflatten(3, rows.shape[3:])
@@ -84,7 +84,7 @@ class SampleSums:
         for slopes, sums in self._sums.items():
             asked = sums if directions is None else torch.einsum("bdoh,de->beoh", sums, directions[slopes])
             by_part = asked.permute(2, 0, 1, 3).unflatten(3, (len(slopes.parts), -1))
-            found += [part.flatten(2) for part in by_part.unbind(3)]
+            found += [part.flatten(2).cpu() for part in by_part.unbind(3)]
         return found
 
 

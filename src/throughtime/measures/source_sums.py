@@ -80,7 +80,7 @@ class SourceSums:
         for slopes, sums in self._sums.items():
             unfolded = sums.unflatten(1, (len(slopes.parts), -1)).unflatten(0, (-1, self._groups))
             # By part (octave, group, direction, hidden).
-            found += [part.flatten(2) for part in unfolded.unbind(2)]
+            found += [part.flatten(2).cpu() for part in unfolded.unbind(2)]
         return found
 
     @property
@@ -99,7 +99,7 @@ class SourceSums:
             rows, relative = self._rows[:count].flatten(2, 3), scales - or_zero(grown)[self._octave]
             for slopes, sums in self._sums.items():
                 if (shrunk != 1).any():
-                    sums *= shrunk.to(sums.dtype)[:, None, None]
+                    sums *= shrunk.to(sums)[:, None, None]
                 coefficients = self._coefficients(slopes)
                 if rows.is_cpu:
                     add_cell_products(rows, relative, coefficients, sums)

@@ -24,9 +24,7 @@ class StepTerms(Measure[LoopFrame]):
         self._film, self._bands = film, bands
         shape = (film.sources, len(film.kept) - 1)
         self._ln_norm = {name: torch.full(shape, -torch.inf, dtype=torch.float64) for name in weights}
-        self._by_band = {
-            name: torch.zeros(len(bands), *weight.shape, dtype=weight.dtype) for name, weight in weights.items()
-        }
+        self._by_band = {name: weight.new_zeros(len(bands), *weight.shape) for name, weight in weights.items()}
         self._ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
 
     def update(self, frame: LoopFrame) -> None:
@@ -34,25 +32,26 @@ class StepTerms(Measure[LoopFrame]):
         if frame.step == 0:
             return
         band = self._bands.of(self._film.lags(frame))
-        highest = torch.full_like(self._ln_scale, -torch.inf).scatter_reduce(0, band, frame.log_scale, "amax")
+        log_scale = frame.log_scale.cpu()
+        highest = torch.full_like(self._ln_scale, -torch.inf).scatter_reduce(0, band, log_scale, "amax")
         scale = torch.maximum(self._ln_scale, highest)
         shrunk = (self._ln_scale - or_zero(scale)).exp()
-        factor = (frame.log_scale - scale[band]).exp()
+        factor = (log_scale - scale[band]).exp()
         column = self._film.column[frame.step] - 1
         for name, terms in frame.immediate.items():
-            norm = torch.linalg.vector_norm(terms.reshape(len(terms), -1), dim=-1).double()
-            self._ln_norm[name][frame.sources, column] = norm.log() + frame.log_scale
+            norm = torch.linalg.vector_norm(terms.reshape(len(terms), -1), dim=-1).double().cpu()
+            self._ln_norm[name][frame.sources, column] = norm.log() + log_scale
         if (shrunk != 1).any():
             for name, sums in self._by_band.items():
-                self._by_band[name] = sums * _columns(shrunk.to(sums.dtype), sums)
+                self._by_band[name] = sums * _columns(shrunk.to(sums), sums)
         for name, terms in frame.immediate.items():
-            self._by_band[name].index_add_(0, band, terms * _columns(factor.to(terms.dtype), terms))
+            self._by_band[name].index_add_(0, band.to(terms.device), terms * _columns(factor.to(terms), terms))
         self._ln_scale = scale
 
     def result(self) -> dict[str, Terms]:
         """By weight name."""
         return {
-            name: Terms(self._film.in_sequence(ln_norm), self._by_band[name], self._ln_scale)
+            name: Terms(self._film.in_sequence(ln_norm), self._by_band[name].cpu(), self._ln_scale)
             for name, ln_norm in self._ln_norm.items()
         }
 

@@ -50,5 +50,5 @@ class TotalDerivative(Measure[Frame]):
             found = joined(list(self._sums.values()))
             places = [self._index[step] for step in self._sums]
             for state, name in enumerate(self._states):
-                values[state, places] = log_mean_exp(found.ln_square(name)) / 2
+                values[state, places] = (log_mean_exp(found.ln_square(name)) / 2).cpu()
         return values[:, self._place]

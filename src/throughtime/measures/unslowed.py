@@ -23,7 +23,7 @@ class Unslowed(NormMeasure):
         values += [] if trajectory.output is None else [trajectory.output]
         values += [trajectory.before(pullback.cell.carried)] if pullback.cell.units or pullback.unit_by_unit else []
         norms = torch.stack([torch.linalg.vector_norm(value, dim=-1, dtype=torch.float64) for value in values])
-        self._multiplied = (norms.square().sum(0) + 1).log() / 2
+        self._multiplied = (norms.square().sum(0) + 1).log().cpu() / 2
         self._ln_sum = torch.tensor(-torch.inf, dtype=torch.float64)
 
     def take(self, reel: Reel) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -43,6 +44,10 @@ class Weights:
         """Those that there are, by torch's name."""
         own = {name: tensor for name, tensor in vars(self).items() if name != "units" and tensor is not None}
         return own | {f"weight_{name}": tensor for name, tensor in self.units.items()}
+
+    def cpu(self) -> "Weights":
+        """On the CPU."""
+        return Weights.of({name: tensor.cpu() for name, tensor in self.named().items()})
 
     def by_gate(self, cell: Cell) -> Named:
         """The rows of `weight_hh` by gate that the state enters; none where it enters none."""
@@ -89,6 +94,16 @@ class Trajectory:
         """All that it consists of."""
         for held in vars(self).values():
             yield from held.values() if isinstance(held, dict) else () if held is None else (held,)
+
+    def cpu(self) -> "Trajectory":
+        """On the CPU."""
+
+        def moved(value: Tensor | Named | None) -> Any:
+            if isinstance(value, Tensor):
+                return value.cpu()
+            return None if value is None else {name: state.cpu() for name, state in value.items()}
+
+        return Trajectory(**{name: moved(value) for name, value in vars(self).items()})
 
     def padded(self, batch: int) -> "Trajectory":
         """With zeros for further samples, which rest."""
@@ -157,7 +172,7 @@ class Trajectory:
 
     @property
     def _all_running(self) -> Bool[Tensor, "time batch"]:
-        return torch.ones(self.inputs.shape[:2], dtype=torch.bool) if self.running is None else self.running
+        return self.inputs.new_ones(self.inputs.shape[:2], dtype=torch.bool) if self.running is None else self.running
 
 
 def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
@@ -194,7 +209,7 @@ def _whole(
         return None
     return torch.cat(
         [
-            torch.full(part.inputs.shape[:2], otherwise) if mask is None else mask
+            part.inputs.new_full(part.inputs.shape[:2], otherwise, dtype=torch.bool) if mask is None else mask
             for mask, part in zip(masks, trajectories, strict=True)
         ]
     )
