@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 import torch._dynamo
+from numba import njit
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.utils.checkpoint import checkpoint
 
 import throughtime as tt
 from recorded import assert_states, check, examined, per_step, recorded, run, states_of
-from throughtime.capture.watch import tensors_in
+from throughtime.capture.watch import Watch, tensors_in
 
 STEPS, BATCH, SIZE = 6, 3, 4
 
@@ -366,3 +367,10 @@ def test_what_answers_to_every_name_holds_no_tensors():
 
     assert list(tensors_in(Wrapper(), "wrapped")) == []
     assert [place for place, _ in tensors_in([Wrapper(), torch.ones(1)], "both")] == ["both[1]"]
+
+
+def test_a_compiler_at_work_is_not_watched() -> None:
+    seen = []
+    with Watch(nn.Linear(1, 1), on_call=seen.append):
+        assert njit(lambda x: x + 1)(1) == 2
+    assert not [call for call in seen if "numba" in call.callee.key[1].co_filename]

@@ -299,7 +299,10 @@ def _parameters(code: CodeType) -> tuple[str, ...]:
 
 @cache
 def _is_users(code: CodeType) -> bool:
-    """Whether a function is neither torch's, nor the standard library's, nor ours, nor something anonymous."""
+    """Whether a function is neither torch's, nor the standard library's, nor ours, nor something anonymous.
+
+    Nor is it of a package that works behind those: a compiler at work makes millions of calls.
+    """
     file = code.co_filename
     if code.co_name.startswith("<") and code.co_name != "<lambda>":
         return False
@@ -308,7 +311,6 @@ def _is_users(code: CodeType) -> bool:
     if file.startswith((_TORCH, _OWN, "<frozen", "<@", "<__array_function__")):
         return False
     if any(file.startswith(folder) for folder in _PACKAGES):
-        return not any(
-            f"{folder}/{name}/" in file for folder in _PACKAGES for name in ("numpy", "beartype", "jaxtyping")
-        )
+        behind = ("numpy", "numba", "llvmlite", "beartype", "jaxtyping")
+        return not any(f"{folder}/{name}/" in file for folder in _PACKAGES for name in behind)
     return not any(file.startswith(folder) for folder in _STANDARD)
