@@ -23,10 +23,11 @@ ROUNDS = 5
 TOLERANCE = 1e-3
 WORDS = """\
 How long others take, in the time of Throughtime's layer, which chooses what runs it: in float32, an LSTM that is not
-ragged is torch's own. Before a time is taken, outputs and all gradients are compared; torchrecurrent's MGU, which has
-its gate elsewhere, is compared with those weights at zero that this concerns. The Python loop is Throughtime's own
-reference, which makes the product with all inputs before it, as a loop written by hand mostly does not. Ragged batches
-have lengths from T / 4 to T, and are compared with the padded batch."""
+ragged and whose recurrent weights do not fit a core's cache is torch's own. Before a time is taken, outputs and all
+gradients are compared; torchrecurrent's MGU, which has its gate elsewhere, is compared with those weights at zero that
+this concerns. The Python loop is Throughtime's own reference, which makes the product with all inputs before it, as a
+loop written by hand mostly does not. Ragged batches have lengths from T / 4 to T, and are compared with the padded
+batch."""
 
 
 def measured() -> Section:

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from throughtime.cells import GRU, MGU, Cell
+from throughtime.cells import GRU, LSTM, MGU, Cell
 from throughtime.fused import executor, on_gpu
 
 SEQUENCE = torch.zeros(2, 1, 3)
@@ -34,6 +34,15 @@ def test_another_device() -> None:
 def test_under_a_transformation() -> None:
     with pytest.raises(ValueError, match=r"no rule for torch\.func"):
         torch.func.vmap(lambda one: one * (executor(GRU(), one, "fused") == "fused"))(SEQUENCE)
+
+
+@pytest.mark.parametrize(
+    ("steps", "hidden", "plain", "expected"),
+    [(200, 128, True, "fused"), (200, 512, True, "torch"), (200, 512, False, "fused"), (2, 128, True, "torch")],
+)
+def test_an_lstm_whose_weights_fit_a_cache(steps: int, hidden: int, plain: bool, expected: str) -> None:
+    sequence, weight_hh = torch.zeros(steps, 8, 64), torch.zeros(4 * hidden, hidden)
+    assert executor(LSTM(), sequence, "auto", plain, weight_hh) == expected
 
 
 @pytest.fixture

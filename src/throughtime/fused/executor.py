@@ -16,10 +16,12 @@ BACKENDS = ("auto", "reference", "fused")
 # Numbers in a sequence of pre-activations, all steps, samples, gates and units. Of so few the reference takes some
 # milliseconds a call, and it would take hundreds of calls to win back the seconds of compiling.
 WORTH_COMPILING = 2**13
+# Bytes of recurrent weights that a core's own cache holds, besides what else is read at a step.
+CACHED = 2**20
 
 
 def executor(
-    cell: Cell, sequence: Tensor, backend: str = "auto", plain: bool = False
+    cell: Cell, sequence: Tensor, backend: str = "auto", plain: bool = False, weight_hh: Tensor | None = None
 ) -> Literal["reference", "fused", "torch"]:
     """Which executor is to run a recurrence.
 
@@ -31,11 +33,13 @@ def executor(
             compiled kernel, Numba's on the CPU and Triton's on CUDA, which is never replaced silently.
         plain: Whether torch's own layer would do: no lengths, no resets, and nothing but h_1 .. h_T and the last
             states is asked for. Only then is the answer ever "torch", and only with "auto".
+        weight_hh: The recurrent weights, if there are any: their size counts.
 
     With "auto", what torch has a layer for is torch's own where that is enough: on a GPU, where cuDNN runs it, and on a
-    CPU an LSTM in float32, which oneDNN runs faster than a kernel of ours. For all else that there is on a CPU, torch's
-    GRU and RNN included, ours is faster (`benchmarks/layers.py`); on a GPU it is taken where Triton is installed. That
-    kernel has been checked in Triton's interpreter only, on no GPU.
+    CPU an LSTM in float32 whose recurrent weights are too large for a core's cache, or whose sequence is too short to
+    compile a kernel for: oneDNN runs it. For all else that there is on a CPU, torch's GRU and RNN included, ours is
+    faster (`benchmarks/layers.py`); on a GPU it is taken where Triton is installed. That kernel has been checked in
+    Triton's interpreter only, on no GPU.
 
     Returns:
         "reference" and "fused" are run by `run`, "torch" by `torchs_own`.
@@ -52,10 +56,12 @@ def executor(
         return "fused"
     if backend == "reference" or _traced(sequence):
         return "reference"
-    if plain and _is_faster_by_torch(cell, sequence):
-        return "torch"
     able = _obstacle(sequence) is None and _obstacle_in(cell, _device(sequence)) is None
-    return "fused" if able and sequence.numel() >= WORTH_COMPILING else "reference"
+    worthwhile = able and sequence.numel() >= WORTH_COMPILING
+    if plain and _has_torch(cell, sequence):
+        small = weight_hh is not None and weight_hh.numel() * weight_hh.element_size() <= CACHED
+        return "fused" if worthwhile and small and _device(sequence) == "cpu" else "torch"
+    return "fused" if worthwhile else "reference"
 
 
 def kernel_for(cell: Cell, sequence: Tensor) -> Kernel | on_gpu.Kernel:
@@ -63,7 +69,8 @@ def kernel_for(cell: Cell, sequence: Tensor) -> Kernel | on_gpu.Kernel:
     return on_gpu.kernel(cell) if _device(sequence) == "cuda" else kernel(cell, sequence.dtype)
 
 
-def _is_faster_by_torch(cell: Cell, sequence: Tensor) -> bool:
+def _has_torch(cell: Cell, sequence: Tensor) -> bool:
+    """Whether torch runs a cell by a library made for it: cuDNN on a GPU, oneDNN on the CPU."""
     if torch.is_autocast_enabled(sequence.device.type):
         return False
     if _device(sequence) == "cuda":

@@ -129,7 +129,7 @@ class Recurrent(Stacked):
             self._ran = "reference"
             return _projected(self.cell, weights, sequence, start, reading)
         named = weights.named()
-        self._ran = executor(self.cell, sequence, self._choice, plain)
+        self._ran = executor(self.cell, sequence, self._choice, plain, weights.weight_hh)
         if self._ran == "torch":
             training = torch.is_grad_enabled()
             return torchs_own(self.cell, sequence, named, start, reverse=reading.reverse, training=training)
