@@ -32,9 +32,10 @@ def examination(steps, **keywords):
     return tt.examine(layer, inputs, loss=lambda output, _: output[0].square().sum((1, 2)), **keywords)
 
 torch.set_num_threads(1)
-examination(20)
+budgets = list(map(int, sys.argv[1:]))
+examination(180, memory=budgets[0])
 found = []
-for memory in map(int, sys.argv[1:]):
+for memory in budgets:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     with open("/proc/self/clear_refs", "w") as clear:
