@@ -7,9 +7,14 @@ from torch import Tensor
 
 from throughtime.compiled.fast import FAST, in_line
 
+# Sums of squares above it have lost nothing to what float64 cannot represent.
+SMALLEST_SQUARE = 1e-280
+
 
 def row_norms(rows: Tensor) -> Tensor:
     """The Euclidean norm over the last axis, summed in float64, in which no square of a float32 number gets lost.
+
+    Where the squares of float64 numbers leave their range, they are taken relative to the largest number of the row.
 
     Args:
         rows: (..., hidden).
@@ -32,4 +37,17 @@ def _row_norms(line, apart, samples_apart, hidden, into):
             row = line[begin : begin + hidden]
             for k in range(len(row)):
                 square += np.float64(row[k]) * np.float64(row[k])
-            into[i, j] = np.sqrt(square)
+            into[i, j] = _relative_norm(row) if square <= SMALLEST_SQUARE or square == np.inf else np.sqrt(square)
+
+
+@njit(**FAST)
+def _relative_norm(row):
+    largest = 0.0
+    for k in range(len(row)):
+        largest = max(largest, abs(np.float64(row[k])))
+    if largest == 0.0 or largest == np.inf:
+        return largest
+    square = 0.0
+    for k in range(len(row)):
+        square += (np.float64(row[k]) / largest) ** 2
+    return largest * np.sqrt(square)
