@@ -15,7 +15,7 @@ from throughtime.fused.kernel import Kernel
 
 def arguments() -> list[object]:
     floats = [np.zeros((2, 3)), *(np.zeros((4, 2, 3)) for _ in range(2))]
-    return [0, 2, False, True, np.full(2, 4), np.zeros((4, 2), dtype=bool), np.zeros((4, 2, 6)), *floats]
+    return [np.array([0, 2]), False, True, np.full(2, 4), np.zeros((4, 2), dtype=bool), np.zeros((4, 2, 6)), *floats]
 
 
 def test_compiled_once_for_a_machine(

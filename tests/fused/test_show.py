@@ -27,7 +27,7 @@ def test_a_cell_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
     assert "sigmoid_write = sigmoid(u_write)" in shown
     assert "after = before*(real(1) - sigmoid_write) + sigmoid_write*tanh_candidate" in shown
     functions = [node.name for node in ast.parse(shown).body if isinstance(node, ast.FunctionDef)]
-    assert functions == ["forward", "backward"]
+    assert functions == ["forward_of", "forward", "backward_of", "backward"]
 
 
 @pytest.mark.parametrize("cell", [GRU, GRU(), tt.GRU(2, 3)], ids=["class", "cell", "layer"])

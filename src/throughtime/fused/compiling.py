@@ -18,3 +18,8 @@ def compiled(function: Callable[..., Any]) -> Any:
 def inlined(function: Callable[..., Any]) -> Any:
     """A function that becomes a part of the compiled functions that call it."""
     return numba.njit(**OPTIONS)(function)
+
+
+def side_by_side(function: Callable[..., Any]) -> Any:
+    """A function compiled likewise that calls others in `prange`, each in a thread of its own."""
+    return numba.njit(cache=True, parallel=True, **OPTIONS)(function)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from throughtime.cells import Cell
 from throughtime.compiled import fast, product, tile
+from throughtime.compiled.fast import parts
 from throughtime.compiled.product import FEWER, matrix_product
-from throughtime.compiled.threads import side_by_side
 from throughtime.fused import compiling, elementary
 from throughtime.fused.generated import generated
 from throughtime.fused.source import Source
@@ -46,7 +46,6 @@ class Kernel:
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
         source = source_of(cell)
         self.computation = source.computation
-        self._arguments = {"forward": source.forward_arguments, "backward": source.backward_arguments}
         self._what = f"{cell!r} in {str(dtype).removeprefix('torch.')}"
         self._module = generated(source.text(PRECISIONS[dtype]), compiling, elementary, fast, product, tile)
 
@@ -56,13 +55,9 @@ class Kernel:
         The batch is in as many parts as torch has threads, but none of fewer rows than work together.
         """
         _hold_on_to_freed_memory()
-        batch = given["x"].shape[1]
-        arguments = [_array(given[name]) for name in self._arguments[way][2:]]
-        groups = -(-batch // FEWER)
-        parts = max(1, min(torch.get_num_threads(), groups))
-        ends = [min(batch, FEWER * (groups * part // parts)) for part in range(parts + 1)]
-        function = self.compiled(way, [0, batch, *arguments])
-        side_by_side([partial(function, *ends[part : part + 2], *arguments) for part in range(parts)])
+        names = getattr(self.computation, f"{way}_arguments")
+        arguments = [parts(given["x"].shape[1], FEWER), *(_array(given[name]) for name in names)]
+        self.compiled(way, arguments)(*arguments)
 
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """Of two matrices, after the loop."""
