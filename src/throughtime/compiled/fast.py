@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import config, set_num_threads
 from torch import Tensor
 
 # Compiled code is kept on the disk. Sums may be taken in any order, which lets them run in vector registers; infinities
@@ -23,12 +24,15 @@ SIDE_BY_SIDE: dict[str, Any] = FAST | {"parallel": True}
 def parts(rows: int, together: int) -> np.ndarray:
     """Where rows are split for torch's threads: the first row of every part, and the end.
 
+    As many of Numba's threads are called by what follows: one that has nothing to do would have to be waited for.
+
     Args:
         rows: How many there are.
         together: Rows of which the parts consist, but for the last one.
     """
     groups = -(-rows // together)
     count = max(1, min(torch.get_num_threads(), groups))
+    set_num_threads(min(count, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     return np.array([min(rows, together * (groups * part // count)) for part in range(count + 1)])
 
 
