@@ -1,5 +1,9 @@
 """The product at every step against NumPy's, at sizes that leave something over."""
 
+import subprocess
+import sys
+
+import numba
 import numpy as np
 import pytest
 import torch
@@ -57,3 +61,21 @@ def test_added_to_some_columns_of_a_tensor() -> None:
     expected[:, 20:41] += left @ right
     add_matrix_product(whole[:, 20:41], left, right)
     torch.testing.assert_close(whole, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_leaves_numbers_of_threads_alone() -> None:
+    all_of_them = numba.config.NUMBA_NUM_THREADS
+    numba.set_num_threads(all_of_them)
+    matrix_product(torch.randn(3, 4), torch.randn(4, 5))
+    assert numba.get_num_threads() == all_of_them
+
+
+def test_leaves_torchs_threads_alone_where_it_is_the_first_to_start_numbas() -> None:
+    program = """
+import torch
+from throughtime.compiled import matrix_product
+torch.set_num_threads(1)
+matrix_product(torch.ones(3, 4), torch.ones(4, 5))
+assert torch.get_num_threads() == 1, torch.get_num_threads()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,11 +1,12 @@
 """How the loops are compiled, and how they are handed tensors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from numba import config, set_num_threads
+from numba import config, get_num_threads, set_num_threads
 from torch import Tensor
 
 # Compiled code is kept on the disk. Sums may be taken in any order, which lets them run in vector registers; infinities
@@ -24,16 +25,40 @@ SIDE_BY_SIDE: dict[str, Any] = FAST | {"parallel": True}
 def parts(rows: int, together: int) -> np.ndarray:
     """Where rows are split for torch's threads: the first row of every part, and the end.
 
-    As many of Numba's threads are called by what follows: one that has nothing to do would have to be waited for.
-
     Args:
         rows: How many there are.
         together: Rows of which the parts consist, but for the last one.
     """
     groups = -(-rows // together)
     count = max(1, min(torch.get_num_threads(), groups))
-    set_num_threads(min(count, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     return np.array([min(rows, together * (groups * part // count)) for part in range(count + 1)])
+
+
+def side_by_side(function: Callable[..., Any], ends: np.ndarray, *arguments: Any) -> None:
+    """Call a function compiled with SIDE_BY_SIDE, on as many of Numba's threads as there are parts.
+
+    One that has nothing to do would have to be waited for, which takes long on a busy machine.
+
+    Args:
+        function: Of the ends of the parts, and of the other arguments.
+        ends: As of `parts`.
+        arguments: The others.
+    """
+    _launch_threads()
+    before = get_num_threads()
+    set_num_threads(min(len(ends) - 1, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+    try:
+        function(ends, *arguments)
+    finally:
+        set_num_threads(before)
+
+
+@cache
+def _launch_threads() -> None:
+    """Once in a process: Numba starts its threads, whereby it tells OpenMP, and so torch, to use all there are."""
+    before = torch.get_num_threads()
+    get_num_threads()
+    torch.set_num_threads(before)
 
 
 def in_line(tensors: Sequence[Tensor]) -> tuple[tuple[np.ndarray, ...], np.ndarray]:

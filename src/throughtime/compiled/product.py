@@ -10,7 +10,7 @@ from typing import Any
 from numba import njit, prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts
+from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
 from throughtime.compiled.tile import REGISTER, ROWS, tile
 
 # Of the rows that there are, as many as possible are taken ROWS at a time, then FEWER, then one.
@@ -96,7 +96,8 @@ def add_matrix_product(out: Tensor, left: Tensor, right: Tensor) -> None:
         left: (rows, m), laid out in any way.
         right: (m, n)
     """
-    _add_side_by_side(parts(len(left), ROWS), *(one.detach().numpy() for one in (out, left, right.contiguous())))
+    arrays = (one.detach().numpy() for one in (out, left, right.contiguous()))
+    side_by_side(_add_side_by_side, parts(len(left), ROWS), *arrays)
 
 
 @njit(**SIDE_BY_SIDE)

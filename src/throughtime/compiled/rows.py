@@ -14,7 +14,7 @@ import torch
 from numba import njit, prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, in_line, parts
+from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, in_line, parts, side_by_side
 
 # As many rows take longer than it takes to call a thread.
 ROWS_A_THREAD = 16
@@ -84,12 +84,12 @@ def read_rows(
     # Threads must not add to the same numbers.
     more = np.zeros((len(ends) - 2, *sums.shape), dtype=arrays[3].dtype)
     safe = np.empty(len(ends) - 1, dtype=np.bool_)
-    _side_by_side(ends, more, safe, *in_line(vectors), *arrays, given.smallest)
+    side_by_side(_read_side_by_side, ends, more, safe, *in_line(vectors), *arrays, given.smallest)
     return forms is not None and bool(safe.all())
 
 
 @njit(**SIDE_BY_SIDE)
-def _side_by_side(
+def _read_side_by_side(
     ends,
     more,
     safe,

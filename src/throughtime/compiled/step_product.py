@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts
+from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
 from throughtime.compiled.product import add_product
 
 # Vectors that are multiplied at a time: what is read again and again stays in the nearest caches.
@@ -36,7 +36,8 @@ def step_product(
     """
     # None would be another type, for which all would be compiled again.
     direct = vectors.new_empty(0, 0) if carry is None else carry
-    _side_by_side(
+    side_by_side(
+        _multiply_side_by_side,
         parts(vectors.shape[0] * vectors.shape[1], ROWS_AT_ONCE),
         vectors.contiguous().numpy(),
         tuple(np.ascontiguousarray(slope.numpy()) for slope in slopes),
@@ -49,7 +50,7 @@ def step_product(
 
 
 @njit(**SIDE_BY_SIDE)
-def _side_by_side(ends, vectors, slopes, weights, carry, into, adding, formed):
+def _multiply_side_by_side(ends, vectors, slopes, weights, carry, into, adding, formed):
     for part in prange(len(ends) - 1):
         if formed:
             _formed(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, adding)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from throughtime.cells import Cell
 from throughtime.compiled import fast, product, tile
-from throughtime.compiled.fast import parts
+from throughtime.compiled.fast import parts, side_by_side
 from throughtime.compiled.product import FEWER, matrix_product
 from throughtime.fused import compiling, elementary
 from throughtime.fused.generated import generated
@@ -57,7 +57,7 @@ class Kernel:
         _hold_on_to_freed_memory()
         names = getattr(self.computation, f"{way}_arguments")
         arguments = [parts(given["x"].shape[1], FEWER), *(_array(given[name]) for name in names)]
-        self.compiled(way, arguments)(*arguments)
+        side_by_side(self.compiled(way, arguments), *arguments)
 
     def product(self, left: Tensor, right: Tensor) -> Tensor:
         """Of two matrices, after the loop."""
