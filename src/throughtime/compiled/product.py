@@ -23,7 +23,6 @@ def _strip(vectors: int, part: int = 1) -> Callable[..., None]:
     """A function that adds to all rows of a product, and to some neighbouring columns."""
     many, fewer, one = tile(ROWS, vectors, part), tile(FEWER, vectors, part), tile(1, vectors, part)
 
-    @njit(**FAST | {"cache": False})
     def strip(out, left, right, j):
         i = 0
         while i + ROWS <= len(out):
@@ -36,7 +35,10 @@ def _strip(vectors: int, part: int = 1) -> Callable[..., None]:
             one(out, left, right, i, j)
             i += 1
 
-    return strip
+    # Numba tells functions of one name apart by a count that starts anew in every process: read from the disk, one
+    # could be taken for another.
+    strip.__qualname__ = f"strip_of_{vectors}_in_{part}"
+    return njit(**FAST | {"cache": False})(strip)
 
 
 _two, _one, _half, _quarter, _eighth, _sixteenth = _strip(2), *(_strip(1, part) for part in (1, 2, 4, 8, 16))

@@ -15,8 +15,15 @@ def compiled(function: Callable[..., Any]) -> Any:
     return numba.njit(cache=True, **OPTIONS)(function)
 
 
-def inlined(function: Callable[..., Any]) -> Any:
-    """A function that becomes a part of the compiled functions that call it."""
+def inlined(function: Callable[..., Any], variant: str = "") -> Any:
+    """A function that becomes a part of the compiled functions that call it.
+
+    Args:
+        function: What to compile.
+        variant: Of functions that are made several times, which one. Numba tells those of one name apart by a count
+            that starts anew in every process: read from the disk, one could be taken for another.
+    """
+    function.__qualname__ += variant
     return numba.njit(**OPTIONS)(function)
 
 

@@ -10,6 +10,7 @@ Their values are within 3 units in the last place of the exact ones, their slope
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,37 +50,38 @@ _DOUBLE = Precision(np.float64, np.int64, 52, 1023, -708.0, 13, (6.9314718036912
 def elementary(of: Precision) -> SimpleNamespace:
     """The functions and their slopes, by name, and `real`, the type itself."""
     exponential, exponential_less_one = _exponentials(of)
+    own = partial(inlined, variant=of.real.__name__)
     real, zero, one, two, four = of.real, of.real(0), of.real(1), of.real(2), of.real(4)
 
-    @inlined
+    @own
     def sigmoid(a: Any) -> Any:
         e = exponential(-abs(a))
         return (e if a < zero else one) * (one / (one + e))
 
-    @inlined
+    @own
     def sigmoid_slope(a: Any) -> Any:
         e = exponential(-abs(a))
         share = one / (one + e)
         return e * share * share
 
-    @inlined
+    @own
     def tanh(a: Any) -> Any:
         x = -two * abs(a)
         negative = exponential_less_one(x) * (one / (one + exponential(x)))
         return negative if a < zero else -negative
 
-    @inlined
+    @own
     def tanh_slope(a: Any) -> Any:
         e = exponential(-two * abs(a))
         share = one / (one + e)
         return four * e * share * share
 
-    @inlined
+    @own
     def relu(a: Any) -> Any:
         # Of NaN it is NaN.
         return zero if a <= zero else a
 
-    @inlined
+    @own
     def relu_slope(a: Any) -> Any:
         return one if a > zero else zero
 
@@ -96,6 +98,7 @@ def elementary(of: Precision) -> SimpleNamespace:
 
 def _exponentials(of: Precision) -> tuple[Any, Any]:
     """e^x and e^x - 1 for x <= 0."""
+    own = partial(inlined, variant=of.real.__name__)
     real, whole, one, lowest = of.real, of.whole, of.real(1), of.real(of.lowest)
     ln_2_short, ln_2_rest, per_ln_2 = real(of.ln_2[0]), real(of.ln_2[1]), real(1 / math.log(2))
     # Adding it rounds to a whole number, which then stands in the last bits.
@@ -103,7 +106,7 @@ def _exponentials(of: Precision) -> tuple[Any, Any]:
     digits, of_one = whole(of.digits), whole(of.bias << of.digits)
     series = tuple(real(1 / math.factorial(power)) for power in range(of.terms, 1, -1))
 
-    @inlined
+    @own
     def parts(x: Any) -> Any:
         # Not max(x, lowest): NaN must stay NaN.
         x = lowest if x < lowest else x
@@ -116,12 +119,12 @@ def _exponentials(of: Precision) -> tuple[Any, Any]:
         power = whole((real(rounded).view(whole) << digits) + of_one)
         return r + r * r * sum_from_square, whole(power).view(real)
 
-    @inlined
+    @own
     def exponential(x: Any) -> Any:
         p, power = parts(x)
         return power * p + power
 
-    @inlined
+    @own
     def exponential_less_one(x: Any) -> Any:
         p, power = parts(x)
         return power * p + (power - one)
