@@ -21,7 +21,6 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import sympy
-import torch
 from torch import Tensor
 
 from throughtime.cells.cell import Cell, Named
@@ -183,11 +182,10 @@ class Derivation:
 
         def evaluate(x: Named, u: Named, before: Tensor, after: Tensor, units: Named | None = None) -> Partial:
             values = function(x, u, before, after, units)
-            like: dict[str, Any] = {"dtype": before.dtype, "device": before.device}
             parts: dict[str, Any] = {"carried": None, "recurrent": {}, "input": {}, "units": {}}
             for (kind, name), value in zip(names, values, strict=True):
                 # Not new_full, which refuses a constant beyond the dtype's range; here it becomes inf.
-                tensor = value if isinstance(value, Tensor) else torch.tensor(float(value), **like)
+                tensor = value if isinstance(value, Tensor) else before.new_zeros(()) + float(value)
                 if name is None:
                     parts[kind] = tensor.expand_as(before)
                 else:
