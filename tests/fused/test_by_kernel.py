@@ -30,10 +30,10 @@ class Drawn:
         hidden += hidden % 2 if isinstance(cell, LRU) else 0
         drawn = {name: 0.4 * self.draw(*shape) for name, shape in cell.weight_shapes(2, hidden).items()}
         made = cell.made(drawn)
-        self.names = [name for name in made if not name.endswith("_ih")]
+        self.names = list(made)
         weights = [made[name].detach() for name in self.names]
         states = [self.draw(batch, hidden) for _ in cell.states]
-        tensors = [self.draw(steps, batch, len(cell.gates) * hidden), *weights, *states]
+        tensors = [self.draw(steps, batch, made["weight_ih"].shape[1]), *weights, *states]
         self.tensors = [one.requires_grad_() for one in tensors]
 
     def draw(self, *shape: int) -> Tensor:
@@ -51,11 +51,11 @@ class Drawn:
 
     def run(self, by: Any, way: str, *tensors: Tensor) -> list[Tensor]:
         """The states of all steps and the last ones."""
-        input_pre, *rest = tensors or self.tensors
+        sequence, *rest = tensors or self.tensors
         weights: Named = dict(zip(self.names, rest, strict=False))
         initial = dict(zip(self.cell.states, rest[len(self.names) :], strict=True))
         self.generator.manual_seed(1)
-        found: Run = by(self.cell, input_pre, weights, initial, **self.keywords(way))
+        found: Run = by(self.cell, sequence, weights, initial, **self.keywords(way))
         return [*found.steps.values(), *found.last.values()]
 
     def gradients(self, outputs: list[Tensor]) -> list[Tensor]:
@@ -146,7 +146,7 @@ def test_no_digit_depends_on_the_number_of_threads(cell: Cell) -> None:
     for number in (1, 2, 3):
         torch.set_num_threads(number)
         outputs = drawn.run(by_kernel, "reset")
-        # The products of whole matrices after the loop are the library's.
+        # What the samples add to the gradients of weights is summed by part.
         of_input, *_, of_state = drawn.gradients(outputs)
         found.append([*outputs, of_input, of_state])
     torch.set_num_threads(threads)
@@ -168,8 +168,9 @@ def test_a_loss_on_some_outputs_only(wanted: str) -> None:
 
 def test_without_gradients_and_without_a_bias() -> None:
     drawn = Drawn(GRU(), 4, 3, 3)
-    del drawn.tensors[drawn.names.index("bias_hh") + 1]
-    drawn.names.remove("bias_hh")
+    for name in ("bias_ih", "bias_hh"):
+        del drawn.tensors[drawn.names.index(name) + 1]
+        drawn.names.remove(name)
     with torch.no_grad():
         torch.testing.assert_close(drawn.run(by_kernel, "whole"), drawn.run(reference, "whole"))
     torch.testing.assert_close(*(drawn.gradients(drawn.run(by, "whole")) for by in (by_kernel, reference)))

@@ -38,11 +38,18 @@ def test_under_a_transformation() -> None:
 
 @pytest.mark.parametrize(
     ("steps", "hidden", "plain", "expected"),
-    [(200, 128, True, "fused"), (200, 512, True, "torch"), (200, 512, False, "fused"), (2, 128, True, "torch")],
+    [(200, 128, True, "fused"), (200, 512, True, "torch"), (200, 512, False, "fused"), (1, 128, True, "torch")],
 )
 def test_an_lstm_whose_weights_fit_a_cache(steps: int, hidden: int, plain: bool, expected: str) -> None:
-    sequence, weight_hh = torch.zeros(steps, 8, 64), torch.zeros(4 * hidden, hidden)
-    assert executor(LSTM(), sequence, "auto", plain, weight_hh) == expected
+    weights = {"weight_ih": torch.zeros(4 * hidden, 2), "weight_hh": torch.zeros(4 * hidden, hidden)}
+    assert executor(LSTM(), torch.zeros(steps, 8, 2), "auto", plain, weights) == expected
+
+
+def test_autocast_lowers_the_precision() -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert executor(GRU(), torch.zeros(200, 8, 64), "auto") == "reference"
+        with pytest.raises(ValueError, match=r"GRU\(\) cannot be fused: .* autocast wants another one"):
+            executor(GRU(), SEQUENCE, "fused")
 
 
 @pytest.fixture

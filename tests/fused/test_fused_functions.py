@@ -72,11 +72,12 @@ class OfOnesOwn(tt.Cell):
 def test_a_cell_with_a_function_of_ones_own() -> None:
     torch.manual_seed(0)
     cell = OfOnesOwn(softsign)
-    input_pre, hidden = torch.randn(9, 3, 10, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
-    weights = {"weight_hh": torch.randn(10, 5, dtype=torch.float64, requires_grad=True)}
+    sequence, hidden = torch.randn(9, 3, 2, dtype=torch.float64), torch.randn(3, 5, dtype=torch.float64)
+    shapes = {"weight_ih": (10, 2), "weight_hh": (10, 5)}
+    weights = {name: torch.randn(shape, dtype=torch.float64, requires_grad=True) for name, shape in shapes.items()}
     found = []
     for by in (by_kernel, reference):
-        steps = by(cell, input_pre, weights, {"h": hidden}).steps["h"]
+        steps = by(cell, sequence, weights, {"h": hidden}).steps["h"]
         found.append((steps, *torch.autograd.grad(steps.sin().sum(), weights["weight_hh"])))
     torch.testing.assert_close(*found)
 

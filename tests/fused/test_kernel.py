@@ -14,8 +14,9 @@ from throughtime.fused.kernel import Kernel
 
 
 def arguments() -> list[object]:
-    floats = [np.zeros((2, 3)), *(np.zeros((4, 2, 3)) for _ in range(2))]
-    return [np.array([0, 2]), False, True, np.full(2, 4), np.zeros((4, 2), dtype=bool), np.zeros((4, 2, 6)), *floats]
+    order = [np.array([0, 2]), False, True, np.full(2, 4), np.zeros((4, 2), dtype=bool)]
+    read = [np.zeros((4, 2, 5)), np.zeros((5, 6)), np.zeros(6)]
+    return [*order, *read, np.zeros((2, 3)), *(np.zeros((4, 2, width)) for width in (3, 3, 6))]
 
 
 def test_compiled_once_for_a_machine(

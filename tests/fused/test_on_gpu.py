@@ -123,6 +123,10 @@ def test_without_gradients_and_an_empty_batch() -> None:
     assert all((one == 0).all() for one in empty.gradients(outputs))
 
 
+# Weights of one unit that passes on its only input.
+ITSELF = {"weight_ih": torch.ones(1, 1, dtype=torch.float64)}
+
+
 class Applied(tt.Cell):
     """h_t = f(x_t)."""
 
@@ -146,9 +150,9 @@ def test_functions_of_ones_own(name: str) -> None:
         with pytest.raises(ValueError, match="Triton has roots and small whole powers only"):
             source_of(cell)
         return
-    input_pre = ARGUMENTS[ARGUMENTS > 0] if name == "sigmoid" else ARGUMENTS
-    found = by_triton(cell)(cell, input_pre.reshape(1, 1, -1), {}, {"h": torch.zeros(1, len(input_pre)).double()})
-    torch.testing.assert_close(found.steps["h"].flatten(), FUNCTIONS[name](input_pre), rtol=1e-12, atol=1e-14)
+    x = ARGUMENTS[ARGUMENTS > 0] if name == "sigmoid" else ARGUMENTS
+    found = by_triton(cell)(cell, x.reshape(1, -1, 1), ITSELF, {"h": torch.zeros(len(x), 1).double()})
+    torch.testing.assert_close(found.steps["h"].flatten(), FUNCTIONS[name](x), rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.usefixtures("interpreted")
@@ -157,10 +161,9 @@ def test_functions_of_kernels(function: Any) -> None:
     x = torch.tensor([-800, -30, -1.5, -0.35, -0.2, -1e-9, 0, 1e-12, 0.3, 0.36, 20, 900, torch.nan], dtype=torch.double)
     cell, h = Applied(function), torch.zeros(len(x)).double()
     expected = derive(cell).evaluate_update({"new": x}, {}, h, h).input["new"]
-    h = h.unsqueeze(0)
     x.requires_grad_()
-    found = by_triton(cell)(cell, x.reshape(1, 1, -1), {}, {"h": h}).last["h"]
-    torch.testing.assert_close(found, function(x).unsqueeze(0), rtol=1e-14, atol=0, equal_nan=True)
+    found = by_triton(cell)(cell, x.reshape(1, -1, 1), ITSELF, {"h": h.unsqueeze(1)}).last["h"]
+    torch.testing.assert_close(found, function(x).unsqueeze(1), rtol=1e-14, atol=0, equal_nan=True)
     torch.testing.assert_close(*torch.autograd.grad(found.sum(), x), expected, rtol=1e-14, atol=0, equal_nan=True)
 
 

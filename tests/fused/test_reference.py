@@ -29,8 +29,7 @@ class Drawn:
 
     def run(self, **keywords: Any) -> Run:
         named = self.weights.named()
-        input_pre = torch.nn.functional.linear(self.inputs, named["weight_ih"], named["bias_ih"])
-        return run(self.cell, input_pre, named, self.initial, backend="reference", **keywords)
+        return run(self.cell, self.inputs, named, self.initial, backend="reference", **keywords)
 
     def unrolled(self, inputs: Tensor, initial: Named) -> Named:
         """The states of all steps, in the order in which the inputs are given."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from throughtime.cells import GRU, LSTM, RNN, Cell
 from throughtime.fused import run, torchs_own
@@ -31,8 +31,7 @@ class Drawn:
         if own:
             found = torchs_own(self.cell, inputs, weights, initial, reverse=reverse, training=True)
         else:
-            input_pre = nn.functional.linear(inputs, weights["weight_ih"], weights["bias_ih"])
-            found = run(self.cell, input_pre, weights, initial, reverse=reverse, backend="reference")
+            found = run(self.cell, inputs, weights, initial, reverse=reverse, backend="reference")
         return [found.steps["h"], *found.last.values()]
 
     def gradients(self, own: bool, reverse: bool) -> tuple[Tensor, ...]:

@@ -29,6 +29,7 @@ def parts(rows: int, together: int) -> np.ndarray:
         rows: How many there are.
         together: Rows of which the parts consist, but for the last one.
     """
+    _launch_threads()
     groups = -(-rows // together)
     count = max(1, min(torch.get_num_threads(), groups))
     return np.array([min(rows, together * (groups * part // count)) for part in range(count + 1)])
@@ -44,7 +45,6 @@ def side_by_side(function: Callable[..., Any], ends: np.ndarray, *arguments: Any
         ends: As of `parts`.
         arguments: The others.
     """
-    _launch_threads()
     before = get_num_threads()
     set_num_threads(min(len(ends) - 1, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     try:

@@ -85,8 +85,8 @@ def matrix_product(left: Tensor, right: Tensor, onto: Tensor | None = None) -> T
         right: (m, n)
         onto: (n,), to which every row is added; None for zeros.
     """
-    out = left.new_zeros(len(left), right.shape[1]) if onto is None else onto.repeat(len(left), 1)
-    add_matrix_product(out, left, right)
+    out = left.new_empty(len(left), right.shape[1])
+    _add(out, left, right, left.new_zeros(right.shape[1]) if onto is None else onto.contiguous())
     return out
 
 
@@ -98,20 +98,26 @@ def add_matrix_product(out: Tensor, left: Tensor, right: Tensor) -> None:
         left: (rows, m), laid out in any way.
         right: (m, n)
     """
-    arrays = (one.detach().numpy() for one in (out, left, right.contiguous()))
+    _add(out, left, right, out.new_empty(0))
+
+
+def _add(out: Tensor, left: Tensor, right: Tensor, begun: Tensor) -> None:
+    arrays = (one.detach().numpy() for one in (out, left, right.contiguous(), begun))
     side_by_side(_add_side_by_side, parts(len(left), ROWS), *arrays)
 
 
 @njit(**SIDE_BY_SIDE)
-def _add_side_by_side(ends, out, left, right):
+def _add_side_by_side(ends, out, left, right, begun):
     for part in prange(len(ends) - 1):
-        _add_blocks(ends[part], ends[part + 1], out, left, right)
+        _add_blocks(ends[part], ends[part + 1], out, left, right, begun)
 
 
 @njit(**FAST)
-def _add_blocks(first, end, out, left, right):
-    """Some rows of a large product, in blocks that stay in the caches."""
-    for k in range(0, len(right), BLOCK):
+def _add_blocks(first, end, out, left, right, begun):
+    """Some rows of a large product, in blocks that stay in the caches; each begins with a row, if there is one."""
+    for k in range(0, max(1, len(right)), BLOCK):
         for i in range(first, end, BLOCK):
             rows = slice(i, min(end, i + BLOCK))
+            if k == 0 and len(begun):
+                out[rows] = begun
             add_product(out[rows], left[rows, k : k + BLOCK], right[k : k + BLOCK])

@@ -2,7 +2,6 @@
 
 from throughtime.fused.executor import BACKENDS as BACKENDS
 from throughtime.fused.executor import executor as executor
-from throughtime.fused.linear import linear as linear
 from throughtime.fused.reference import Run as Run
 from throughtime.fused.run import run as run
 from throughtime.fused.show import show_kernel as show_kernel

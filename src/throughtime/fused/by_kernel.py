@@ -20,17 +20,18 @@ class AnyKernel(Protocol):
     """What runs a cell over a whole sequence."""
 
     computation: Computation
+    keeps_x: bool
 
-    def run(self, way: str, given: Mapping[str, Any]) -> None:
-        """One way, "forward" or "backward", on what is given by name."""
+    def forward(self, given: Mapping[str, Any]) -> None:
+        """Fill the states, and what the way back needs, on what is given by name."""
 
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Of two matrices, after the loop."""
+    def backward(self, given: Mapping[str, Any], of_sequence: bool) -> dict[str, Tensor]:
+        """The gradients at the weights, and at the sequence where that is asked for; those at the states in place."""
 
 
 def by_kernel(
     cell: Cell,
-    input_pre: Tensor,
+    sequence: Tensor,
     weights: Named,
     initial: Named,
     lengths: Tensor | None = None,
@@ -45,10 +46,10 @@ def by_kernel(
     """
     states = [initial[name] for name in cell.states]
     names = tuple(name for name in _weight_names(cell) if name in weights)
-    tensors = [input_pre, *(weights[name] for name in names), *states]
+    tensors = [sequence, *(weights[name] for name in names), *states]
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
     found = _ByKernel.apply(
-        _Task(cell, kernel or kernel_for(cell, input_pre), names, lengths, resets, reverse, needed), *tensors
+        _Task(cell, kernel or kernel_for(cell, sequence), names, lengths, resets, reverse, needed), *tensors
     )
     count = len(cell.states)
     return Run(dict(zip(cell.states, found[:count], strict=True)), dict(zip(cell.states, found[count:], strict=True)))
@@ -76,10 +77,10 @@ class _Task:
     reverse: bool
     differentiated: bool
 
-    def order(self, input_pre: Tensor) -> dict[str, Any]:
+    def order(self, sequence: Tensor) -> dict[str, Any]:
         """In which order which steps are read."""
-        steps, batch = input_pre.shape[:2]
-        device = input_pre.device
+        steps, batch = sequence.shape[:2]
+        device = sequence.device
         lengths = torch.full((batch,), steps, device=device) if self.lengths is None else self.lengths.to(device)
         nowhere = torch.zeros(steps, batch, dtype=torch.bool, device=device)
         resets = nowhere if self.resets is None else self.resets.to(device)
@@ -95,25 +96,24 @@ class _Task:
 
 class _ByKernel(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, task: _Task, input_pre: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, task: _Task, sequence: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
         cell, computation = task.cell, task.kernel.computation
         weights, initial = task.split(tensors)
-        steps, batch = input_pre.shape[:2]
-        kept = steps if task.differentiated else 1
-        units = input_pre.shape[-1] // len(cell.gates)
+        (steps, batch), rows = sequence.shape[:2], len(weights["weight_ih"])
+        kept, units = steps if task.differentiated else 1, rows // len(cell.gates)
         last = {state: initial[state].clone(memory_format=torch.contiguous_format) for state in cell.states}
-        before = {f"{state}_before": input_pre.new_empty(kept, batch, units) for state in computation.saved}
-        every = {f"{state}_steps": input_pre.new_empty(steps, batch, units) for state in cell.states}
-        given = {"keeping": task.differentiated, "x": input_pre, **weights, **last, **before, **every}
+        every = {f"{state}_steps": sequence.new_empty(steps, batch, units) for state in cell.states}
+        left = {f"{state}_before": sequence.new_empty(kept, batch, units) for state in computation.saved}
+        left |= {"x": sequence.new_empty(kept, batch, rows)} if task.kernel.keeps_x else {}
+        biases = {"bias_ih": sequence.new_zeros(rows)}
         if computation.recurrent:
-            rows = len(weights["weight_hh"])
-            given["u"] = input_pre.new_empty(kept, batch, rows)
-            given["weight_hh"] = weights["weight_hh"].t()
-            given.setdefault("bias_hh", input_pre.new_zeros(rows))
-        task.kernel.run("forward", task.order(input_pre) | given)
-        ctx.task = task
+            biases["bias_hh"] = sequence.new_zeros(len(weights["weight_hh"]))
+            left["u"] = sequence.new_empty(kept, batch, len(weights["weight_hh"]))
+        given = {"sequence": sequence, "keeping": task.differentiated, **biases, **weights, **last, **left, **every}
+        task.kernel.forward(task.order(sequence) | given)
+        ctx.task, ctx.left = task, tuple(left)
         ctx.set_materialize_grads(False)
-        ctx.save_for_backward(input_pre, *tensors, *before.values(), *([given["u"]] if computation.recurrent else []))
+        ctx.save_for_backward(sequence, *tensors, *left.values())
         return *every.values(), *last.values()
 
     @staticmethod
@@ -124,50 +124,30 @@ class _ByKernel(torch.autograd.Function):
         inputs = saved[: 1 + len(task.names) + len(task.cell.states)]
         if torch.is_grad_enabled() or any(grad is not None and is_several(grad) for grad in grads):
             return None, *_through_reference(task, inputs, ctx.needs_input_grad[1:], grads)
-        return None, *_through_kernel(task, inputs, saved[len(inputs) :], ctx.needs_input_grad[1:], grads)
+        left = dict(zip(ctx.left, saved[len(inputs) :], strict=True))
+        return None, *_through_kernel(task, inputs, left, ctx.needs_input_grad[1:], grads)
 
 
 def _through_kernel(
-    task: _Task,
-    inputs: tuple[Tensor, ...],
-    saved: tuple[Tensor, ...],
-    needed: tuple[bool, ...],
-    grads: tuple[Tensor | None, ...],
+    task: _Task, inputs: tuple[Tensor, ...], left: Named, needed: tuple[bool, ...], grads: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
     """The gradients at the inputs, from those at the states of all steps and at the last ones."""
-    cell, computation, input_pre = task.cell, task.kernel.computation, inputs[0]
+    cell, sequence = task.cell, inputs[0]
     weights, initial = task.split(inputs[1:])
-    batch, count = input_pre.shape[1], len(cell.states)
-    before = dict(zip((f"{state}_before" for state in computation.saved), saved, strict=False))
-    given: dict[str, Any] = {
-        "x": input_pre,
-        **weights,
-        **before,
-        "grad_x": torch.empty_like(input_pre, memory_format=torch.contiguous_format),
-    }
+    count, batch = len(cell.states), sequence.shape[1]
+    biases = {"bias_ih": sequence.new_zeros(len(weights["weight_ih"]))}
+    biases |= {"bias_hh": sequence.new_zeros(len(weights["weight_hh"]))} if task.kernel.computation.recurrent else {}
+    given: dict[str, Any] = {"sequence": sequence, **biases, **weights, **left}
     for state, of_steps, of_last in zip(cell.states, grads[:count], grads[count:], strict=True):
-        zeros = input_pre.new_zeros(initial[state].shape)
+        zeros = sequence.new_zeros(batch, initial[state].shape[-1])
         given[f"grad_{state}_steps"] = zeros.unsqueeze(0) if of_steps is None else of_steps
         given[f"adjoint_{state}"] = (
             zeros.clone() if of_last is None else of_last.clone(memory_format=torch.contiguous_format)
         )
-    if computation.recurrent:
-        given["u"] = saved[-1]
-        given["grad_u"] = torch.empty_like(saved[-1]) if computation.distinct else given["grad_x"]
-    by_sample = [f"weight_{name}" for name in cell.units] + (["weight_hh"] if computation.entered else [])
-    given |= {f"grad_{name}": input_pre.new_zeros(batch, len(weights[name])) for name in by_sample}
-    task.kernel.run("backward", task.order(input_pre) | given)
-    found: list[Tensor | None] = [given["grad_x"]]
-    for name, wanted in zip(task.names, needed[1:], strict=False):
-        if not wanted:
-            found.append(None)
-        elif name in by_sample:
-            found.append(given[f"grad_{name}"].sum(0))
-        elif name == "bias_hh":
-            found.append(given["grad_u"].sum((0, 1)))
-        else:
-            found.append(task.kernel.product(given["grad_u"].flatten(0, 1).t(), given["h_before"].flatten(0, 1)))
-    return found + [given[f"adjoint_{state}"] for state in cell.states]
+    found = task.kernel.backward(task.order(sequence) | given, of_sequence=needed[0])
+    found |= {state: given[f"adjoint_{state}"] for state in cell.states}
+    names = ("sequence", *task.names, *cell.states)
+    return [found[name] if wanted else None for name, wanted in zip(names, needed, strict=True)]
 
 
 def _through_reference(
@@ -184,4 +164,4 @@ def _through_reference(
 
 
 def _weight_names(cell: Cell) -> tuple[str, ...]:
-    return "weight_hh", "bias_hh", *(f"weight_{name}" for name in cell.units)
+    return "weight_ih", "bias_ih", "weight_hh", "bias_hh", *(f"weight_{name}" for name in cell.units)

@@ -7,7 +7,7 @@ after the loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -145,11 +145,11 @@ class Computation:
         """Whose product with `weight_hh` is a part of the adjoint of h."""
         return "grad_u" if self.distinct else "grad_x"
 
-    def terms(self, others: Mapping[str, str] | None = None) -> str:
-        """What the names in a kernel stand for, one a line; by name, what stands for something else there."""
-        own = {*self.forward_arguments, *self.backward_arguments}
-        terms = {name: said for name, said in (TERMS | dict(others or {})).items() if name in own or "..." in name}
-        return "\n".join(f"{name + ':':<14}{said}" for name, said in terms.items())
+    def terms(self, names: Iterable[str], others: Mapping[str, str] | None = None) -> str:
+        """What names in a kernel stand for, one a line; by name, what is said otherwise there than in other kernels."""
+        own, said = set(names), dict(others or {})
+        terms = {name: what for name, what in (said | TERMS | said).items() if name in own or "..." in name}
+        return "\n".join(f"{name + ':':<14} {what}" for name, what in terms.items())
 
     def loads(self, read: set[str], at: Read) -> list[str]:
         """Assignments of what the equations read.

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from throughtime.cells import LSTM, Cell
+from throughtime.cells import LSTM, Cell, Named
 from throughtime.fused import on_gpu
 from throughtime.fused.kernel import PRECISIONS, Kernel, kernel, source_of
 from throughtime.fused.languages import NotFused
@@ -21,19 +21,18 @@ CACHED = 2**20
 
 
 def executor(
-    cell: Cell, sequence: Tensor, backend: str = "auto", plain: bool = False, weight_hh: Tensor | None = None
+    cell: Cell, sequence: Tensor, backend: str = "auto", plain: bool = False, weights: Named | None = None
 ) -> Literal["reference", "fused", "torch"]:
     """Which executor is to run a recurrence.
 
     Args:
         cell: The equations.
-        sequence: What is read, or its product with the weights, (time, batch, features): its device, its dtype and
-            the way it is traced count.
+        sequence: What is read, (time, batch, features): its device, its dtype and the way it is traced count.
         backend: "auto" for the fastest one that can; "reference" for the equations under autograd; "fused" for the
             compiled kernel, Numba's on the CPU and Triton's on CUDA, which is never replaced silently.
         plain: Whether torch's own layer would do: no lengths, no resets, and nothing but h_1 .. h_T and the last
             states is asked for. Only then is the answer ever "torch", and only with "auto".
-        weight_hh: The recurrent weights, if there are any: their size counts.
+        weights: By torch's name without a suffix: their sizes count. None for as many rows as features, and few.
 
     With "auto", what torch has a layer for is torch's own where that is enough: on a GPU, where cuDNN runs it, and on a
     CPU an LSTM in float32 whose recurrent weights are too large for a core's cache, or whose sequence is too short to
@@ -57,9 +56,11 @@ def executor(
     if backend == "reference" or _traced(sequence):
         return "reference"
     able = _obstacle(sequence) is None and _obstacle_in(cell, _device(sequence)) is None
-    worthwhile = able and sequence.numel() >= WORTH_COMPILING
+    known = weights or {}
+    rows = len(known["weight_ih"]) if "weight_ih" in known else sequence.shape[-1]
+    worthwhile = able and rows * sequence.shape[0] * sequence.shape[1] >= WORTH_COMPILING
     if plain and _has_torch(cell, sequence):
-        small = weight_hh is not None and weight_hh.numel() * weight_hh.element_size() <= CACHED
+        small = "weight_hh" in known and known["weight_hh"].numel() * known["weight_hh"].element_size() <= CACHED
         return "fused" if worthwhile and small and _device(sequence) == "cpu" else "torch"
     return "fused" if worthwhile else "reference"
 
@@ -87,6 +88,8 @@ def _obstacle(sequence: Tensor) -> str | None:
         return f"kernels on CUDA need {on_gpu.missing()}"
     if sequence.dtype not in PRECISIONS:
         return f"kernels compute in float32 and float64, and this is {sequence.dtype}"
+    if torch.is_autocast_enabled(_device(sequence)):
+        return "kernels compute in the dtype that they are given, and autocast wants another one"
     return _traced(sequence)
 
 

@@ -15,9 +15,9 @@ from rich.console import Console
 from torch import Tensor
 
 from throughtime.cells import Cell
-from throughtime.compiled import fast, product, tile
+from throughtime.compiled import fast, product, sequences, tile
 from throughtime.compiled.fast import parts, side_by_side
-from throughtime.compiled.product import FEWER, matrix_product
+from throughtime.compiled.product import FEWER
 from throughtime.fused import compiling, elementary
 from throughtime.fused.generated import generated
 from throughtime.fused.source import Source
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 # Just below the 32 MiB from which the C library never keeps a block.
 HELD = 31 * 2**20
+NONE = torch.empty(0)
 PRECISIONS = {torch.float32: "SINGLE", torch.float64: "DOUBLE"}
 
 
@@ -38,30 +39,42 @@ class Kernel:
 
     Attributes:
         computation: What it computes.
+        keeps_x: Whether the way back needs W_ih x_t + b_ih by itself.
 
     Raises:
         NotFused: The equations hold what no kernel computes.
     """
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
-        source = source_of(cell)
-        self.computation = source.computation
+        self._source = source_of(cell)
+        self.computation, self.keeps_x = self._source.computation, self._source.keeps_x
         self._what = f"{cell!r} in {str(dtype).removeprefix('torch.')}"
-        self._module = generated(source.text(PRECISIONS[dtype]), compiling, elementary, fast, product, tile)
+        called = (compiling, elementary, fast, product, sequences, tile)
+        self._module = generated(self._source.text(PRECISIONS[dtype]), *called)
 
-    def run(self, way: str, given: Mapping[str, Any]) -> None:
-        """One way, "forward" or "backward", on what is given by name.
+    def forward(self, given: Mapping[str, Any]) -> None:
+        """Run the batch in as many parts as torch has threads, but none of fewer rows than work together."""
+        turned = {name: given[name].t() for name in ("weight_ih", "weight_hh") if given.get(name, NONE).dim() == 2}
+        self._run("forward", self._source.forward_arguments, {**given, **turned})
 
-        The batch is in as many parts as torch has threads, but none of fewer rows than work together.
-        """
+    def backward(self, given: Mapping[str, Any], of_sequence: bool) -> dict[str, Tensor]:
+        """Likewise the way back; the gradients of the parts, or samples, are added up."""
+        sequence, batch = given["sequence"], given["sequence"].shape[1]
+        grads = {"grad_sequence": torch.empty_like(sequence if of_sequence else sequence[:0])}
+        for name in (name for name in self._source.backward_arguments if name.startswith(("grad_weight", "grad_bias"))):
+            shape = given[name.removeprefix("grad_")].shape
+            grads[name] = sequence.new_zeros(len(_ends(batch)) - 1 if name in self._source.by_part else batch, *shape)
+        self._run("backward", self._source.backward_arguments, {**given, **grads})
+        found = {name.removeprefix("grad_"): value.sum(0) for name, value in grads.items() if name != "grad_sequence"}
+        return found | {"sequence": grads["grad_sequence"]}
+
+    def _run(self, way: str, names: Sequence[str], given: Mapping[str, Any]) -> None:
+        batch = given["sequence"].shape[1]
+        if not batch:
+            return
         _hold_on_to_freed_memory()
-        names = getattr(self.computation, f"{way}_arguments")
-        arguments = [parts(given["x"].shape[1], FEWER), *(_array(given[name]) for name in names)]
+        arguments = [_ends(batch), *(_array(given[name]) for name in names)]
         side_by_side(self.compiled(way, arguments), *arguments)
-
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Of two matrices, after the loop."""
-        return matrix_product(left, right)
 
     def function(self, way: str) -> Any:
         """The function of one way, "forward" or "backward", whether it is compiled already or not."""
@@ -105,6 +118,10 @@ def _hold_on_to_freed_memory() -> None:
     memory anew from the system, page by page, which takes as long as the kernel itself.
     """
     torch.empty(HELD, dtype=torch.uint8, device="cpu")
+
+
+def _ends(batch: int) -> Any:
+    return parts(batch, FEWER)
 
 
 def _array(value: Any) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from throughtime.cells import Cell, Named
 
@@ -24,7 +25,7 @@ class Run:
 
 def reference(
     cell: Cell,
-    input_pre: Float[Tensor, "time batch gates_hidden"],
+    sequence: Float[Tensor, "time batch input"],
     weights: Named,
     initial: Named,
     lengths: Int[Tensor, " batch"] | None = None,
@@ -34,6 +35,7 @@ def reference(
     """Run the equations over a sequence, differentiable any number of times; arguments as for `fused.run`."""
     states, steps = dict(initial), []
     units = {name: weights[f"weight_{name}"] for name in cell.units}
+    input_pre = functional.linear(sequence, weights["weight_ih"], weights.get("bias_ih"))
     read = None if lengths is None else _read(lengths, input_pre)
     if resets is not None and read is not None:
         resets = resets & read

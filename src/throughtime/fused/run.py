@@ -11,7 +11,7 @@ from throughtime.fused.reference import Run, reference
 
 def run(
     cell: Cell,
-    input_pre: Float[Tensor, "time batch gates_hidden"],
+    sequence: Float[Tensor, "time batch input"],
     weights: Named,
     initial: Named,
     *,
@@ -24,14 +24,14 @@ def run(
 
     Args:
         cell: The equations.
-        input_pre: W_ih x_t + b_ih, the product with the input, for all steps at once.
-        weights: The other weights that the cell has, by torch's name without a suffix: `weight_hh`, `bias_hh`, and
-            `weight_{name}` for every name in its `units`. A bias may be left out: it is zero.
+        sequence: x_1 .. x_T.
+        weights: The weights that the cell has, by torch's name without a suffix: `weight_ih`, `bias_ih`, `weight_hh`,
+            `bias_hh`, and `weight_{name}` for every name in its `units`. A bias may be left out: it is zero.
         initial: By state name, the state before the first step that is read, (batch, hidden).
         lengths: Number of steps of every sample, 1 .. T; what is padded behind them is not read. None for T.
         resets: Where a step that is read starts from zeros instead of from the state before it. None for nowhere.
         reverse: Whether the sequence is read from its last step (of each sample) to its first. Nothing is flipped:
-            step t of `input_pre`, `resets` and the result is step t of the sequence.
+            step t of `sequence`, `resets` and the result is step t of the sequence.
         backend: "auto", "reference" or "fused"; see `executor`.
 
     Returns:
@@ -40,5 +40,5 @@ def run(
     Raises:
         ValueError: `backend` is "fused" and this cannot be fused; the message says why.
     """
-    by = by_kernel if executor(cell, input_pre, backend) == "fused" else reference
-    return by(cell, input_pre, weights, initial, lengths, resets, reverse)
+    by = by_kernel if executor(cell, sequence, backend, weights=weights) == "fused" else reference
+    return by(cell, sequence, weights, initial, lengths, resets, reverse)

@@ -7,7 +7,7 @@ element-wise.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from textwrap import indent
 
 from throughtime.cells import Cell
@@ -27,6 +27,9 @@ read. `forward` and `backward` run all samples, in parts with these `ends` side 
 {imports}
 from throughtime.fused.elementary import {precision} as functions
 from throughtime.compiled.product import add_product
+from throughtime.compiled.sequences import (
+    ROWS_AHEAD, ROWS_BEHIND, add_gradients, give_back, multiply_ahead, numbered, room
+)
 
 {functions}
 
@@ -42,15 +45,22 @@ FORWARD = """
 def forward_of(
 {arguments}
 ):
-    steps, units = len(x), {carried}.shape[1]
+    steps, rows, units = len(sequence), end - first, {carried}.shape[1]
+    order = numbered(rows)
+    read = room(ROWS_AHEAD, rows, sequence.shape[2], sequence)
+    ahead = room(ROWS_AHEAD, rows, len(bias_ih), sequence)
+{own}
     for number in range(steps):
         t = steps - 1 - number if reverse else number
         kept = t if keeping else 0  # where what the way back needs is left
+        place = number * rows % len(ahead)
+        if place == 0:
+            multiply_ahead(ahead, read, sequence, weight_ih, bias_ih, number, reverse, first, end)
 {views}
-        for row in range(first, end):
+        for row in order:
             for j in range(units):
-{begin}{bias}{product}
-        for row in range(first, end):
+{begin}{copied}{product}
+        for row in order:
             if t < lengths[row]:
                 for j in range(units):
 {loads}
@@ -68,11 +78,15 @@ BACKWARD = """
 def backward_of(
 {arguments}
 ):
-    steps, units = len(x), adjoint_{carried}.shape[1]
+    steps, rows, units = len(sequence), end - first, adjoint_{carried}.shape[1]
+    order = numbered(rows)
+{rooms}
+{own}
     for number in range(steps):
         t = number if reverse else steps - 1 - number
+        place = number * rows % len(grad_x)
 {views}
-        for row in range(first, end):
+        for row in order:
             if t < lengths[row]:
                 for j in range(units):
 {loads}
@@ -82,10 +96,17 @@ def backward_of(
 {stores}
             else:
 {rest}{product}
-        for row in range(first, end):
-            if t < lengths[row] and resets[t, row]:
+        for row in order:
+            if t < lengths[row] and resets_t[row]:
                 for j in range(units):
 {cut}
+{left}
+        if place + rows == len(grad_x) or number == steps - 1:
+            done = place + rows
+{gradients}
+            give_back(
+                grad_sequence, grad_x[:done], weight_ih, read, number + 1 - done // rows, reverse, first, end
+            )
 """
 
 PARTS = """
@@ -100,11 +121,19 @@ def {way}(
         )
 """
 
-BIAS = """
+X = """
+            for j in range(len(bias_ih)):
+                x_t[row, j] = ahead[place + row, j]"""
+U = """
             for j in range(len(bias_hh)):
                 u_t[row, j] = {begun}bias_hh[j]"""
 
-SUM = "x_t + W_hh h_{t-1} + b_hh, left for the way back"
+TERMS = {
+    "sequence": "what is read, (time, batch, features)",
+    "x": "W_ih x_t + b_ih, left for the way back",
+    "grad_weight_ih": "what the samples of a part add to its gradient, (part, gates * units, features)",
+}
+SUM = {"u": "x_t + W_hh h_{t-1} + b_hh, left for the way back"}
 
 
 class Source:
@@ -124,6 +153,34 @@ class Source:
         self.cell, self.computation = cell, Computation(cell)
         self._forward, self._backward = self._written_forward(), self._written_backward()
 
+    @property
+    def forward_arguments(self) -> list[str]:
+        """Names of what `forward` is given, in order, but for the ends of the parts."""
+        names = ["sequence", "weight_ih", "bias_ih"], [*(["x"] if self.keeps_x else [])]
+        return _replaced("x", names[0], self.computation.forward_arguments, names[1])
+
+    @property
+    def backward_arguments(self) -> list[str]:
+        """Names of what `backward` is given, in order, but for the ends of the parts."""
+        computation = self.computation
+        names = ["sequence", "weight_ih", *(["x"] if self.keeps_x else [])]
+        arguments = _replaced("x", names, computation.backward_arguments)
+        if computation.recurrent and self.cell.carried != "h":
+            arguments = _replaced("u", ["h_before", "u"], arguments)
+        arguments = [name for name in arguments if name not in ("grad_x", "grad_u")]
+        return [*arguments, "grad_sequence", *self.by_part]
+
+    @property
+    def keeps_x(self) -> bool:
+        """Whether the way back needs the product with the inputs by itself."""
+        return not self.computation.summed
+
+    @property
+    def by_part(self) -> list[str]:
+        """Names of gradients that every part of the samples adds up for itself."""
+        of_state = ["grad_weight_hh", "grad_bias_hh"] if self.computation.recurrent else []
+        return ["grad_weight_ih", "grad_bias_ih", *of_state]
+
     def text(self, precision: str) -> str:
         """A module of Python.
 
@@ -137,7 +194,9 @@ class Source:
             title=f"The kernel of {self.cell!r} in {precision.lower()} precision",
             imports=OWN_IMPORTS if own else IMPORTS,
             precision=precision,
-            terms=self.computation.terms({"u": SUM} if self.computation.summed else {}),
+            terms=self.computation.terms(
+                {*self.forward_arguments, *self.backward_arguments}, TERMS | (SUM if self.computation.summed else {})
+            ),
             functions="\n".join(f"{name} = functions.{name}" for name in functions),
         )
         ways = (self._forward[0], self._parts("forward"), "\n" + self._backward[0], self._parts("backward"))
@@ -145,25 +204,32 @@ class Source:
 
     def _parts(self, way: str) -> str:
         """The function that runs all samples one way."""
-        others = getattr(self.computation, f"{way}_arguments")
-        of_part = indent(listed(["ends[part]", "ends[part + 1]", *others]), " " * 8)
+        others = getattr(self, f"{way}_arguments")
+        given = [f"{name}[part]" if name in self.by_part else name for name in others]
+        of_part = indent(listed(["ends[part]", "ends[part + 1]", *given]), " " * 8)
         return PARTS.format(way=way, arguments=listed(["ends", *others]), of_part=of_part)
 
     def _written_forward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
         lines = Lines(computation.of_sum(computation.forward), computation.gates, NUMBA)
-        views = {"x_t": "x[t]"} | {f"{state}_before_t": f"{state}_before[kept]" for state in computation.saved}
-        views |= {"u_t": "u[kept]"} if computation.recurrent else {}
-        views |= {f"{state}_steps_t": f"{state}_steps[t]" for state in cell.states}
-        product = "\n        add_product(u_t[first:end], h_before_t[first:end], weight_hh)"
+        views = {"resets_t": "resets[t, first:end]"}
+        views |= {f"{state}_before_t": f"{state}_before[kept, first:end]" for state in computation.saved}
+        views |= {"x_t": "x[kept, first:end]"} if self.keeps_x else {}
+        views |= {"u_t": "u[kept, first:end]"} if computation.recurrent else {}
+        views |= {f"{state}_steps_t": f"{state}_steps[t, first:end]" for state in cell.states}
+        copied = X if self.keeps_x else ""
+        if computation.recurrent:
+            copied += U.format(begun="ahead[place + row, j] + " if computation.summed else "")
+        product = "\n        add_product(u_t, h_before_t, weight_hh)"
         return FORWARD.format(
-            arguments=listed(["first", "end", *computation.forward_arguments]),
+            arguments=listed(["first", "end", *self.forward_arguments]),
             carried=cell.carried,
+            own=block(4, _own(["lengths", *cell.states])),
             views=block(8, _assignments(views)),
             begin=block(
-                16, (f"{s}_before_t[row, j] = real(0) if resets[t, row] else {s}[row, j]" for s in computation.saved)
+                16, (f"{s}_before_t[row, j] = real(0) if resets_t[row] else {s}[row, j]" for s in computation.saved)
             ),
-            bias=BIAS.format(begun="x_t[row, j] + " if computation.summed else "") if computation.recurrent else "",
+            copied=copied,
             product=product if computation.recurrent else "",
             loads=block(20, computation.loads(lines.read, _at)),
             equations=block(20, lines.lines),
@@ -176,16 +242,33 @@ class Source:
     def _written_backward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
         lines = Lines(computation.of_sum(computation.backward), computation.gates, NUMBA)
-        views = {} if computation.summed else {"x_t": "x[t]"}
-        views |= {"u_t": "u[t]"} if computation.recurrent else {}
-        views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t]", "grad_x_t": "grad_x[t]"}
-        views |= {"grad_u_t": "grad_u[t]"} if computation.distinct else {}
+        rooms = {"read": "sequence.shape[2]", "grad_x": "grad_bias_ih.shape[0]"}
+        views = {"resets_t": "resets[t, first:end]"}
+        views |= {"x_t": "x[t, first:end]"} if self.keeps_x else {}
+        views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t, first:end]"}
+        views |= {"grad_x_t": "grad_x[place : place + rows]"}
+        left = {"read": "sequence[t, first:end]"}
+        gradients = ["add_gradients(grad_weight_ih, grad_bias_ih, grad_x[:done], read[:done])"]
+        if computation.recurrent:
+            views |= {"u_t": "u[t, first:end]"}
+            rooms |= {"h_left": "units"} | ({"grad_u": "grad_bias_hh.shape[0]"} if computation.distinct else {})
+            left |= {"h_left": "h_before[t, first:end]"}
+            gradients.append(
+                f"add_gradients(grad_weight_hh, grad_bias_hh, {computation.product}[:done], h_left[:done])"
+            )
+        views |= {"grad_u_t": "grad_u[place : place + rows]"} if computation.distinct else {}
         # Where the states of all steps have no gradient, there is one step of zeros in its place.
-        views |= {f"grad_{s}_steps_t": f"grad_{s}_steps[min(t, len(grad_{s}_steps) - 1)]" for s in cell.states}
-        product = f"\n        add_product(adjoint_h[first:end], {computation.product}_t[first:end], weight_hh)"
+        views |= {
+            f"grad_{s}_steps_t": f"grad_{s}_steps[min(t, len(grad_{s}_steps) - 1), first:end]" for s in cell.states
+        }
+        product = f"\n        add_product(adjoint_h, {computation.product}_t, weight_hh)"
+        by_sample = [store.place.array for store in computation.stores(_at) if store.added]
+        going = [f"adjoint_{state}" for state in cell.states]
         return BACKWARD.format(
-            arguments=listed(["first", "end", *computation.backward_arguments]),
+            arguments=listed(["first", "end", *self.backward_arguments]),
             carried=cell.carried,
+            rooms=block(4, (f"{name} = room(ROWS_BEHIND, rows, {size}, sequence)" for name, size in rooms.items())),
+            own=block(4, _own(["lengths", *going, *dict.fromkeys(by_sample)])),
             views=block(8, _assignments(views)),
             loads=block(20, computation.loads(lines.read, _at)),
             equations=block(20, lines.lines),
@@ -193,6 +276,8 @@ class Source:
             rest=block(16, self._zeros()),
             product=product if computation.recurrent else "",
             cut=block(20, (f"adjoint_{state}[row, j] = real(0)" for state in cell.states)),
+            left=block(8, (f"{name}[place : place + rows] = {of}" for name, of in left.items())),
+            gradients=block(12, gradients),
         ), lines
 
     def _stores(self) -> list[str]:
@@ -217,3 +302,14 @@ def _at(place: Place) -> str:
 
 def _assignments(values: Mapping[str, str]) -> list[str]:
     return [f"{name} = {value}" for name, value in values.items()]
+
+
+def _own(arrays: Iterable[str]) -> list[str]:
+    """Of arrays with a row for every sample, the rows of the part."""
+    return [f"{array} = {array}[first:end]" for array in arrays]
+
+
+def _replaced(name: str, before: Sequence[str], names: Sequence[str], after: Sequence[str] = ()) -> list[str]:
+    """Names with others in place of one of them, and further ones at the end of the arrays that are left."""
+    place = names.index(name)
+    return [*names[:place], *before, *names[place + 1 :], *after]

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional
 
 from throughtime.cells import GRU, LSTM, RNN, Cell, Named
 from throughtime.fused.gradients import is_several, through_graph
@@ -114,6 +113,5 @@ class _DerivedOnce(torch.autograd.Function):
 def _by_reference(task: _Task, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     weights = dict(zip(task.names, tensors[1:], strict=False))
     initial = dict(zip(task.cell.states, tensors[1 + len(task.names) :], strict=True))
-    input_pre = functional.linear(tensors[0], weights["weight_ih"], weights.get("bias_ih"))
-    found = reference(task.cell, input_pre, weights, initial, reverse=task.reverse)
+    found = reference(task.cell, tensors[0], weights, initial, reverse=task.reverse)
     return found.steps["h"], *found.last.values()

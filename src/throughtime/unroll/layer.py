@@ -7,11 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.cells import Cell, Named
-from throughtime.fused import Run, executor, linear, run, torchs_own
+from throughtime.fused import Run, executor, run, torchs_own
 from throughtime.unroll.arguments import check_input, check_steps, initial_states, lengths_of, resets_of
 from throughtime.unroll.parameters import Stacked
 from throughtime.unroll.sequences import Layout, Reading
@@ -73,7 +72,8 @@ class Recurrent(Stacked):
                 start = {name: states[len(runs)] for name, states in initial.items()}
                 read = reading.windowed(sequence, self.cell.window)
                 runs.append(self._run(layer, direction, read, start, reading, plain))
-            sequence = torch.cat([one.steps["h"] for one in runs[-self.num_directions :]], dim=-1)
+            hidden = [one.steps["h"] for one in runs[-self.num_directions :]]
+            sequence = torch.cat(hidden, dim=-1) if self.bidirectional else hidden[0]
         output = layout.written(sequence)
         last = self._stacked([one.last for one in runs], layout.state_out)
         if return_all_states:
@@ -129,17 +129,13 @@ class Recurrent(Stacked):
             self._ran = "reference"
             return _projected(self.cell, weights, sequence, start, reading)
         named = weights.named()
-        self._ran = executor(self.cell, sequence, self._choice, plain, weights.weight_hh)
+        self._ran = executor(self.cell, sequence, self._choice, plain, named)
         if self._ran == "torch":
             training = torch.is_grad_enabled()
             return torchs_own(self.cell, sequence, named, start, reverse=reading.reverse, training=training)
-        multiplied = linear if self._ran == "fused" else functional.linear
-        input_pre = multiplied(sequence, named.pop("weight_ih"), named.pop("bias_ih", None))
-        # Autocast may have changed the dtype, which counts.
-        self._ran = executor(self.cell, input_pre, self._choice)
         return run(
             self.cell,
-            input_pre,
+            sequence,
             named,
             start,
             lengths=reading.lengths,

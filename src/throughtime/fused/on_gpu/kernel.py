@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from throughtime.cells import Cell
 from throughtime.fused.generated import generated
@@ -46,19 +47,45 @@ class Kernel:
 
     Attributes:
         computation: What it computes.
+        keeps_x: Whether the way back needs W_ih x_t + b_ih by itself.
 
     Raises:
         NotFused: The equations hold what no kernel in Triton computes.
         ImportError: Triton is not installed.
     """
 
+    keeps_x = True
+
     def __init__(self, cell: Cell, units: int | None = None) -> None:
         source = source_of(cell)
         self.computation, self._units = source.computation, units
         self._module = generated(source.text)
 
-    def run(self, way: str, given: Mapping[str, Any]) -> None:
-        """One way, "forward" or "backward", on what is given by name."""
+    def forward(self, given: Mapping[str, Any]) -> None:
+        """The product with the inputs, by torch, and then all that follows."""
+        x = functional.linear(given["sequence"], given["weight_ih"], given.get("bias_ih"))
+        if given["keeping"]:
+            given["x"].copy_(x)
+        turned = {"weight_hh": given["weight_hh"].t()} if self.computation.recurrent else {}
+        self._run("forward", {**given, **turned, "x": x})
+
+    def backward(self, given: Mapping[str, Any], of_sequence: bool) -> dict[str, Tensor]:
+        """The way back, and then the products of whole matrices, by torch."""
+        x, sequence, is_dense = given["x"], given["sequence"], self.computation.recurrent
+        own = {"grad_x": torch.empty_like(x)}
+        own["grad_u"] = torch.empty_like(given["u"]) if self.computation.distinct else own["grad_x"]
+        by_sample = [f"weight_{name}" for name in self.computation.cell.units]
+        by_sample += ["weight_hh"] if self.computation.entered else []
+        own |= {f"grad_{name}": x.new_zeros(x.shape[1], len(given[name])) for name in by_sample}
+        self._run("backward", {**given, **own})
+        grads = {name: own[f"grad_{name}"].sum(0) for name in by_sample}
+        products = {"ih": ("grad_x", sequence)} | ({"hh": ("grad_u", given["h_before"])} if is_dense else {})
+        for which, (of, read) in products.items():
+            grads[f"weight_{which}"] = own[of].flatten(0, 1).t() @ read.flatten(0, 1)
+            grads[f"bias_{which}"] = own[of].sum((0, 1))
+        return grads | ({"sequence": own["grad_x"] @ given["weight_ih"]} if of_sequence else {})
+
+    def _run(self, way: str, given: Mapping[str, Any]) -> None:
         x, is_dense = given["x"], self.computation.recurrent
         steps, batch, width = x.shape
         if not batch:
@@ -74,10 +101,6 @@ class Kernel:
             getattr(self._module, way)[grid](
                 *arrays, steps, batch, units, **constants, SAMPLES=samples, UNITS=block, **OPTIONS
             )
-
-    def product(self, left: Tensor, right: Tensor) -> Tensor:
-        """Of two matrices, after the loop."""
-        return left @ right
 
 
 @cache

@@ -124,9 +124,13 @@ class Source:
         functions = sorted(forward.functions | backward.functions)
         imports = [f"from throughtime.fused.on_gpu.elementary import {', '.join(functions)}"] if functions else []
         imports += ["from throughtime.fused.on_gpu.product import add_product"] if self.computation.recurrent else []
-        head = HEAD.format(cell=cell, terms=self.computation.terms(), imports="\n".join(imports))
+        head = HEAD.format(cell=cell, terms=self.computation.terms(self._names), imports="\n".join(imports))
         own = "".join((forward.own | backward.own).values())
         self.text = head + own + self._forward(forward) + "\n" + self._backward(backward)
+
+    @property
+    def _names(self) -> list[str]:
+        return [*self.computation.forward_arguments, *self.computation.backward_arguments]
 
     def _forward(self, lines: Lines) -> str:
         computation, begin, stores = self.computation, [], []

@@ -1,0 +1,107 @@
+"""Products of a sequence with weights, some steps at a time, for compiled loops over it.
+
+All steps at once would leave a product as large as the sequence in memory, far from where the loop reads it; a single
+step would bring the weights from memory for the few rows of a batch. Some steps lie in the caches, and are enough rows.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from throughtime.compiled.fast import FAST
+from throughtime.compiled.product import add_product
+
+# Rows, of one step after the other, that are multiplied at a time: as many as bring the weights from memory seldom
+# enough; for the weights' own gradients, which are brought and written back, more.
+ROWS_AHEAD = 64
+ROWS_BEHIND = 256
+
+
+@njit(**FAST)
+def room(together: int, rows: int, columns: int, like: Any) -> Any:
+    """Memory for as many steps as have so many rows together, one at least.
+
+    Args:
+        together: How many rows these are.
+        rows: Of a step, one at least.
+        columns: Of a row.
+        like: What has the type of the numbers.
+    """
+    return np.empty((max(1, together // rows) * rows, columns), like.dtype)
+
+
+@njit(**FAST)
+def numbered(rows: int) -> Any:
+    """The numbers 0 .. rows - 1, for loops over rows whose inner loop, over units, is to run in vector registers.
+
+    LLVM tests beforehand whether arrays overlap. Of a range of rows it would test all at once, which fails where gates
+    lie side by side in a row, and go on without vectors; of numbers in memory it can test one row at a time only.
+    """
+    return np.arange(rows)
+
+
+@njit(**FAST)
+def multiply_ahead(
+    out: Any, read: Any, sequence: Any, weight: Any, bias: Any, number: int, reverse: bool, first: int, end: int
+) -> None:
+    """sequence @ weight + bias, of as many of the next steps as there is room for, in the order in which they are read.
+
+    Args:
+        out: (rows of these steps, n)
+        read: (rows of these steps, m), in which the rows are laid one after the other.
+        sequence: (time, batch, m)
+        weight: (m, n)
+        bias: (n,)
+        number: How many steps have been read.
+        reverse: Whether they are read from the last one.
+        first: Of the samples.
+        end: Behind the last sample.
+    """
+    rows, steps = end - first, len(sequence)
+    count = min(len(out) // rows, steps - number)
+    for step in range(number, number + count):
+        t, place = (steps - 1 - step if reverse else step), (step - number) * rows
+        read[place : place + rows] = sequence[t, first:end]
+    out[: count * rows] = bias
+    add_product(out[: count * rows], read[: count * rows], weight)
+
+
+@njit(**FAST)
+def add_gradients(of_weight: Any, of_bias: Any, grad: Any, read: Any) -> None:
+    """What some steps add to the gradients of a weight and of its bias.
+
+    Args:
+        of_weight: (n, m)
+        of_bias: (n,)
+        grad: At the products of these steps, (rows of these steps, n).
+        read: What was multiplied, (rows of these steps, m).
+    """
+    add_product(of_weight, grad.T, read)
+    for row in range(len(grad)):
+        for column in range(len(of_bias)):
+            of_bias[column] += grad[row, column]
+
+
+@njit(**FAST)
+def give_back(out: Any, grad: Any, weight: Any, read: Any, number: int, reverse: bool, first: int, end: int) -> None:
+    """The gradients at the sequence of the steps that have just been gone back through.
+
+    Args:
+        out: (time, batch, m), or of no steps, where nobody asks.
+        grad: At the products of these steps, (rows of these steps, n).
+        weight: (n, m)
+        read: (rows of these steps or more, m), which is written over.
+        number: How many steps had been gone back through before.
+        reverse: Whether the sequence was read from its last step, and gone back through from its first.
+        first: Of the samples.
+        end: Behind the last sample.
+    """
+    if len(out) == 0:
+        return
+    rows, steps = end - first, len(out)
+    read[: len(grad)] = 0
+    add_product(read[: len(grad)], grad, weight)
+    for step in range(number, number + len(grad) // rows):
+        t, place = (step if reverse else steps - 1 - step), (step - number) * rows
+        out[t, first:end] = read[place : place + rows]
