@@ -20,7 +20,7 @@ class AnyKernel(Protocol):
     """What runs a cell over a whole sequence."""
 
     computation: Computation
-    keeps_x: bool
+    apart: tuple[str, ...]
 
     def forward(self, given: Mapping[str, Any]) -> None:
         """Fill the states, and what the way back needs, on what is given by name."""
@@ -104,7 +104,8 @@ class _ByKernel(torch.autograd.Function):
         last = {state: initial[state].clone(memory_format=torch.contiguous_format) for state in cell.states}
         every = {f"{state}_steps": sequence.new_empty(steps, batch, units) for state in cell.states}
         left = {f"{state}_before": sequence.new_empty(kept, batch, units) for state in computation.saved}
-        left |= {"x": sequence.new_empty(kept, batch, rows)} if task.kernel.keeps_x else {}
+        apart = len(task.kernel.apart)
+        left |= {"x": sequence.new_empty(kept, batch, apart * units)} if apart else {}
         biases = {"bias_ih": sequence.new_zeros(rows)}
         if computation.recurrent:
             biases["bias_hh"] = sequence.new_zeros(len(weights["weight_hh"]))

@@ -76,6 +76,8 @@ class Computation:
         recurrent: Whether there is a product with the hidden state, whose result `u` the way back needs too.
         entered: Whether the state enters unit by unit.
         saved: The states before every step that the way back needs, by name.
+        summed: The gates whose x and u enter the equations only as their sum, which can be left for the way back in
+            place of u.
         distinct: Whether the gradient at u is another one than at x.
         forward: What a step computes, by name, on symbols whose names are those of `loads`.
         backward: The same for a step of the way back.
@@ -89,6 +91,7 @@ class Computation:
         self.recurrent, self.entered = cell.enters == "dense", cell.enters == "diagonal"
         self.saved = cell.states if self.recurrent else (cell.carried,)
         at_x, at_u, at_units = self._gradients()
+        self.summed = tuple(gate for gate in at_u if at_u[gate] == at_x[gate]) if self.recurrent else ()
         self.distinct = self.recurrent and list(at_u.items()) != list(at_x.items())
         self.forward = {"after": derivation.new} | ({} if derivation.output is None else {"output": derivation.output})
         self.values = {state: "output" if state != cell.carried else "after" for state in cell.states}
@@ -98,14 +101,9 @@ class Computation:
         self.backward |= {f"grad_units_{name}": slope for name, slope in at_units.items()} | {"carry": self._carry()}
         self.gates = {str(symbol): gate for by in (derivation.x, derivation.u) for gate, symbol in by.items()}
 
-    @property
-    def summed(self) -> bool:
-        """Whether x and u enter the equations only as their sum, which can be left for the way back in place of u."""
-        return self.recurrent and not self.distinct
-
-    def of_sum(self, computed: Mapping[str, Any]) -> dict[str, Any]:
-        """`forward` or `backward`, where u is that sum already."""
-        nothing = dict.fromkeys(self._derivation.x.values(), 0) if self.summed else {}
+    def of_sums(self, computed: Mapping[str, Any]) -> dict[str, Any]:
+        """`forward` or `backward`, where u of the gates that are `summed` is that sum already."""
+        nothing = {self._derivation.x[gate]: 0 for gate in self.summed}
         return {name: sympy.sympify(value).subs(nothing) for name, value in computed.items()}
 
     @property

@@ -39,7 +39,7 @@ class Kernel:
 
     Attributes:
         computation: What it computes.
-        keeps_x: Whether the way back needs W_ih x_t + b_ih by itself.
+        apart: The gates whose W_ih x_t + b_ih the way back needs by itself.
 
     Raises:
         NotFused: The equations hold what no kernel computes.
@@ -47,7 +47,7 @@ class Kernel:
 
     def __init__(self, cell: Cell, dtype: torch.dtype) -> None:
         self._source = source_of(cell)
-        self.computation, self.keeps_x = self._source.computation, self._source.keeps_x
+        self.computation, self.apart = self._source.computation, self._source.apart
         self._what = f"{cell!r} in {str(dtype).removeprefix('torch.')}"
         called = (compiling, elementary, fast, product, sequences, tile)
         self._module = generated(self._source.text(PRECISIONS[dtype]), *called)

@@ -8,6 +8,7 @@ element-wise.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from textwrap import indent
 
 from throughtime.cells import Cell
@@ -59,7 +60,8 @@ def forward_of(
 {views}
         for row in order:
             for j in range(units):
-{begin}{copied}{product}
+{begin}
+{copied}{product}
         for row in order:
             if t < lengths[row]:
                 for j in range(units):
@@ -121,19 +123,12 @@ def {way}(
         )
 """
 
-X = """
-            for j in range(len(bias_ih)):
-                x_t[row, j] = ahead[place + row, j]"""
-U = """
-            for j in range(len(bias_hh)):
-                u_t[row, j] = {begun}bias_hh[j]"""
-
 TERMS = {
     "sequence": "what is read, (time, batch, features)",
-    "x": "W_ih x_t + b_ih, left for the way back",
+    "x": "W_ih x_t + b_ih, left for the way back; of some gates it is in u",
     "grad_weight_ih": "what the samples of a part add to its gradient, (part, gates * units, features)",
 }
-SUM = {"u": "x_t + W_hh h_{t-1} + b_hh, left for the way back"}
+SUM = {"u": "W_hh h_{t-1} + b_hh, left for the way back; of gates that see nothing else, with x_t"}
 
 
 class Source:
@@ -156,14 +151,14 @@ class Source:
     @property
     def forward_arguments(self) -> list[str]:
         """Names of what `forward` is given, in order, but for the ends of the parts."""
-        names = ["sequence", "weight_ih", "bias_ih"], [*(["x"] if self.keeps_x else [])]
-        return _replaced("x", names[0], self.computation.forward_arguments, names[1])
+        read = ["sequence", "weight_ih", "bias_ih"]
+        return [*_replaced("x", read, self.computation.forward_arguments), *(["x"] if self.apart else [])]
 
     @property
     def backward_arguments(self) -> list[str]:
         """Names of what `backward` is given, in order, but for the ends of the parts."""
         computation = self.computation
-        names = ["sequence", "weight_ih", *(["x"] if self.keeps_x else [])]
+        names = ["sequence", "weight_ih", *(["x"] if self.apart else [])]
         arguments = _replaced("x", names, computation.backward_arguments)
         if computation.recurrent and self.cell.carried != "h":
             arguments = _replaced("u", ["h_before", "u"], arguments)
@@ -171,9 +166,9 @@ class Source:
         return [*arguments, "grad_sequence", *self.by_part]
 
     @property
-    def keeps_x(self) -> bool:
-        """Whether the way back needs the product with the inputs by itself."""
-        return not self.computation.summed
+    def apart(self) -> tuple[str, ...]:
+        """The gates of whose product with the inputs the way back needs to know by itself."""
+        return tuple(gate for gate in self.cell.gates if gate not in self.computation.summed)
 
     @property
     def by_part(self) -> list[str]:
@@ -211,15 +206,12 @@ class Source:
 
     def _written_forward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
-        lines = Lines(computation.of_sum(computation.forward), computation.gates, NUMBA)
+        lines = Lines(computation.of_sums(computation.forward), computation.gates, NUMBA)
         views = {"resets_t": "resets[t, first:end]"}
         views |= {f"{state}_before_t": f"{state}_before[kept, first:end]" for state in computation.saved}
-        views |= {"x_t": "x[kept, first:end]"} if self.keeps_x else {}
+        views |= {"x_t": "x[kept, first:end]"} if self.apart else {}
         views |= {"u_t": "u[kept, first:end]"} if computation.recurrent else {}
         views |= {f"{state}_steps_t": f"{state}_steps[t, first:end]" for state in cell.states}
-        copied = X if self.keeps_x else ""
-        if computation.recurrent:
-            copied += U.format(begun="ahead[place + row, j] + " if computation.summed else "")
         product = "\n        add_product(u_t, h_before_t, weight_hh)"
         return FORWARD.format(
             arguments=listed(["first", "end", *self.forward_arguments]),
@@ -229,9 +221,9 @@ class Source:
             begin=block(
                 16, (f"{s}_before_t[row, j] = real(0) if resets_t[row] else {s}[row, j]" for s in computation.saved)
             ),
-            copied=copied,
+            copied=block(12, self._copied()),
             product=product if computation.recurrent else "",
-            loads=block(20, computation.loads(lines.read, _at)),
+            loads=block(20, computation.loads(lines.read, self._at)),
             equations=block(20, lines.lines),
             stores=block(
                 20, (f"{s}[row, j] = {s}_steps_t[row, j] = {value}" for s, value in computation.values.items())
@@ -241,10 +233,10 @@ class Source:
 
     def _written_backward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
-        lines = Lines(computation.of_sum(computation.backward), computation.gates, NUMBA)
+        lines = Lines(computation.of_sums(computation.backward), computation.gates, NUMBA)
         rooms = {"read": "sequence.shape[2]", "grad_x": "grad_bias_ih.shape[0]"}
         views = {"resets_t": "resets[t, first:end]"}
-        views |= {"x_t": "x[t, first:end]"} if self.keeps_x else {}
+        views |= {"x_t": "x[t, first:end]"} if self.apart else {}
         views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t, first:end]"}
         views |= {"grad_x_t": "grad_x[place : place + rows]"}
         left = {"read": "sequence[t, first:end]"}
@@ -270,7 +262,7 @@ class Source:
             rooms=block(4, (f"{name} = room(ROWS_BEHIND, rows, {size}, sequence)" for name, size in rooms.items())),
             own=block(4, _own(["lengths", *going, *dict.fromkeys(by_sample)])),
             views=block(8, _assignments(views)),
-            loads=block(20, computation.loads(lines.read, _at)),
+            loads=block(20, computation.loads(lines.read, self._at)),
             equations=block(20, lines.lines),
             stores=block(20, self._stores()),
             rest=block(16, self._zeros()),
@@ -279,6 +271,29 @@ class Source:
             left=block(8, (f"{name}[place : place + rows] = {of}" for name, of in left.items())),
             gradients=block(12, gradients),
         ), lines
+
+    def _at(self, place: Place) -> str:
+        """As `_at`, of the gates that are there."""
+        if place.array != "x":
+            return _at(place)
+        gate = self.cell.gates[place.gate]
+        return _at(replace(place, gate=self.apart.index(gate))) if gate in self.apart else ""
+
+    def _copied(self) -> list[str]:
+        """What becomes of the product with the inputs, and what the one with the state is added to.
+
+        Each in a loop by itself: of one over many arrays LLVM would have to test too much to use vectors.
+        """
+        cell, lines = self.cell, list[str]()
+        for number, gate in enumerate(cell.gates):
+            made = f"ahead[place + row, {_unit(number)}]"
+            entered = cell.entered.index(gate) if self.computation.recurrent and gate in cell.entered else None
+            if gate in self.apart:
+                lines.append(f"x_t[row, {_unit(self.apart.index(gate))}] = {made}")
+            if entered is not None:
+                begun = f"{made} + " if gate in self.computation.summed else ""
+                lines.append(f"u_t[row, {_unit(entered)}] = {begun}bias_hh[{_unit(entered)}]")
+        return [line for stored in lines for line in ("for j in range(units):", f"    {stored}")]
 
     def _stores(self) -> list[str]:
         *stores, carry = (
@@ -296,8 +311,12 @@ class Source:
 
 def _at(place: Place) -> str:
     """A number of an array: of the one of step t, of the sample of that row, of unit j."""
-    unit = ("j", "units + j")[place.gate] if place.gate < 2 else f"{place.gate} * units + j"
-    return f"{place.array}{'_t' if place.of_step else ''}[{'row, ' if place.of_sample else ''}{unit}]"
+    return f"{place.array}{'_t' if place.of_step else ''}[{'row, ' if place.of_sample else ''}{_unit(place.gate)}]"
+
+
+def _unit(gate: int) -> str:
+    """The index of unit j of a gate, among those of all gates."""
+    return ("j", "units + j")[gate] if gate < 2 else f"{gate} * units + j"
 
 
 def _assignments(values: Mapping[str, str]) -> list[str]:
@@ -309,7 +328,7 @@ def _own(arrays: Iterable[str]) -> list[str]:
     return [f"{array} = {array}[first:end]" for array in arrays]
 
 
-def _replaced(name: str, before: Sequence[str], names: Sequence[str], after: Sequence[str] = ()) -> list[str]:
-    """Names with others in place of one of them, and further ones at the end of the arrays that are left."""
+def _replaced(name: str, others: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Names with others in place of one of them."""
     place = names.index(name)
-    return [*names[:place], *before, *names[place + 1 :], *after]
+    return [*names[:place], *others, *names[place + 1 :]]

@@ -47,18 +47,17 @@ class Kernel:
 
     Attributes:
         computation: What it computes.
-        keeps_x: Whether the way back needs W_ih x_t + b_ih by itself.
+        apart: The gates whose W_ih x_t + b_ih the way back needs by itself: all.
 
     Raises:
         NotFused: The equations hold what no kernel in Triton computes.
         ImportError: Triton is not installed.
     """
 
-    keeps_x = True
-
     def __init__(self, cell: Cell, units: int | None = None) -> None:
         source = source_of(cell)
         self.computation, self._units = source.computation, units
+        self.apart = cell.gates
         self._module = generated(source.text)
 
     def forward(self, given: Mapping[str, Any]) -> None:
