@@ -141,7 +141,9 @@ def _through_kernel(
     given: dict[str, Any] = {"sequence": sequence, **biases, **weights, **left}
     for state, of_steps, of_last in zip(cell.states, grads[:count], grads[count:], strict=True):
         zeros = sequence.new_zeros(batch, initial[state].shape[-1])
-        given[f"grad_{state}_steps"] = zeros.unsqueeze(0) if of_steps is None else of_steps
+        grad = zeros.unsqueeze(0) if of_steps is None else of_steps
+        # The same of all steps, as that of a sum over time is, is given once.
+        given[f"grad_{state}_steps"] = grad[:1] if grad.stride(0) == 0 else grad
         given[f"adjoint_{state}"] = (
             zeros.clone() if of_last is None else of_last.clone(memory_format=torch.contiguous_format)
         )
