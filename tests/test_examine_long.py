@@ -7,8 +7,10 @@ from torch import nn
 
 import naive
 import throughtime as tt
+from throughtime import budget
 from throughtime.adjoint import segments
 from throughtime.unroll import trajectory
+from throughtime.unroll.recomputed import Recomputed
 
 STEPS, LAG, SOURCES = 600, 40, (90, 350, 600)
 
@@ -110,3 +112,45 @@ def test_what_is_seen_stretch_by_stretch_is_what_is_seen_at_once(lengths, monkey
     parts = looked_at()
     for name in ("time_constant", "gate_range"):
         np.testing.assert_allclose(parts[name], whole[name], rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "dtype"),
+    [
+        (lambda: nn.RNN(3, 4), torch.float64),
+        (lambda: nn.GRU(3, 4, num_layers=2, bidirectional=True), torch.float64),
+        (lambda: nn.LSTM(3, 4, proj_size=2), torch.float64),
+        (lambda: nn.LSTM(3, 4, num_layers=2), torch.float32),
+    ],
+    ids=["RNN", "GRU", "projected LSTM", "LSTM"],
+)
+def test_pre_activations_that_are_made_again_change_no_number(make, dtype, in_parts, monkeypatch):
+    torch.manual_seed(0)
+    layer, inputs = make().to(dtype), torch.randn(40, 3, 3, dtype=dtype)
+
+    def examined():
+        return tt.examine(layer, inputs, loss=lambda output, _: output[0].square().sum((1, 2)))
+
+    whole, tolerance = examined(), 1e-9 if dtype == torch.float64 else 1e-4
+    made = []
+    monkeypatch.setattr(budget, "KEPT", 0)
+    in_parts(sources=11, derivatives=5000, lags=1000)
+    monkeypatch.setattr(Recomputed, "__getitem__", counted(Recomputed.__getitem__, made))
+    again = examined()
+    assert made
+    for name in whole:
+        for quantity, expected in whole[name].data_vars.items():
+            if expected.dtype.kind == "f":
+                found = again[name][quantity]
+                np.testing.assert_allclose(
+                    found, expected, rtol=tolerance, atol=tolerance, err_msg=f"{name} {quantity}"
+                )
+        np.testing.assert_allclose(again.causes(name).nats, whole.causes(name).nats, rtol=0, atol=20 * tolerance)
+
+
+def counted(function, calls):
+    def also_counted(self, places):
+        calls.append(places)
+        return function(self, places)
+
+    return also_counted

@@ -16,7 +16,7 @@ from throughtime.adjoint import Network, derivatives_in_all
 from throughtime.capture import ExaminationError, Opened, Recurrence
 from throughtime.capture.graph import saved_behind
 from throughtime.causes.decomposition import NUMBERS_AT_ONCE as NUMBERS_OF_CAUSES
-from throughtime.causes.decomposition import SOURCES_FOLLOWED
+from throughtime.causes.decomposition import SOURCES_FOLLOWED, sources_followed
 from throughtime.cells import derive
 from throughtime.measures import Film, LagBands
 from throughtime.measures.band_sums import NUMBERS_AT_ONCE as NUMBERS_OF_SUMS
@@ -28,6 +28,7 @@ from throughtime.measures.reel import NUMBERS_AT_ONCE as NUMBERS_OF_NORMS
 from throughtime.measures.sample_sums import DIRECTIONS
 from throughtime.measures.term_norms import LARGEST_BATCH
 from throughtime.measures.term_norms import NUMBERS_AT_ONCE as NUMBERS_OF_TERMS
+from throughtime.unroll.recomputed import Recomputed
 
 MIB = 2**20
 # Bytes for what can be made smaller, where the caller does not say how many there are in all.
@@ -35,6 +36,9 @@ SPENT = 2**30
 # What a process holds beyond what is counted, relative to it: blocks that were freed and do not fit what is made next.
 BETWEEN_BLOCKS = 0.15
 DOUBLE = 8
+# The part of all there is that pre-activations may take: they cost two products to make again, and each of a few
+# recurrences has some.
+KEPT = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,10 @@ def shared_out(
     there = memory if memory is not None else _available()
     usable = math.inf if there is None else there / (1 + BETWEEN_BLOCKS)
     if least > usable:
+        # With so much more, pre-activations would be kept that now are not.
+        made_again = _made_again(opened)
+        most = (least + sum(made_again)) * (1 + BETWEEN_BLOCKS)
+        least += sum(size for size in made_again if size <= KEPT * most)
         raise ExaminationError(_refused(memory, there, least * (1 + BETWEEN_BLOCKS), held + fewest, found, films))
     left = usable - held - found - passing
     left = min(left, max(SPENT, fewest + source)) if memory is None else left
@@ -86,6 +94,22 @@ def shared_out(
         return Shares(derivatives, sources)
     spent = min(derivatives, max(fewest, int(left / 2)), int(left) - source)
     return Shares(spent, max(1, min(sources, int(left - spent) // source)))
+
+
+def for_pre_activations(memory: int | None) -> int | None:
+    """Bytes that the pre-activations of a recurrence may take: where they take more, states alone are kept of it."""
+    there = _available() if memory is None else memory
+    return None if there is None else int(there * KEPT)
+
+
+def _made_again(recurrences: Sequence[Opened]) -> list[int]:
+    """Of every run that keeps no pre-activations, how many bytes they have."""
+    found = []
+    for run in (run for recurrence in recurrences for run in recurrence.runs):
+        both = run.trajectory.input_pre, run.trajectory.recurrent_pre
+        if any(isinstance(one, Recomputed) for one in both):
+            found.append(sum(one[0].numel() * one[0].element_size() for one in both) * run.steps)
+    return found
 
 
 def _held(recurrences: Sequence[Recurrence], losses: Tensor) -> int:
@@ -111,7 +135,7 @@ def _found(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     """What is taken down: by source and state, by lag, by weight, and by step."""
     states, weights = len(film.states), len(recurrence.parameters)
     maps = (2 * states + weights) * film.sources * len(film.kept)
-    causes = (1 + 4 * _paths(recurrence)) * min(film.sources, SOURCES_FOLLOWED) * len(film.kept)
+    causes = (1 + 4 * _paths(recurrence)) * _followed(recurrence, film) * len(film.kept)
     by_lag = states * _groups(film) * _lags(film) * film.batch
     by_weight = (len(bands) + 1) * sum(weight.numel() for weight in recurrence.parameters.values())
     return DOUBLE * (maps + causes + by_lag + _steps(film)) + recurrence.dtype.itemsize * by_weight
@@ -137,12 +161,18 @@ def _at_the_end(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     profile = 2 * states * _groups(film) * lags * film.batch
     copies = 2 * film.sources * len(film.kept)
     gram = 3 * len(bands) ** 2
-    causes = 3 * (1 + _paths(recurrence)) * min(film.sources, SOURCES_FOLLOWED) * len(film.kept)
+    causes = 3 * (1 + _paths(recurrence)) * _followed(recurrence, film) * len(film.kept)
     return DOUBLE * max(7 * drawn + profile, copies, causes, gram)
 
 
 def _paths(recurrence: Recurrence) -> int:
     return len(derive(recurrence.cell).path_names) if isinstance(recurrence, Opened) else 1
+
+
+def _followed(recurrence: Recurrence, film: Film) -> int:
+    if isinstance(recurrence, Opened):
+        return sources_followed(film, recurrence.cell, recurrence.weights)
+    return min(film.sources, SOURCES_FOLLOWED)
 
 
 def _groups(film: Film) -> int:

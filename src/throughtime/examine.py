@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from throughtime.budget import for_pre_activations
 from throughtime.capture import ExaminationError, Recurrence, preserved
 from throughtime.capture.checks import check_finite, check_model, losses_of
 from throughtime.capture.plainly import plainly
@@ -102,7 +103,7 @@ def examine(
 
         progress = on_progress or (lambda done, total, name: None)
         followed, phase = partial(chosen, loss_steps), partial(progress, 0, 1)
-        runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase)
+        runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase, for_pre_activations(memory))
         recurrences = runs.recurrences
         _check_steps(len(runs.losses), recurrences)
         labels = None if tokens is None else tuple(map(str, tokens))

@@ -38,8 +38,8 @@ class Pushforward:
         self._weights = Weights.of({name: value.to(like) for name, value in weights.named().items()})
         derivation, carried = derive(cell), cell.carried
         along = [
-            trajectory.input_pre,
-            trajectory.recurrent_pre,
+            trajectory.input_pre[:],
+            trajectory.recurrent_pre[:],
             trajectory.before(carried),
             trajectory.states[carried][1:],
         ]

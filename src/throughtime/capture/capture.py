@@ -41,19 +41,20 @@ class Captured:
     module_outputs: dict[str, list[Tensor]] = field(default_factory=dict)
 
 
-def capture(model: nn.Module, inputs: Any, plan: Plan) -> Captured:
+def capture(model: nn.Module, inputs: Any, plan: Plan, memory: int | None = None) -> Captured:
     """Run a model with every recurrent module replaced by one that keeps its trajectory, and every loop watched.
 
     Args:
         model: The model.
         inputs: What it is called with.
         plan: What is to be followed.
+        memory: Bytes that the pre-activations of a recurrence may take; where they take more, they are not kept.
 
     Raises:
         ExaminationError: A recurrence cannot be followed, or a value is not finite; where it first is, is named.
     """
     substitution = Substitution(plan.reconnected)
-    opening = _Opening(substitution)
+    opening = _Opening(substitution, memory)
     loops = LoopWatch(model, plan.loops, substitution)
     input_watch = InputWatch(plan.inputs)
     try:
@@ -136,8 +137,8 @@ class _Handed:
 class _Opening:
     """The runs of all opened modules during one run of the model."""
 
-    def __init__(self, substitution: Substitution) -> None:
-        self.substitution = substitution
+    def __init__(self, substitution: Substitution, memory: int | None) -> None:
+        self.substitution, self._memory = substitution, memory
         self._calls: Counter[str] = Counter()
         self.outputs: dict[str, list[Tensor]] = {}
         self._runs: list[Run] = []
@@ -185,10 +186,11 @@ class _Opening:
         with torch.no_grad():
             zeros = {state: sequence.new_zeros(sequence.shape[1], size) for state, size in layers.sizes.items()}
             initial = {state: start.states.get(state, zero).detach() for state, zero in zeros.items()}
-            trajectory = layers.run(weights, sequence.detach(), initial, reading)
+            trajectory = layers.run(weights, sequence.detach(), initial, reading, self._memory)
             _check_finite(name, trajectory, reading.reverse)
             in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}
-            hidden = in_sequence.pop("h").clone()
+            # The states themselves, since nothing can change a leaf in place.
+            hidden = in_sequence.pop("h").detach()
             final = {state: reading.last(value).clone() for state, value in in_sequence.items()}
         for leaf in (hidden, *final.values()):
             leaf.requires_grad_()
@@ -348,16 +350,19 @@ class _OpenedCell:
 
 
 def _check_finite(name: str, trajectory: Trajectory, reverse: bool) -> None:
-    what = {"input": (trajectory.inputs,), "pre-activation": (trajectory.input_pre, trajectory.recurrent_pre)}
-    # What is carried is computed first.
-    what |= {f"state {state}": (value[1:],) for state, value in reversed(trajectory.states.items())}
-    broken = {part: torch.stack([_broken(value) for value in values]).any(0) for part, values in what.items()}
-    steps = torch.stack(list(broken.values())).any(dim=0)
-    if steps.any():
-        index = int(steps.nonzero()[0])
-        part = next(part for part, at in broken.items() if at[index])
-        step = trajectory.steps - index if reverse else index + 1
-        raise NotFiniteError(name, step, trajectory.steps, part, FORWARDS)
+    before = 0
+    for stretch in trajectory.stretches():
+        what = {"input": (stretch.inputs,), "pre-activation": (stretch.input_pre[:], stretch.recurrent_pre[:])}
+        # What is carried is computed first.
+        what |= {f"state {state}": (value[1:],) for state, value in reversed(stretch.states.items())}
+        broken = {part: torch.stack([_broken(value) for value in values]).any(0) for part, values in what.items()}
+        steps = torch.stack(list(broken.values())).any(dim=0)
+        if steps.any():
+            index = int(steps.nonzero()[0])
+            part = next(part for part, at in broken.items() if at[index])
+            step = trajectory.steps - before - index if reverse else before + index + 1
+            raise NotFiniteError(name, step, trajectory.steps, part, FORWARDS)
+        before += stretch.steps
 
 
 def _broken(values: Tensor) -> Tensor:

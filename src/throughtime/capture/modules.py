@@ -66,7 +66,9 @@ class Layers:
         names += ("weight_hr",) if self.projected_size else ()
         return {name: name + suffix for name in names}
 
-    def run(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Trajectory:
+    def run(
+        self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading, memory: int | None = None
+    ) -> Trajectory:
         """One layer and direction over a sequence, by the kernel that the module itself uses.
 
         Args:
@@ -74,6 +76,7 @@ class Layers:
             sequence: (time, batch, input), in its own order.
             initial: By state, s_0.
             reading: In which order it is read.
+            memory: Bytes that the pre-activations may take; see `retrace`.
         """
         read = reading.order(sequence)
         if isinstance(self.module, Recurrent):
@@ -83,7 +86,7 @@ class Layers:
         start_as_torch = start if len(start) > 1 else start[0]
         moved = _kernel(self.module)(reading.begun_at_once(read), start_as_torch, *arguments)[0]
         hidden = reading.resting(reading.begun_in_place(moved), initial["h"])
-        return retrace(self.cell, weights, read, initial, hidden, reading.running(len(read)))
+        return retrace(self.cell, weights, read, initial, hidden, reading.running(len(read)), memory)
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -150,7 +153,9 @@ class SingleStep(Layers):
         """Its weights, by their own names."""
         return {name: name for name, _ in self.module.named_parameters()}
 
-    def run(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Trajectory:
+    def run(
+        self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading, memory: int | None = None
+    ) -> Trajectory:
         """One step."""
         return unroll(self.cell, weights, sequence, initial)
 

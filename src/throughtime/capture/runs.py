@@ -49,6 +49,7 @@ def runs_of(
     time_axis: int | None,
     chosen: Callable[[int], Tensor],
     on_phase: Callable[[str], None],
+    memory: int | None = None,
 ) -> Runs:
     """Run a model as it is, decide what to follow, and run it again with that opened.
 
@@ -60,6 +61,7 @@ def runs_of(
         time_axis: See `plan`.
         chosen: From the number of losses, those to follow, as indices.
         on_phase: Called with what is about to be done.
+        memory: See `capture`.
 
     Raises:
         ExaminationError: The model, its data or its loss cannot be followed.
@@ -77,7 +79,7 @@ def runs_of(
     seen = seen.after_backward(model, sources)
     on_phase("its recurrences opened")
     with same_randomness(), same_attributes(model):
-        captured = capture(model, inputs, followed)
+        captured = capture(model, inputs, followed, memory)
         losses = losses_from(captured.output)
     if seen.problem is not None:
         raise seen.problem

@@ -26,11 +26,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.adjoint import Pullback, Scaled, SweptFrame, or_zero, stacked
-from throughtime.cells import Named, derive
+from throughtime.cells import Cell, Named, derive
 from throughtime.compiled import path_products
 from throughtime.measures import Film, Measure
 from throughtime.measures.film import FrameKind
 from throughtime.notation import ACTIVATION_SLOPE, CANDIDATE, CARRY, ENTERING, WEIGHTS
+from throughtime.unroll import Weights
 
 # Beyond so many sources, evenly spread, the picture no longer changes.
 SOURCES_FOLLOWED = 64
@@ -126,7 +127,7 @@ class Causes(Crossing[SweptFrame]):
         single = derivation.paths.get(CANDIDATE)
         self.vanilla = self.paths == (CANDIDATE,) and single is not None and len(single.recurrent) == 1
         names = (ACTIVATION_SLOPE, WEIGHTS, ENTERING) if self.vanilla else (*self.paths, ENTERING)
-        super().__init__(film, names, _affordable(film, pullback))
+        super().__init__(film, names, sources_followed(film, pullback.cell, pullback.weights))
         shape = (len(self._followed), len(film.kept) - 1)
         self._share = torch.full((len(self.paths), *shape), torch.nan, dtype=torch.float64)
         self._gain = torch.full((len(self.paths), 2, *shape), torch.nan, dtype=torch.float64)
@@ -224,18 +225,18 @@ def _products(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return (exact * exact.sum(0)).sum(-1), exact.square().sum(-1)
 
 
-def _affordable(film: Film, pullback: Pullback) -> int:
-    """How many sources can be followed along all paths."""
-    weight = pullback.weights.weight_hh
+def sources_followed(film: Film, cell: Cell, weights: Weights) -> int:
+    """How many sources are followed along all paths: as many as can be afforded."""
+    weight = weights.weight_hh
     if weight is None:
-        return SOURCES_FOLLOWED
-    derivation = derive(pullback.cell)
+        return min(film.sources, SOURCES_FOLLOWED)
+    derivation = derive(cell)
     partials = [*derivation.paths.values(), *([] if derivation.hidden is None else [derivation.hidden])]
     products = sum(len(partial.recurrent) for partial in partials)
     farthest = film.steps if film.max_lag is None else film.max_lag
     states = float(film.positions.clamp(max=farthest).double().mean())
-    one = 2 * products * weight.numel() / len(pullback.cell.entered) * film.batch * states
-    return min(SOURCES_FOLLOWED, max(FEWEST_SOURCES, int(OPERATIONS / max(one, 1))))
+    one = 2 * products * weight.numel() / len(cell.entered) * film.batch * states
+    return min(film.sources, SOURCES_FOLLOWED, max(FEWEST_SOURCES, int(OPERATIONS / max(one, 1))))
 
 
 def _sample_weights(log_scale: Tensor) -> tuple[Tensor, Tensor]:

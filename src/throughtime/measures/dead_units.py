@@ -1,6 +1,7 @@
 """Dead units: how many of a layer give out exactly nothing, whatever comes in, and can never learn to do otherwise."""
 
 import torch
+from torch import Tensor
 
 from throughtime.cells import Cell, Named, derive
 from throughtime.unroll import Trajectory
@@ -18,14 +19,15 @@ def dead_units(cell: Cell, trajectory: Trajectory, units: Named | None = None) -
         trajectory: Where the units are looked at; steps at which a sample rests do not count.
         units: The cell's learned vectors, by name.
     """
-    before, after = trajectory.before(cell.carried), trajectory.states[cell.carried][1:]
-    x, u = cell.split(trajectory.input_pre), cell.split_recurrent(trajectory.recurrent_pre)
-    found = {}
-    for gate, activation in derive(cell).activations.items():
-        if activation.flat:
+    flat = {gate: activation for gate, activation in derive(cell).activations.items() if activation.flat}
+    always: dict[str, list[Tensor]] = {gate: [] for gate in flat}
+    for stretch in trajectory.stretches() if flat else ():
+        before, after = stretch.before(cell.carried), stretch.states[cell.carried][1:]
+        x, u = cell.split(stretch.input_pre[:]), cell.split_recurrent(stretch.recurrent_pre[:])
+        for gate, activation in flat.items():
             value, slope = (one.expand_as(before) for one in activation.evaluate(x, u, before, after, units))
             silent = (value == 0) & (slope == 0)
-            if trajectory.running is not None:
-                silent = silent | ~trajectory.running.unsqueeze(-1)
-            found[gate] = float(silent.all(0).all(0).to(torch.float64).mean())
-    return found
+            if stretch.running is not None:
+                silent = silent | ~stretch.running.unsqueeze(-1)
+            always[gate].append(silent.flatten(0, 1).all(0))
+    return {gate: float(torch.stack(found).all(0).to(torch.float64).mean()) for gate, found in always.items()}

@@ -46,10 +46,10 @@ def _gates(cell: Cell, trajectory: Trajectory, units: Named | None) -> Iterator[
     derivation = derive(cell)
     pre_activations = {*derivation.x.values(), *derivation.u.values()}
     before, after = trajectory.before(cell.carried), trajectory.states[cell.carried][1:]
-    update = cell.update(trajectory.input_pre, trajectory.recurrent_pre, before, units)
+    update = cell.update(trajectory.input_pre[:], trajectory.recurrent_pre[:], before, units)
     for role, expression in ((KEEP, derivation.keep), (WRITE, derivation.write)):
         if expression.free_symbols & pre_activations:
             yield role, getattr(update, role).expand_as(before)
     if derivation.hidden is not None:
-        x, u = cell.split(trajectory.input_pre), cell.split_recurrent(trajectory.recurrent_pre)
+        x, u = cell.split(trajectory.input_pre[:]), cell.split_recurrent(trajectory.recurrent_pre[:])
         yield READ, derivation.evaluate_hidden(x, u, before, after, units).carried.expand_as(before)

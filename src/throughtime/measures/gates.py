@@ -55,7 +55,7 @@ def activations(
     steps = torch.linspace(1, trajectory.steps, min(trajectory.steps, LARGEST_STEPS)).round().long()
     seen = trajectory.at(steps, torch.arange(min(trajectory.inputs.shape[1], LARGEST_SAMPLES)))
     before, after = seen.before(cell.carried), seen.states[cell.carried][1:]
-    arguments = (cell.split(seen.input_pre), cell.split_recurrent(seen.recurrent_pre), before, after, units)
+    arguments = (cell.split(seen.input_pre[:]), cell.split_recurrent(seen.recurrent_pre[:]), before, after, units)
     for gate, activation in derive(cell).activations.items():
         value, slope = (
             found.expand_as(before)[... if seen.running is None else seen.running].flatten()

@@ -33,7 +33,7 @@ def time_constants(cell: Cell, trajectory: Trajectory, units: Named | None = Non
 def _ln_keep(cell: Cell, trajectory: Trajectory, units: Named | None) -> Float[Tensor, "looked_at unit"] | None:
     # In float64, where a gate of 1 - 1e-9 is not yet 1.
     before = trajectory.before(cell.carried).double()
-    pre_activations = trajectory.input_pre.double(), trajectory.recurrent_pre.double()
+    pre_activations = trajectory.input_pre[:].double(), trajectory.recurrent_pre[:].double()
     keep = cell.update(*pre_activations, before, units).keep
     if not isinstance(keep, Tensor):
         return None

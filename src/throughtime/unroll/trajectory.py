@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from throughtime.cells import Cell, Named
+from throughtime.unroll.recomputed import Places, Recomputed
 
 # Numbers among the pre-activations of the input that are looked at together.
 NUMBERS_AT_ONCE = 2**20
@@ -62,8 +63,8 @@ class Trajectory:
 
     Args:
         inputs: x_1 .. x_T.
-        input_pre: W_ih x_i + b_ih.
-        recurrent_pre: W_hh h_{i-1} + b_hh, of the gates that the state enters.
+        input_pre: W_ih x_i + b_ih; made again where it is looked at if all of it would not fit in memory.
+        recurrent_pre: W_hh h_{i-1} + b_hh, of the gates that the state enters; likewise.
         states: By name, s_0 .. s_T.
         running: Where a sample is read at all; elsewhere it rests, and nothing passes. None for everywhere.
         entered: By name, the states that steps 1 .. T started from, where something between the steps changed them.
@@ -72,8 +73,8 @@ class Trajectory:
     """
 
     inputs: Float[Tensor, "time batch input"]
-    input_pre: Float[Tensor, "time batch gates_hidden"]
-    recurrent_pre: Float[Tensor, "time batch entered_hidden"]
+    input_pre: Float[Tensor, "time batch gates_hidden"] | Recomputed
+    recurrent_pre: Float[Tensor, "time batch entered_hidden"] | Recomputed
     states: Named
     running: Bool[Tensor, "time batch"] | None = None
     entered: Named | None = None
@@ -93,7 +94,8 @@ class Trajectory:
     def tensors(self) -> Iterator[Tensor]:
         """All that it consists of."""
         for held in vars(self).values():
-            yield from held.values() if isinstance(held, dict) else () if held is None else (held,)
+            parts = held.values() if isinstance(held, dict) else (held,)
+            yield from (part for part in parts if isinstance(part, Tensor))
 
     def cpu(self) -> "Trajectory":
         """On the CPU."""
@@ -113,8 +115,8 @@ class Trajectory:
 
         return Trajectory(
             more(self.inputs),
-            more(self.input_pre),
-            more(self.recurrent_pre),
+            more(self.input_pre[:]),
+            more(self.recurrent_pre[:]),
             {state: more(value) for state, value in self.states.items()},
             functional.pad(self._all_running, (0, batch - self.inputs.shape[1])),
             restarts=None
@@ -127,7 +129,7 @@ class Trajectory:
         """Some of the steps 1 .. T of some samples, one after the other; each starts from what it started from."""
         read = (steps - 1).unsqueeze(1)
 
-        def some(tensor: Tensor) -> Tensor:
+        def some(tensor: Tensor | Recomputed) -> Tensor:
             return tensor[read, samples]
 
         return Trajectory(
@@ -143,7 +145,8 @@ class Trajectory:
 
     def last(self, steps: int, samples: int) -> "Trajectory":
         """No more than so many of the samples that are read longest, at the last steps at which all of them are."""
-        if self.running is None and steps >= self.steps and samples >= self.inputs.shape[1]:
+        every = self.running is None and steps >= self.steps and samples >= self.inputs.shape[1]
+        if every and isinstance(self.input_pre, Tensor):
             return self
         running = self._all_running
         longest = running.sum(0).argsort(descending=True, stable=True)[:samples]
@@ -188,8 +191,8 @@ def joined(trajectories: Sequence[Trajectory]) -> Trajectory:
     outputs = [part.output for part in trajectories if part.output is not None]
     return Trajectory(
         torch.cat([part.inputs for part in trajectories]),
-        torch.cat([part.input_pre for part in trajectories]),
-        torch.cat([part.recurrent_pre for part in trajectories]),
+        torch.cat([part.input_pre[:] for part in trajectories]),
+        torch.cat([part.recurrent_pre[:] for part in trajectories]),
         {
             state: torch.cat([start[:1], *(part.states[state][1:] for part in trajectories)])
             for state, start in first.states.items()
@@ -278,6 +281,7 @@ def retrace(
     initial: Named,
     hidden: Float[Tensor, "time batch projected"],
     running: Bool[Tensor, "time batch"] | None = None,
+    memory: int | None = None,
 ) -> Trajectory:
     """The trajectory of a recurrence whose hidden states are known, because somebody else's kernel has run it.
 
@@ -291,20 +295,47 @@ def retrace(
         initial: By state name, s_0 of shape (batch, hidden), h_0 of (batch, projected).
         hidden: h_1 .. h_T.
         running: Where a sample is read at all; elsewhere it rests at its state. None for everywhere.
+        memory: Bytes that the pre-activations may take; where they take more, they are made again wherever they are
+            looked at. None for as many as they need.
     """
     states = {"h": torch.cat([initial["h"].unsqueeze(0), hidden])}
-    input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
-    before = states["h"][:-1]
-    recurrent_pre = cell.recurrent_pre(before, before, weights.weight_hh, weights.bias_hh)
-    output = None
-    if cell.carried != "h":
-        update = cell.update(input_pre, recurrent_pre, None, weights.units)
-        carried = [initial[cell.carried]]
-        for step, (keep, written) in enumerate(zip(update.keep, update.write * update.candidate, strict=True)):
-            new = keep * carried[-1] + written
-            carried.append(new if running is None else torch.where(running[step].unsqueeze(-1), new, carried[-1]))
-        states[cell.carried] = torch.stack(carried)
-        if weights.weight_hr is not None:
-            output, _ = update.apply(states[cell.carried][:-1])
-            output = output if running is None else output * running.unsqueeze(-1)
+    del hidden
+    input_pre, recurrent_pre = _pre_activations(cell, weights, inputs, states["h"][:-1], memory)
+    if cell.carried == "h":
+        return Trajectory(inputs, input_pre, recurrent_pre, states, running)
+    carried = states[cell.carried] = initial[cell.carried].new_empty(len(inputs) + 1, *initial[cell.carried].shape)
+    carried[0] = initial[cell.carried]
+    output = None if weights.weight_hr is None else torch.empty_like(carried[1:])
+    length = max(1, NUMBERS_AT_ONCE // max(1, input_pre[0].numel()))
+    for start in range(0, len(inputs), length):
+        some = slice(start, start + length)
+        update = cell.update(input_pre[some], recurrent_pre[some], None, weights.units)
+        for step, (keep, written) in enumerate(zip(update.keep, update.write * update.candidate, strict=True), start):
+            new = keep * carried[step] + written
+            carried[step + 1] = new if running is None else torch.where(running[step].unsqueeze(-1), new, carried[step])
+        if output is not None:
+            output[some] = update.apply(carried[:-1][some])[0]
+    if output is not None and running is not None:
+        output *= running.unsqueeze(-1)
     return Trajectory(inputs, input_pre, recurrent_pre, states, running, output=output)
+
+
+def _pre_activations(
+    cell: Cell,
+    weights: Weights,
+    inputs: Float[Tensor, "time batch input"],
+    before: Float[Tensor, "time batch projected"],
+    memory: int | None,
+) -> tuple[Tensor | Recomputed, Tensor | Recomputed]:
+    """Those of the input and those of the state, kept if they fit."""
+
+    def of_input(places: Places) -> Tensor:
+        return functional.linear(inputs[places], weights.weight_ih, weights.bias_ih)
+
+    def of_state(places: Places) -> Tensor:
+        return cell.recurrent_pre(before[places], before[places], weights.weight_hh, weights.bias_hh)
+
+    rows = len(weights.weight_ih) + (0 if weights.weight_hh is None else len(weights.weight_hh))
+    if memory is None or inputs[..., 0].numel() * rows * inputs.element_size() <= memory:
+        return of_input(slice(None)), of_state(slice(None))
+    return Recomputed(of_input, len(inputs)), Recomputed(of_state, len(inputs))
