@@ -32,3 +32,7 @@ class Recomputed:
             if isinstance(places, int):
                 return self._made(slice(places, places + 1))[0]
             return self._made(places)
+
+    def cpu(self) -> "Recomputed":
+        """The same, on the CPU."""
+        return Recomputed(lambda places: self[places].cpu(), self._steps)

@@ -100,8 +100,8 @@ class Trajectory:
     def cpu(self) -> "Trajectory":
         """On the CPU."""
 
-        def moved(value: Tensor | Named | None) -> Any:
-            if isinstance(value, Tensor):
+        def moved(value: Tensor | Recomputed | Named | None) -> Any:
+            if isinstance(value, Tensor | Recomputed):
                 return value.cpu()
             return None if value is None else {name: state.cpu() for name, state in value.items()}
 
