@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from throughtime.compiled.product import add_matrix_product, add_product, matrix_product
+from throughtime.compiled.product import add_matrix_product, add_product, matrix_product, ready
+
+for dtype in (torch.float32, torch.float64):
+    ready(dtype)
 
 
 @pytest.mark.parametrize(("rows", "shared", "columns"), [(4, 4, 16), (7, 37, 111), (1, 3, 5), (9, 6, 1), (0, 4, 4)])

@@ -2,8 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
+from throughtime.compiled.product import ready
 from throughtime.compiled.sequences import add_gradients, give_back, multiply_ahead, numbered, room
+
+for dtype in (torch.float32, torch.float64):
+    ready(dtype)
 
 STEPS, BATCH, FEATURES, GATES = 7, 5, 3, 4
 # Samples of one part, and how many of their rows are multiplied together: 3 steps, 1 step, and more than there are.

@@ -42,6 +42,23 @@ def numbered(rows: int) -> Any:
 
 
 @njit(**FAST)
+def lay_down(read: Any, place: int, sequence: Any, t: int, first: int, end: int) -> None:
+    """A step of a sequence, some of its samples, as rows of what lies one after the other.
+
+    Args:
+        read: (rows of some steps, m)
+        place: The first of its rows.
+        sequence: (time, batch, m)
+        t: The step.
+        first: Of the samples.
+        end: Behind the last sample.
+    """
+    for sample in range(first, end):
+        for column in range(sequence.shape[2]):
+            read[place + sample - first, column] = sequence[t, sample, column]
+
+
+@njit(**FAST)
 def multiply_ahead(
     out: Any, read: Any, sequence: Any, weight: Any, bias: Any, number: int, reverse: bool, first: int, end: int
 ) -> None:
@@ -61,8 +78,8 @@ def multiply_ahead(
     rows, steps = end - first, len(sequence)
     count = min(len(out) // rows, steps - number)
     for step in range(number, number + count):
-        t, place = (steps - 1 - step if reverse else step), (step - number) * rows
-        read[place : place + rows] = sequence[t, first:end]
+        t = steps - 1 - step if reverse else step
+        lay_down(read, (step - number) * rows, sequence, t, first, end)
     out[: count * rows] = bias
     add_product(out[: count * rows], read[: count * rows], weight)
 

@@ -7,7 +7,7 @@ from numba import njit, prange
 from torch import Tensor
 
 from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
-from throughtime.compiled.product import add_product
+from throughtime.compiled.product import add_product, ready
 
 # Vectors that are multiplied at a time: what is read again and again stays in the nearest caches.
 ROWS_AT_ONCE = 64
@@ -34,6 +34,7 @@ def step_product(
         formed: Whether to form the matrix in brackets, once a sample, or to multiply every vector by the slopes and
             take it through the weights of every gate.
     """
+    ready(vectors.dtype)
     # None would be another type, for which all would be compiled again.
     direct = vectors.new_empty(0, 0) if carry is None else carry
     side_by_side(

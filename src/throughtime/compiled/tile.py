@@ -9,6 +9,7 @@ the few rows of a batch are multiplied as fast as many.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from llvmlite import binding, ir
 from numba import types
 from numba.extending import intrinsic
@@ -17,41 +18,40 @@ _FEATURES = binding.get_host_cpu_features()
 # Bytes of a vector register, and how many rows of two of them the registers hold beside what is multiplied.
 REGISTER, ROWS = (64, 8) if _FEATURES.get("avx512f") else (32, 6) if _FEATURES.get("avx") else (16, 4)
 
-_INDEX, _LANE, _BYTES = ir.IntType(64), ir.IntType(32), ir.IntType(8).as_pointer()
+_INDEX, _LANE = ir.IntType(64), ir.IntType(32)
+# What a tile is told of its matrices: addresses, bytes from a row or column to the next, and how many rows of `out`, of
+# `right`, and columns of both there are. The rows of `out` and of `right` are contiguous.
+MATRICES = (
+    "out", "out_row", "left", "left_row", "left_column", "right", "right_row", "count", "depth", "columns",
+)  # fmt: skip
 
 
-def tile(rows: int, vectors: int, part: int = 1) -> Callable[..., None]:
+def tile(kind: type[np.floating[Any]], rows: int, vectors: int, whole: bool = True) -> Callable[..., None]:
     """A function for compiled code that adds one tile of left @ right to `out`.
 
-    It takes (out, left, right, i, j): arrays of two dimensions, of one type, and where in `out` the tile begins, within
-    which it must lie. The rows of `out` and of `right` are contiguous. Every number is summed in the order of the rows
-    of `right`, whatever the tile.
+    It takes what `MATRICES` names, and i and j, where in `out` the tile begins. Every number is summed in the order of
+    the rows of `right`, whatever the tile.
 
     Args:
-        rows: Of the tile.
+        kind: Of the numbers.
+        rows: Of the tile, which must lie within `out`.
         vectors: How many vectors one of its rows has.
-        part: The vectors are this part of a register: 2 for a half of it.
+        whole: Whether these lie within `out` too. Otherwise what is beyond is left out.
     """
+    real = ir.FloatType() if kind is np.float32 else ir.DoubleType()
 
     @intrinsic
-    def computed(typing: Any, out: Any, left: Any, right: Any, i: Any, j: Any) -> Any:
+    def computed(
+        typing: Any, out: Any, out_row: Any, left: Any, left_row: Any, left_column: Any, right: Any, right_row: Any,
+        count: Any, depth: Any, columns: Any, i: Any, j: Any,
+    ) -> Any:  # fmt: skip
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            arrays = [
-                context.make_array(kind)(context, builder, array)
-                for kind, array in zip(signature.args[:3], arguments[:3], strict=True)
-            ]
-            lines = _Lines(builder, context.get_value_type(out.dtype), out.dtype.bitwidth // 8, part)
-            lines.tile(arrays, arguments[3:], rows, vectors)
+            _Lines(builder, real, np.dtype(kind).itemsize).tile(arguments, rows, vectors, whole)
             return context.get_dummy_value()
 
-        return types.void(out, left, right, types.intp, types.intp), generate
+        return types.void(*[types.intp] * (len(MATRICES) + 2)), generate
 
     return computed
-
-
-def lanes(size: int, part: int = 1) -> int:
-    """How many numbers of a size in bytes a vector has, one at least."""
-    return max(1, REGISTER // size // part)
 
 
 class _Lines:
@@ -61,31 +61,39 @@ class _Lines:
         builder: Where.
         real: The type of a number.
         size: Its bytes.
-        part: Of a register, that a vector takes.
     """
 
-    def __init__(self, builder: Any, real: Any, size: int, part: int) -> None:
+    def __init__(self, builder: Any, real: Any, size: int) -> None:
         self._builder, self._real, self._size = builder, real, size
-        self._width = lanes(size, part)
+        self._width = REGISTER // size
         self._vector = ir.VectorType(real, self._width)
 
-    def tile(self, matrices: Sequence[Any], begin: Sequence[Any], rows: int, vectors: int) -> None:
-        builder, (out, left, right), (i, j) = self._builder, matrices, begin
+    def tile(self, given: Sequence[Any], rows: int, vectors: int, whole: bool) -> None:
+        builder = self._builder
+        out, out_row, left, left_row, left_column, right, right_row, _, depth, every, i, j = given
         own = [builder.add(i, _INDEX(row)) for row in range(rows)]
         columns = [builder.add(j, _INDEX(number * self._width)) for number in range(vectors)]
-        places = [self._place(out, row, column, self._vector) for row in own for column in columns]
-        begun = [builder.load(place, align=self._size) for place in places]
-        depth, before = builder.extract_value(left.shape, 1), builder.block
+        along = [builder.mul(column, _INDEX(self._size)) for column in columns]
+        # By vector of a row, which of its numbers are there; None for all.
+        there = [None if whole else self._within(column, every) for column in columns]
+        masks = there * rows
+        places = [self._place(out, (row, out_row), bytes_, self._vector) for row in own for bytes_ in along]
+        begun = [self._read(place, mask) for place, mask in zip(places, masks, strict=True)]
+        before = builder.block
         summing, summed = builder.append_basic_block("summing"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _INDEX(0)), summing, summed)
 
         builder.position_at_end(summing)
         k = builder.phi(_INDEX)
         sums = [builder.phi(self._vector) for _ in places]
-        others = [self._load(right, k, column, self._vector) for column in columns]
+        others = [
+            self._read(self._place(right, (k, right_row), bytes_, self._vector), mask)
+            for bytes_, mask in zip(along, there, strict=True)
+        ]
         grown: list[Any] = []
         for row in own:
-            factor = self._in_every_lane(self._load(left, row, k, self._real))
+            place = self._place(left, (row, left_row), builder.mul(k, left_column), self._real)
+            factor = self._in_every_lane(builder.load(place, align=self._size))
             for other in others:
                 grown.append(self._multiplied_and_added(factor, other, sums[len(grown)]))
         following = builder.add(k, _INDEX(1))
@@ -99,28 +107,53 @@ class _Lines:
         for total, at_first, then in zip(totals, begun, grown, strict=True):
             total.add_incoming(at_first, before)
             total.add_incoming(then, summing)
-        for total, place in zip(totals, places, strict=True):
-            builder.store(total, place, align=self._size)
+        for total, place, mask in zip(totals, places, masks, strict=True):
+            self._write(total, place, mask)
 
-    def _place(self, array: Any, row: Any, column: Any, kind: Any) -> Any:
-        """The address of a number or vector."""
+    def _place(self, start: Any, row: tuple[Any, Any], along: Any, kind: Any) -> Any:
+        """The address of a number or vector, from the index of its row and the bytes from a row to the next."""
         builder = self._builder
-        by_row, by_column = (builder.extract_value(array.strides, axis) for axis in (0, 1))
-        offset = builder.add(builder.mul(row, by_row), builder.mul(column, by_column))
-        return builder.bitcast(builder.gep(builder.bitcast(array.data, _BYTES), [offset]), kind.as_pointer())
+        address = builder.add(start, builder.add(builder.mul(*row), along))
+        return builder.inttoptr(address, kind.as_pointer())
 
-    def _load(self, array: Any, row: Any, column: Any, kind: Any) -> Any:
-        return self._builder.load(self._place(array, row, column, kind), align=self._size)
+    def _within(self, column: Any, columns: Any) -> Any:
+        """Which numbers of a vector that begins at a column are in a row of so many."""
+        left = self._in_every_lane(self._builder.sub(columns, column))
+        return self._builder.icmp_signed("<", ir.Constant(left.type, list(range(self._width))), left)
+
+    def _read(self, place: Any, mask: Any) -> Any:
+        """A vector; zero where it is not there."""
+        if mask is None:
+            return self._builder.load(place, align=self._size)
+        nothing = ir.Constant(self._vector, None)
+        given = [place, _LANE(self._size), mask, nothing]
+        return self._called(f"masked.load.{self._name}.p0", self._vector, given)
+
+    def _write(self, vector: Any, place: Any, mask: Any) -> None:
+        if mask is None:
+            self._builder.store(vector, place, align=self._size)
+        else:
+            given = [vector, place, _LANE(self._size), mask]
+            self._called(f"masked.store.{self._name}.p0", ir.VoidType(), given)
 
     def _in_every_lane(self, number: Any) -> Any:
-        unset = ir.Constant(self._vector, ir.Undefined)
+        vector = ir.VectorType(number.type, self._width)
+        unset = ir.Constant(vector, ir.Undefined)
         first = self._builder.insert_element(unset, number, _LANE(0))
         return self._builder.shuffle_vector(
             first, unset, ir.Constant(ir.VectorType(_LANE, self._width), [0] * self._width)
         )
 
     def _multiplied_and_added(self, one: Any, other: Any, to: Any) -> Any:
-        module = self._builder.module
-        name = f"llvm.fma.v{self._width}{self._real.intrinsic_name}"
-        fused = module.globals.get(name) or ir.Function(module, ir.FunctionType(self._vector, [self._vector] * 3), name)
-        return self._builder.call(fused, [one, other, to])
+        return self._called(f"fma.{self._name}", self._vector, [one, other, to])
+
+    @property
+    def _name(self) -> str:
+        return f"v{self._width}{self._real.intrinsic_name}"
+
+    def _called(self, name: str, returned: Any, arguments: Sequence[Any]) -> Any:
+        """What an operation of LLVM's returns."""
+        module, name = self._builder.module, f"llvm.{name}"
+        kind = ir.FunctionType(returned, [argument.type for argument in arguments])
+        function = module.globals.get(name) or ir.Function(module, kind, name)
+        return self._builder.call(function, arguments)

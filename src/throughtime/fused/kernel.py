@@ -73,6 +73,7 @@ class Kernel:
         if not batch:
             return
         _hold_on_to_freed_memory()
+        product.ready(given["sequence"].dtype)
         arguments = [_ends(batch), *(_array(given[name]) for name in names)]
         side_by_side(self.compiled(way, arguments), *arguments)
 

@@ -29,7 +29,7 @@ read. `forward` and `backward` run all samples, in parts with these `ends` side 
 from throughtime.fused.elementary import {precision} as functions
 from throughtime.compiled.product import add_product
 from throughtime.compiled.sequences import (
-    ROWS_AHEAD, ROWS_BEHIND, add_gradients, give_back, multiply_ahead, numbered, room
+    ROWS_AHEAD, ROWS_BEHIND, add_gradients, give_back, lay_down, multiply_ahead, numbered, room
 )
 
 {functions}
@@ -239,12 +239,12 @@ class Source:
         views |= {"x_t": "x[t, first:end]"} if self.apart else {}
         views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t, first:end]"}
         views |= {"grad_x_t": "grad_x[place : place + rows]"}
-        left = {"read": "sequence[t, first:end]"}
+        left = {"read": "sequence"}
         gradients = ["add_gradients(grad_weight_ih, grad_bias_ih, grad_x[:done], read[:done])"]
         if computation.recurrent:
             views |= {"u_t": "u[t, first:end]"}
             rooms |= {"h_left": "units"} | ({"grad_u": "grad_bias_hh.shape[0]"} if computation.distinct else {})
-            left |= {"h_left": "h_before[t, first:end]"}
+            left |= {"h_left": "h_before"}
             gradients.append(
                 f"add_gradients(grad_weight_hh, grad_bias_hh, {computation.product}[:done], h_left[:done])"
             )
@@ -268,7 +268,7 @@ class Source:
             rest=block(16, self._zeros()),
             product=product if computation.recurrent else "",
             cut=block(20, (f"adjoint_{state}[row, j] = real(0)" for state in cell.states)),
-            left=block(8, (f"{name}[place : place + rows] = {of}" for name, of in left.items())),
+            left=block(8, (f"lay_down({name}, place, {of}, t, first, end)" for name, of in left.items())),
             gradients=block(12, gradients),
         ), lines
 
