@@ -14,8 +14,8 @@ from throughtime.compiled.product import add_product
 
 # Rows, of one step after the other, that are multiplied at a time: as many as bring the weights from memory seldom
 # enough; for the weights' own gradients, which are brought and written back, more.
-ROWS_AHEAD = 64
-ROWS_BEHIND = 256
+ROWS_AHEAD = 128
+ROWS_BEHIND = 512
 
 
 @njit(**FAST)
