@@ -110,7 +110,7 @@ def roofs(points: Sequence[Mapping[str, Any]], rate: float, bytes_per_second: fl
             mode="markers+text",
             name=cell,
             text=[f"H = {point['hidden']}" if index == 0 else "" for point in own],
-            textposition="bottom right",
+            textposition="middle left",
             marker={"symbol": symbols[index], "size": 10, "color": line(index)["color"]},
         )
     halves = [2.0**power for power in range(-2, 12)]
