@@ -49,6 +49,7 @@ class Kernel:
         self._source = source_of(cell)
         self.computation, self.apart = self._source.computation, self._source.apart
         self._what = f"{cell!r} in {str(dtype).removeprefix('torch.')}"
+        product.ready(dtype)
         called = (compiling, elementary, fast, product, sequences, tile)
         self._module = generated(self._source.text(PRECISIONS[dtype]), *called)
 
@@ -73,7 +74,6 @@ class Kernel:
         if not batch:
             return
         _hold_on_to_freed_memory()
-        product.ready(given["sequence"].dtype)
         arguments = [_ends(batch), *(_array(given[name]) for name in names)]
         side_by_side(self.compiled(way, arguments), *arguments)
 
