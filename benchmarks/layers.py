@@ -25,9 +25,9 @@ WORDS = """\
 How long others take, in the time of Throughtime's layer, which chooses what runs it: in float32, an LSTM that is not
 ragged and whose recurrent weights do not fit a core's cache is torch's own. Before a time is taken, outputs and all
 gradients are compared; torchrecurrent's MGU, which has its gate elsewhere, is compared with those weights at zero that
-this concerns. The Python loop is Throughtime's own reference, which makes the product with all inputs before it, as a
-loop written by hand mostly does not. Ragged batches have lengths from T / 4 to T, and are compared with the padded
-batch."""
+this concerns. Of the Python loops, one is written by hand in the cell's equations, step by step; the other is
+Throughtime's own reference, which makes the product with all inputs before it. Ragged batches have lengths from T / 4
+to T, and are compared with the padded batch."""
 
 
 def measured() -> Section:
@@ -84,10 +84,34 @@ def against_loops(steps: int, batch: int, hidden: int) -> dict[str, Any]:
     loop.load_state_dict(ours.state_dict())
     # Their backward pass is quadratic in the steps where the input has a gradient; without one it is at its best.
     inputs = torch.randn(steps, batch, hidden)
-    runs = {"Throughtime": _training(ours, inputs), "its Python loop": _training(loop, inputs)}
+    runs = {
+        "Throughtime": _training(ours, inputs),
+        "a loop by hand": _training(ByHand(ours), inputs),
+        "the reference": _training(loop, inputs),
+    }
     theirs = _torchrecurrent(ours, inputs)
     runs |= {} if theirs is None else {"torchrecurrent": theirs}
     return _compared(_setting("MGU", steps, batch, hidden), ours, runs, without=("torchrecurrent",))
+
+
+class ByHand(nn.Module):
+    """The minimal gated unit as a user writes it, with the weights of a layer."""
+
+    def __init__(self, layer: tt.Recurrent) -> None:
+        super().__init__()
+        self.weight_ih, self.weight_hh = layer.weight_ih_l0, layer.weight_hh_l0
+        self.bias_ih, self.bias_hh = layer.bias_ih_l0, layer.bias_hh_l0
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor]:
+        """(time, batch, hidden)."""
+        h, states = inputs.new_zeros(inputs.shape[1], self.weight_hh.shape[1]), []
+        for x in inputs.unbind(0):
+            x_f, x_n = nn.functional.linear(x, self.weight_ih, self.bias_ih).chunk(2, dim=1)
+            u_f, u_n = nn.functional.linear(h, self.weight_hh, self.bias_hh).chunk(2, dim=1)
+            f = torch.sigmoid(x_f + u_f)
+            h = (1 - f) * h + f * torch.tanh(x_n + f * u_n)
+            states.append(h)
+        return (torch.stack(states),)
 
 
 def ragged(name: str, steps: int, batch: int, hidden: int) -> dict[str, Any]:

@@ -142,16 +142,19 @@ def test_first_and_second_derivatives_by_finite_differences(cell: Cell, way: str
 @pytest.mark.parametrize("cell", COMPILED, ids=repr)
 def test_no_digit_depends_on_the_number_of_threads(cell: Cell) -> None:
     drawn = Drawn(cell, 9, 14, 11)
-    found, threads = [], torch.get_num_threads()
+    found, of_weights, threads = [], [], torch.get_num_threads()
     for number in (1, 2, 3):
         torch.set_num_threads(number)
         outputs = drawn.run(by_kernel, "reset")
-        # What the samples add to the gradients of weights is summed by part.
-        of_input, *_, of_state = drawn.gradients(outputs)
+        of_input, *rest, of_state = drawn.gradients(outputs)
         found.append([*outputs, of_input, of_state])
+        of_weights.append(rest)
     torch.set_num_threads(threads)
     for other in found[1:]:
         assert all(torch.equal(one, another) for one, another in zip(found[0], other, strict=True))
+    # What the samples add to the gradients of weights is summed by part, and then over the parts.
+    for other in of_weights[1:]:
+        torch.testing.assert_close(other, of_weights[0], rtol=1e-12, atol=1e-13)
 
 
 @pytest.mark.parametrize("wanted", ["last h", "steps h", "last c"])
