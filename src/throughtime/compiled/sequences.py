@@ -15,7 +15,9 @@ from throughtime.compiled.product import add_product
 # Rows, of one step after the other, that are multiplied at a time: as many as bring the weights from memory seldom
 # enough; for the weights' own gradients, which are brought and written back, more.
 ROWS_AHEAD = 128
-ROWS_BEHIND = 512
+ROWS_BEHIND = 256
+# Numbers between two rows whose columns are read too: were they a power of 2 apart, few of a column would fit a cache.
+BETWEEN = 16
 
 
 @njit(**FAST)
@@ -91,7 +93,7 @@ def add_gradients(of_weight: Any, of_bias: Any, grad: Any, read: Any) -> None:
     Args:
         of_weight: (n, m)
         of_bias: (n,)
-        grad: At the products of these steps, (rows of these steps, n).
+        grad: At the products of these steps, (rows of these steps, n or more); what is beyond n is not read.
         read: What was multiplied, (rows of these steps, m).
     """
     add_product(of_weight, grad.T, read)
@@ -106,7 +108,7 @@ def give_back(out: Any, grad: Any, weight: Any, read: Any, number: int, reverse:
 
     Args:
         out: (time, batch, m), or of no steps, where nobody asks.
-        grad: At the products of these steps, (rows of these steps, n).
+        grad: At the products of these steps, (rows of these steps, n or more); what is beyond n is not read.
         weight: (n, m)
         read: (rows of these steps or more, m), which is written over.
         number: How many steps had been gone back through before.

@@ -29,7 +29,7 @@ read. `forward` and `backward` run all samples, in parts with these `ends` side 
 from throughtime.fused.elementary import {precision} as functions
 from throughtime.compiled.product import add_product
 from throughtime.compiled.sequences import (
-    ROWS_AHEAD, ROWS_BEHIND, add_gradients, give_back, lay_down, multiply_ahead, numbered, room
+    BETWEEN, ROWS_AHEAD, ROWS_BEHIND, add_gradients, give_back, lay_down, multiply_ahead, numbered, room
 )
 
 {functions}
@@ -234,7 +234,7 @@ class Source:
     def _written_backward(self) -> tuple[str, Lines]:
         cell, computation = self.cell, self.computation
         lines = Lines(computation.of_sums(computation.backward), computation.gates, NUMBA)
-        rooms = {"read": "sequence.shape[2]", "grad_x": "grad_bias_ih.shape[0]"}
+        rooms = {"read": "sequence.shape[2]", "grad_x": "len(grad_bias_ih) + BETWEEN"}
         views = {"resets_t": "resets[t, first:end]"}
         views |= {"x_t": "x[t, first:end]"} if self.apart else {}
         views |= {f"{cell.carried}_before_t": f"{cell.carried}_before[t, first:end]"}
@@ -243,7 +243,7 @@ class Source:
         gradients = ["add_gradients(grad_weight_ih, grad_bias_ih, grad_x[:done], read[:done])"]
         if computation.recurrent:
             views |= {"u_t": "u[t, first:end]"}
-            rooms |= {"h_left": "units"} | ({"grad_u": "grad_bias_hh.shape[0]"} if computation.distinct else {})
+            rooms |= {"h_left": "units"} | ({"grad_u": "len(grad_bias_hh) + BETWEEN"} if computation.distinct else {})
             left |= {"h_left": "h_before"}
             gradients.append(
                 f"add_gradients(grad_weight_hh, grad_bias_hh, {computation.product}[:done], h_left[:done])"
