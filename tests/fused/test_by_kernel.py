@@ -184,3 +184,14 @@ def test_an_empty_batch() -> None:
     outputs = drawn.run(by_kernel, "whole")
     assert [tuple(one.shape) for one in outputs] == [(4, 0, 3), (0, 3)]
     assert all((one == 0).all() for one in drawn.gradients(outputs))
+
+
+@pytest.mark.usefixtures("poisoned")
+def test_a_sequence_that_is_laid_out_by_sample() -> None:
+    drawn = Drawn(GRU(), 4, 3, 3)
+    sequence, *rest = drawn.tensors
+    by_sample = sequence.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
+    assert not by_sample.is_contiguous()
+    expected = drawn.gradients(drawn.run(reference, "whole"))
+    drawn.tensors = [by_sample, *rest]
+    torch.testing.assert_close(drawn.gradients(drawn.run(by_kernel, "whole")), expected)

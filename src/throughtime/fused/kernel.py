@@ -61,7 +61,8 @@ class Kernel:
     def backward(self, given: Mapping[str, Any], of_sequence: bool) -> dict[str, Tensor]:
         """Likewise the way back; the gradients of the parts, or samples, are added up."""
         sequence, batch = given["sequence"], given["sequence"].shape[1]
-        grads = {"grad_sequence": torch.empty_like(sequence if of_sequence else sequence[:0])}
+        # Contiguous, as all that a kernel writes to: of anything else it would be handed a copy.
+        grads = {"grad_sequence": sequence.new_empty(sequence.shape if of_sequence else (0, *sequence.shape[1:]))}
         for name in (name for name in self._source.backward_arguments if name.startswith(("grad_weight", "grad_bias"))):
             shape = given[name.removeprefix("grad_")].shape
             grads[name] = sequence.new_zeros(len(_ends(batch)) - 1 if name in self._source.by_part else batch, *shape)
