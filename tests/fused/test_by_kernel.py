@@ -19,6 +19,13 @@ from throughtime.fused.reference import Run, reference
 
 COMPILED = (GRU(), PeepholeLSTM(), CFN(), SRU(), IndRNN("tanh"), MinGRU())
 WAYS = ("whole", "reversed", "ragged", "reset", "all")
+LAID_OUT: dict[str, Callable[[Tensor], Tensor]] = {
+    "first axes turned": lambda one: one.transpose(0, 1).contiguous().transpose(0, 1) if one.dim() > 1 else one,
+    "last axes turned": lambda one: one.mT.contiguous().mT if one.dim() > 1 else one,
+    "numbers apart": lambda one: one.repeat_interleave(2, -1)[..., ::2],
+    "rows apart": lambda one: one.repeat_interleave(3, 0)[1::3],
+    "one for all": lambda one: one[:1].expand(one.shape) if one.dim() > 1 else one[:1].expand(len(one)),
+}
 
 
 class Drawn:
@@ -187,11 +194,18 @@ def test_an_empty_batch() -> None:
 
 
 @pytest.mark.usefixtures("poisoned")
-def test_a_sequence_that_is_laid_out_by_sample() -> None:
-    drawn = Drawn(GRU(), 4, 3, 3)
-    sequence, *rest = drawn.tensors
-    by_sample = sequence.detach().transpose(0, 1).contiguous().transpose(0, 1).requires_grad_()
-    assert not by_sample.is_contiguous()
-    expected = drawn.gradients(drawn.run(reference, "whole"))
-    drawn.tensors = [by_sample, *rest]
-    torch.testing.assert_close(drawn.gradients(drawn.run(by_kernel, "whole")), expected)
+@pytest.mark.parametrize("way", ["whole", "all"])
+@pytest.mark.parametrize("laid_out", LAID_OUT)
+@pytest.mark.parametrize("cell", [GRU(), PeepholeLSTM(), IndRNN("tanh")], ids=repr)
+def test_however_tensors_lie_in_memory(cell: Cell, laid_out: str, way: str) -> None:
+    drawn = Drawn(cell, 4, 3, 3)
+    lay = LAID_OUT[laid_out]
+    laid = [lay(one.detach()).requires_grad_() for one in drawn.tensors]
+    plain = [one.detach().clone(memory_format=torch.contiguous_format).requires_grad_() for one in laid]
+    assert not laid[0].is_contiguous()
+    found, expected = drawn.run(by_kernel, way, *laid), drawn.run(reference, way, *plain)
+    torch.testing.assert_close(found, expected)
+    at_outputs = [lay(drawn.draw(*output.shape)) for output in found]
+    of_found = torch.autograd.grad(found, laid, at_outputs)
+    of_expected = torch.autograd.grad(expected, plain, at_outputs)
+    torch.testing.assert_close(of_found, of_expected)

@@ -29,7 +29,7 @@ class Drawn:
 
     def run(self, **keywords: Any) -> Run:
         named = self.weights.named()
-        return run(self.cell, self.inputs, named, self.initial, backend="reference", **keywords)
+        return run(self.cell, self.inputs, named, self.initial, by="reference", **keywords)
 
     def unrolled(self, inputs: Tensor, initial: Named) -> Named:
         """The states of all steps, in the order in which the inputs are given."""

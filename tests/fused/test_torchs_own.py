@@ -31,7 +31,7 @@ class Drawn:
         if own:
             found = torchs_own(self.cell, inputs, weights, initial, reverse=reverse, training=True)
         else:
-            found = run(self.cell, inputs, weights, initial, reverse=reverse, backend="reference")
+            found = run(self.cell, inputs, weights, initial, reverse=reverse, by="reference")
         return [found.steps["h"], *found.last.values()]
 
     def gradients(self, own: bool, reverse: bool) -> tuple[Tensor, ...]:

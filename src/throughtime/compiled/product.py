@@ -135,19 +135,6 @@ def add_product(out: Any, left: Any, right: Any) -> None:
     _add_by_name(out, left, right)  # type: ignore[call-arg]
 
 
-def matrix_product(left: Tensor, right: Tensor, onto: Tensor | None = None) -> Tensor:
-    """left @ right, on all of torch's threads.
-
-    Args:
-        left: (rows, m), laid out in any way.
-        right: (m, n)
-        onto: (n,), to which every row is added; None for zeros.
-    """
-    out = left.new_empty(len(left), right.shape[1])
-    _add(out, left, right, left.new_zeros(right.shape[1]) if onto is None else onto.contiguous())
-    return out
-
-
 def add_matrix_product(out: Tensor, left: Tensor, right: Tensor) -> None:
     """out += left @ right, on all of torch's threads.
 
@@ -156,27 +143,21 @@ def add_matrix_product(out: Tensor, left: Tensor, right: Tensor) -> None:
         left: (rows, m), laid out in any way.
         right: (m, n)
     """
-    _add(out, left, right, out.new_empty(0))
-
-
-def _add(out: Tensor, left: Tensor, right: Tensor, begun: Tensor) -> None:
     ready(out.dtype)
-    arrays = (one.detach().numpy() for one in (out, left, right.contiguous(), begun))
+    arrays = (one.detach().numpy() for one in (out, left, right.contiguous()))
     side_by_side(_add_side_by_side, parts(len(left), ROWS), *arrays)
 
 
 @njit(**SIDE_BY_SIDE)
-def _add_side_by_side(ends, out, left, right, begun):
+def _add_side_by_side(ends, out, left, right):
     for part in prange(len(ends) - 1):
-        _add_blocks(ends[part], ends[part + 1], out, left, right, begun)
+        _add_blocks(ends[part], ends[part + 1], out, left, right)
 
 
 @njit(**FAST)
-def _add_blocks(first, end, out, left, right, begun):
-    """Some rows of a large product, in blocks that stay in the caches; each begins with a row, if there is one."""
-    for k in range(0, max(1, len(right)), BLOCK):
+def _add_blocks(first, end, out, left, right):
+    """Some rows of a large product, in blocks that stay in the caches."""
+    for k in range(0, len(right), BLOCK):
         for i in range(first, end, BLOCK):
             rows = slice(i, min(end, i + BLOCK))
-            if k == 0 and len(begun):
-                out[rows] = begun
             add_product(out[rows], left[rows, k : k + BLOCK], right[k : k + BLOCK])

@@ -48,9 +48,9 @@ def by_kernel(
     names = tuple(name for name in _weight_names(cell) if name in weights)
     tensors = [sequence, *(weights[name] for name in names), *states]
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
-    found = _ByKernel.apply(
-        _Task(cell, kernel or kernel_for(cell, sequence), names, lengths, resets, reverse, needed), *tensors
-    )
+    order = {"reverse": reverse, **_read(sequence, lengths, resets)}
+    task = _Task(cell, kernel or kernel_for(cell, sequence), names, lengths, resets, order, needed)
+    found = _ByKernel.apply(task, *tensors)
     count = len(cell.states)
     return Run(dict(zip(cell.states, found[:count], strict=True)), dict(zip(cell.states, found[count:], strict=True)))
 
@@ -65,7 +65,7 @@ class _Task:
         names: Of the weights that are given.
         lengths: As for `by_kernel`.
         resets: As for `by_kernel`.
-        reverse: As for `by_kernel`.
+        order: In which order which steps are read, as a kernel is told.
         differentiated: Whether there may be a way back.
     """
 
@@ -74,17 +74,8 @@ class _Task:
     names: tuple[str, ...]
     lengths: Tensor | None
     resets: Tensor | None
-    reverse: bool
+    order: Mapping[str, Any]
     differentiated: bool
-
-    def order(self, sequence: Tensor) -> dict[str, Any]:
-        """In which order which steps are read."""
-        steps, batch = sequence.shape[:2]
-        device = sequence.device
-        lengths = torch.full((batch,), steps, device=device) if self.lengths is None else self.lengths.to(device)
-        nowhere = torch.zeros(steps, batch, dtype=torch.bool, device=device)
-        resets = nowhere if self.resets is None else self.resets.to(device)
-        return {"reverse": self.reverse, "lengths": lengths, "resets": resets}
 
     def split(self, tensors: tuple[Tensor, ...]) -> tuple[Named, Named]:
         """The weights by name and the initial states by name, from all tensors but the first."""
@@ -106,12 +97,9 @@ class _ByKernel(torch.autograd.Function):
         left = {f"{state}_before": sequence.new_empty(kept, batch, units) for state in computation.saved}
         apart = len(task.kernel.apart)
         left |= {"x": sequence.new_empty(kept, batch, apart * units)} if apart else {}
-        biases = {"bias_ih": sequence.new_zeros(rows)}
-        if computation.recurrent:
-            biases["bias_hh"] = sequence.new_zeros(len(weights["weight_hh"]))
-            left["u"] = sequence.new_empty(kept, batch, len(weights["weight_hh"]))
-        given = {"sequence": sequence, "keeping": task.differentiated, **biases, **weights, **last, **left, **every}
-        task.kernel.forward(task.order(sequence) | given)
+        left |= {"u": sequence.new_empty(kept, batch, len(weights["weight_hh"]))} if computation.recurrent else {}
+        given = {"sequence": sequence, "keeping": task.differentiated, **_whole(weights), **last, **left, **every}
+        task.kernel.forward({**task.order, **given})
         ctx.task, ctx.left = task, tuple(left)
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(sequence, *tensors, *left.values())
@@ -129,6 +117,14 @@ class _ByKernel(torch.autograd.Function):
         return None, *_through_kernel(task, inputs, left, ctx.needs_input_grad[1:], grads)
 
 
+def _whole(weights: Named) -> Named:
+    """With zeros for a bias that is left out."""
+    products = [which for which in ("ih", "hh") if f"weight_{which}" in weights]
+    left_out = [which for which in products if f"bias_{which}" not in weights]
+    zeros = {f"bias_{one}": weights[f"weight_{one}"].new_zeros(len(weights[f"weight_{one}"])) for one in left_out}
+    return {**weights, **zeros}
+
+
 def _through_kernel(
     task: _Task, inputs: tuple[Tensor, ...], left: Named, needed: tuple[bool, ...], grads: tuple[Tensor | None, ...]
 ) -> list[Tensor | None]:
@@ -136,9 +132,7 @@ def _through_kernel(
     cell, sequence = task.cell, inputs[0]
     weights, initial = task.split(inputs[1:])
     count, batch = len(cell.states), sequence.shape[1]
-    biases = {"bias_ih": sequence.new_zeros(len(weights["weight_ih"]))}
-    biases |= {"bias_hh": sequence.new_zeros(len(weights["weight_hh"]))} if task.kernel.computation.recurrent else {}
-    given: dict[str, Any] = {"sequence": sequence, **biases, **weights, **left}
+    given: dict[str, Any] = {"sequence": sequence, **_whole(weights), **left}
     for state, of_steps, of_last in zip(cell.states, grads[:count], grads[count:], strict=True):
         zeros = sequence.new_zeros(batch, initial[state].shape[-1])
         grad = zeros.unsqueeze(0) if of_steps is None else of_steps
@@ -147,7 +141,7 @@ def _through_kernel(
         given[f"adjoint_{state}"] = (
             zeros.clone() if of_last is None else of_last.clone(memory_format=torch.contiguous_format)
         )
-    found = task.kernel.backward(task.order(sequence) | given, of_sequence=needed[0])
+    found = task.kernel.backward({**task.order, **given}, of_sequence=needed[0])
     found |= {state: given[f"adjoint_{state}"] for state in cell.states}
     names = ("sequence", *task.names, *cell.states)
     return [found[name] if wanted else None for name, wanted in zip(names, needed, strict=True)]
@@ -162,8 +156,18 @@ def _through_reference(
         # Of a tensor that is given twice, each has a gradient of its own here.
         inputs = tuple(one.view_as(one) if again else one.detach().requires_grad_() for one in inputs)
         weights, initial = task.split(inputs[1:])
-        found = reference(task.cell, inputs[0], weights, initial, task.lengths, task.resets, task.reverse)
+        found = reference(task.cell, inputs[0], weights, initial, task.lengths, task.resets, task.order["reverse"])
     return through_graph([*found.steps.values(), *found.last.values()], grads, inputs, needed, again)
+
+
+def _read(sequence: Tensor, lengths: Tensor | None, resets: Tensor | None) -> Named:
+    """How many steps of every sample are read, and which of them start from zeros."""
+    steps, batch = sequence.shape[:2]
+    device = sequence.device
+    return {
+        "lengths": torch.full((batch,), steps, device=device) if lengths is None else lengths.to(device),
+        "resets": torch.zeros(steps, batch, dtype=torch.bool, device=device) if resets is None else resets.to(device),
+    }
 
 
 def _weight_names(cell: Cell) -> tuple[str, ...]:

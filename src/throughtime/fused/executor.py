@@ -49,7 +49,7 @@ def executor(
     if backend not in BACKENDS:
         raise ValueError(f"backend: expected one of {BACKENDS}, found {backend!r}")
     if backend == "fused":
-        obstacle = _obstacle(sequence) or _obstacle_in(cell, _device(sequence))
+        obstacle = _obstacle(sequence) or _traced(sequence) or _obstacle_in(cell, _device(sequence))
         if obstacle is not None:
             raise ValueError(f"backend: {cell!r} cannot be fused: {obstacle}; use backend='auto' or 'reference'")
         return "fused"
@@ -90,7 +90,7 @@ def _obstacle(sequence: Tensor) -> str | None:
         return f"kernels compute in float32 and float64, and this is {sequence.dtype}"
     if torch.is_autocast_enabled(_device(sequence)):
         return "kernels compute in the dtype that they are given, and autocast wants another one"
-    return _traced(sequence)
+    return None
 
 
 def _traced(sequence: Tensor) -> str | None:

@@ -61,11 +61,12 @@ class Kernel:
     def backward(self, given: Mapping[str, Any], of_sequence: bool) -> dict[str, Tensor]:
         """Likewise the way back; the gradients of the parts, or samples, are added up."""
         sequence, batch = given["sequence"], given["sequence"].shape[1]
+        count = len(_ends(batch)) - 1
         # Contiguous, as all that a kernel writes to: of anything else it would be handed a copy.
         grads = {"grad_sequence": sequence.new_empty(sequence.shape if of_sequence else (0, *sequence.shape[1:]))}
         for name in (name for name in self._source.backward_arguments if name.startswith(("grad_weight", "grad_bias"))):
             shape = given[name.removeprefix("grad_")].shape
-            grads[name] = sequence.new_zeros(len(_ends(batch)) - 1 if name in self._source.by_part else batch, *shape)
+            grads[name] = sequence.new_zeros(count if name in self._source.by_part else batch, *shape)
         self._run("backward", self._source.backward_arguments, {**given, **grads})
         found = {name.removeprefix("grad_"): value.sum(0) for name, value in grads.items() if name != "grad_sequence"}
         return found | {"sequence": grads["grad_sequence"]}
@@ -127,4 +128,4 @@ def _ends(batch: int) -> Any:
 
 
 def _array(value: Any) -> Any:
-    return value.detach().contiguous().numpy() if isinstance(value, Tensor) else value
+    return value.contiguous().numpy(force=True) if isinstance(value, Tensor) else value

@@ -1,11 +1,12 @@
 """One recurrence over a whole sequence, by whichever executor."""
 
+from typing import Literal
+
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.cells import Cell, Named
 from throughtime.fused.by_kernel import by_kernel
-from throughtime.fused.executor import executor
 from throughtime.fused.reference import Run, reference
 
 
@@ -18,7 +19,7 @@ def run(
     lengths: Int[Tensor, " batch"] | None = None,
     resets: Bool[Tensor, "time batch"] | None = None,
     reverse: bool = False,
-    backend: str = "auto",
+    by: Literal["reference", "fused"],
 ) -> Run:
     """Run one layer in one direction over a sequence. Differentiable, and so are its derivatives.
 
@@ -32,13 +33,10 @@ def run(
         resets: Where a step that is read starts from zeros instead of from the state before it. None for nowhere.
         reverse: Whether the sequence is read from its last step (of each sample) to its first. Nothing is flipped:
             step t of `sequence`, `resets` and the result is step t of the sequence.
-        backend: "auto", "reference" or "fused"; see `executor`.
+        by: What `executor` answered.
 
     Returns:
         The states of all steps, zero past a sample's end, and the last ones.
-
-    Raises:
-        ValueError: `backend` is "fused" and this cannot be fused; the message says why.
     """
-    by = by_kernel if executor(cell, sequence, backend, weights=weights) == "fused" else reference
-    return by(cell, sequence, weights, initial, lengths, resets, reverse)
+    runs = by_kernel if by == "fused" else reference
+    return runs(cell, sequence, weights, initial, lengths, resets, reverse)

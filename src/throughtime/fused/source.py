@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 from textwrap import indent
 
 from throughtime.cells import Cell
@@ -148,13 +149,13 @@ class Source:
         self.cell, self.computation = cell, Computation(cell)
         self._forward, self._backward = self._written_forward(), self._written_backward()
 
-    @property
+    @cached_property
     def forward_arguments(self) -> list[str]:
         """Names of what `forward` is given, in order, but for the ends of the parts."""
         read = ["sequence", "weight_ih", "bias_ih"]
         return [*_replaced("x", read, self.computation.forward_arguments), *(["x"] if self.apart else [])]
 
-    @property
+    @cached_property
     def backward_arguments(self) -> list[str]:
         """Names of what `backward` is given, in order, but for the ends of the parts."""
         computation = self.computation
@@ -165,12 +166,12 @@ class Source:
         arguments = [name for name in arguments if name not in ("grad_x", "grad_u")]
         return [*arguments, "grad_sequence", *self.by_part]
 
-    @property
+    @cached_property
     def apart(self) -> tuple[str, ...]:
         """The gates of whose product with the inputs the way back needs to know by itself."""
         return tuple(gate for gate in self.cell.gates if gate not in self.computation.summed)
 
-    @property
+    @cached_property
     def by_part(self) -> list[str]:
         """Names of gradients that every part of the samples adds up for itself."""
         of_state = ["grad_weight_hh", "grad_bias_hh"] if self.computation.recurrent else []

@@ -129,8 +129,8 @@ class Recurrent(Stacked):
             self._ran = "reference"
             return _projected(self.cell, weights, sequence, start, reading)
         named = weights.named()
-        self._ran = executor(self.cell, sequence, self._choice, plain, named)
-        if self._ran == "torch":
+        self._ran = by = executor(self.cell, sequence, self._choice, plain, named)
+        if by == "torch":
             training = torch.is_grad_enabled()
             return torchs_own(self.cell, sequence, named, start, reverse=reading.reverse, training=training)
         return run(
@@ -141,7 +141,7 @@ class Recurrent(Stacked):
             lengths=reading.lengths,
             resets=reading.starts(),
             reverse=reading.reverse,
-            backend=self._ran,
+            by=by,
         )
 
     def _stacked(self, states: Sequence[Named], laid_out: Callable[[Tensor], Tensor]) -> Any:
