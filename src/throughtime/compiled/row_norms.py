@@ -2,11 +2,13 @@
 
 import numpy as np
 import torch
-from numba import njit
+from numba import njit, prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, in_line
+from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, in_line, parts, side_by_side
 
+# As many rows take longer than it takes to call a thread.
+ROWS_A_THREAD = 64
 # Sums of squares above it have lost nothing to what float64 cannot represent.
 SMALLEST_SQUARE = 1e-280
 
@@ -25,13 +27,21 @@ def row_norms(rows: Tensor) -> Tensor:
     (line,), ((apart, samples_apart),) = in_line([rows if rows.dim() == 3 else rows.reshape(-1, 1, rows.shape[-1])])
     found = torch.empty(rows.shape[:-1], dtype=torch.float64, device=rows.device)
     into = found if rows.dim() == 3 else found.view(-1, 1)
-    _row_norms(line, apart, samples_apart, rows.shape[-1], into.numpy())
+    side_by_side(
+        _norms_side_by_side, parts(len(into), ROWS_A_THREAD), line, apart, samples_apart, rows.shape[-1], into.numpy()
+    )
     return found
 
 
+@njit(**SIDE_BY_SIDE)
+def _norms_side_by_side(ends, line, apart, samples_apart, hidden, into):
+    for part in prange(len(ends) - 1):
+        _row_norms(ends[part], ends[part + 1], line, apart, samples_apart, hidden, into)
+
+
 @njit(**FAST)
-def _row_norms(line, apart, samples_apart, hidden, into):
-    for i in range(into.shape[0]):
+def _row_norms(first, end, line, apart, samples_apart, hidden, into):
+    for i in range(first, end):
         for j in range(into.shape[1]):
             begin, square = i * apart + j * samples_apart, 0.0
             row = line[begin : begin + hidden]
