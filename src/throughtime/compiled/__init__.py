@@ -10,4 +10,6 @@ from throughtime.compiled.product import add_matrix_product as add_matrix_produc
 from throughtime.compiled.row_norms import row_norms as row_norms
 from throughtime.compiled.rows import Forms as Forms
 from throughtime.compiled.rows import read_rows as read_rows
+from throughtime.compiled.slope_products import add_by_band as add_by_band
+from throughtime.compiled.slope_products import add_by_sample as add_by_sample
 from throughtime.compiled.step_product import step_product as step_product

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from throughtime.adjoint import or_zero
-from throughtime.compiled import add_matrix_product
+from throughtime.compiled import add_by_band
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, Learned
@@ -71,14 +71,12 @@ class BandSums:
         touched = (scales > -torch.inf).any(0).nonzero()
         if len(touched):
             bands = slice(int(touched[0]), int(touched[-1]) + 1)
-            rows = self._rows[:count, bands]
-            rows *= (scales - or_zero(grown))[:, bands].exp().to(rows)[..., None, None, None]
             shrunk = (self.ln_scale - or_zero(grown))[bands].exp()
-            places = torch.tensor(self._steps) - 1
+            places, rows = torch.tensor(self._steps) - 1, self._rows[:count]
             for products in self._products:
-                products.add(places, bands, rows, self._vectors, shrunk)
+                products.add(places, bands, rows, scales - or_zero(grown), self._vectors, shrunk)
             if self._by_sample is not None:
-                self._by_sample.add(places, bands, rows, grown[bands])
+                self._by_sample.add(places, rows, scales)
         self.ln_scale = grown
         self._rows[:count] = 0
         self._row_scale[:count] = -torch.inf
@@ -96,26 +94,30 @@ class _Products:
         # Transposed, so that a single product serves all bands.
         self._sums = like.new_zeros(sum(self._widths), bands, len(self._slopes.parts) * like.shape[-1])
 
-    def add(self, places: Tensor, bands: slice, rows: Tensor, vectors: tuple[str, ...], shrunk: Tensor) -> None:
+    def add(
+        self, places: Tensor, bands: slice, rows: Tensor, ln_scale: Tensor, vectors: tuple[str, ...], shrunk: Tensor
+    ) -> None:
         """Sum up to here on a new scale, and the products of the rows of several steps.
 
         Args:
             places: The steps less one.
-            bands: To which bands the rows belong.
-            rows: (step, band, batch, vector, hidden).
+            bands: In which bands there are rows.
+            rows: (step, band, batch, vector, hidden), of all bands.
+            ln_scale: Of the rows, (step, band).
             vectors: Names of the vectors.
-            shrunk: What the sums so far are multiplied with.
+            shrunk: What the sums so far of these bands are multiplied with.
         """
         sums = self._sums[:, bands]
         if (shrunk != 1).any():
             sums *= shrunk.to(sums).unsqueeze(-1)
         values = torch.cat([columns[places] for columns in self._columns], dim=-1)
-        adjoint = self._slopes.times(places, rows.transpose(1, 2), vectors)
-        product = sums.view(len(sums), -1), values.flatten(0, 1).T, adjoint.flatten(2).flatten(0, 1)
         if rows.is_cpu:
-            add_matrix_product(*product)
-        else:
-            product[0].addmm_(*product[1:])
+            slopes = self._slopes.side_by_side(places, rows, vectors)
+            add_by_band(self._sums, bands.start, bands.stop, rows, ln_scale, values, *slopes)
+            return
+        scaled = rows[:, bands] * ln_scale[:, bands].exp().to(rows)[..., None, None, None]
+        adjoint = self._slopes.times(places, scaled.transpose(1, 2), vectors)
+        sums.view(len(sums), -1).addmm_(values.flatten(0, 1).T, adjoint.flatten(2).flatten(0, 1))
 
     def result(self) -> dict[str, Tensor]:
         """By name."""

@@ -23,6 +23,27 @@ class Slopes:
     parts: tuple[str, ...]
     at: Callable[[slice | Tensor], dict[str, Named]]
 
+    def side_by_side(
+        self,
+        places: Int[Tensor, " step"],
+        rows: Float[Tensor, "step row batch vector hidden"],
+        vectors: Sequence[str],
+    ) -> tuple[Float[Tensor, "slope step batch hidden"], Int[Tensor, "2 slope"]]:
+        """All slopes of some rows, and the numbers of the vector and of the part of each.
+
+        Args:
+            places: The steps less one.
+            rows: What is multiplied with them.
+            vectors: Names of the vectors.
+        """
+        found = self.at(places)
+        by_vector = [found.get(name, {}) for name in vectors]
+        which = [(v, p) for v, its in enumerate(by_vector) for p, part in enumerate(self.parts) if part in its]
+        slopes = rows.new_empty(len(which), len(places), rows.shape[2], rows.shape[-1])
+        for into, (v, p) in zip(slopes, which, strict=True):
+            into.copy_(by_vector[v][self.parts[p]])
+        return slopes, torch.tensor(which, dtype=torch.long).view(-1, 2).T.contiguous()
+
     def times(
         self,
         places: Int[Tensor, " step"],

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.adjoint import or_zero
+from throughtime.compiled import add_by_sample
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, Learned, Slopes
@@ -46,32 +47,35 @@ class SampleSums:
     def add(
         self,
         places: Int[Tensor, " step"],
-        bands: slice,
         rows: Float[Tensor, "step band batch vector hidden"],
-        ln_scale: Float[Tensor, " band"],
+        ln_scale: Float[Tensor, "step band"],
     ) -> None:
         """Add the terms of several steps.
 
         Args:
             places: The steps less one.
-            bands: To which bands the rows belong.
             rows: The vectors of all sources of a band, added up.
-            ln_scale: The scales of these bands.
+            ln_scale: The scales of the rows, float64; -inf where there are none.
         """
-        octave = self._octave[bands]
-        grown = self.ln_scale.scatter_reduce(0, octave, ln_scale, "amax")
+        grown = self.ln_scale.scatter_reduce(0, self._octave, ln_scale.amax(0), "amax")
         shrunk = (self.ln_scale - or_zero(grown)).exp().to(rows)
-        factor = (ln_scale - or_zero(grown)[octave]).exp().to(rows)
-        summed = rows.new_zeros(len(grown), len(octave)).index_put_((octave, torch.arange(len(octave))), factor)
-        # (octave, band) times (band, vector * hidden), for every step and sample.
-        by_octave = torch.matmul(summed, rows.transpose(1, 2).flatten(3)).unflatten(3, rows.shape[3:])
+        relative = ln_scale - or_zero(grown)[self._octave]
         for slopes, values in self._values.items():
-            sums, columns = self._sums[slopes], values[places].permute(1, 2, 0)
+            sums, its = self._sums[slopes], values[places]
             if (shrunk != 1).any():
                 sums *= shrunk.unsqueeze(-1)
-            adjoint = slopes.times(places, by_octave, self._vectors)
+            if rows.is_cpu:
+                add_by_sample(
+                    sums, self._octave, rows, relative, its, *slopes.side_by_side(places, rows, self._vectors)
+                )
+                continue
+            scaled = rows * relative.exp().to(rows)[..., None, None, None]
+            by_octave = rows.new_zeros(len(rows), len(grown), *rows.shape[2:]).index_add_(
+                1, self._octave.to(rows.device), scaled
+            )
+            adjoint = slopes.times(places, by_octave.transpose(1, 2), self._vectors)
             # (direction, step) times (step, octave * part * hidden), for every sample
-            sums.flatten(2).baddbmm_(columns, adjoint.flatten(2).transpose(0, 1))
+            sums.flatten(2).baddbmm_(its.permute(1, 2, 0), adjoint.flatten(2).transpose(0, 1))
         self.ln_scale = grown
 
     def result(self, directions: Mapping[Slopes, Tensor] | None = None) -> list[Float[Tensor, "octave batch _"]]:
