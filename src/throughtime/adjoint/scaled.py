@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 
 import torch
 from jaxtyping import Float
@@ -134,8 +134,7 @@ def stacked(parts: Sequence[Scaled]) -> Scaled:
 
 def _length(norms: Named) -> Tensor:
     """The norm of rows that consist of several states."""
-    parts = list(norms.values())
-    return parts[0] if len(parts) == 1 else torch.stack(parts).norm(dim=0)
+    return reduce(torch.hypot, norms.values())
 
 
 def _in_range(norm: Tensor) -> bool:
