@@ -112,7 +112,7 @@ class _Products:
             sums *= shrunk.to(sums).unsqueeze(-1)
         values = torch.cat([columns[places] for columns in self._columns], dim=-1)
         if rows.is_cpu:
-            slopes = self._slopes.side_by_side(places, rows, vectors)
+            slopes = self._slopes.stacked(places, rows, vectors)
             add_by_band(self._sums, bands.start, bands.stop, rows, ln_scale, values, *slopes)
             return
         scaled = rows[:, bands] * ln_scale[:, bands].exp().to(rows)[..., None, None, None]

@@ -23,7 +23,7 @@ class Slopes:
     parts: tuple[str, ...]
     at: Callable[[slice | Tensor], dict[str, Named]]
 
-    def side_by_side(
+    def stacked(
         self,
         places: Int[Tensor, " step"],
         rows: Float[Tensor, "step row batch vector hidden"],

@@ -65,9 +65,7 @@ class SampleSums:
             if (shrunk != 1).any():
                 sums *= shrunk.unsqueeze(-1)
             if rows.is_cpu:
-                add_by_sample(
-                    sums, self._octave, rows, relative, its, *slopes.side_by_side(places, rows, self._vectors)
-                )
+                add_by_sample(sums, self._octave, rows, relative, its, *slopes.stacked(places, rows, self._vectors))
                 continue
             scaled = rows * relative.exp().to(rows)[..., None, None, None]
             by_octave = rows.new_zeros(len(rows), len(grown), *rows.shape[2:]).index_add_(
