@@ -146,8 +146,8 @@ def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     size, width, states = recurrence.dtype.itemsize, recurrence.width * film.batch, len(film.states)
     gates = len(recurrence.cell.gates) if isinstance(recurrence, Opened) else 1
     rows = len(bands) * width
-    # Of the rows of so many steps: themselves, their slopes, and the adjoints that are made of them: on the CPU those of
-    # a band at a time, elsewhere of all.
+    # The rows of so many steps, their slopes, and the adjoints that are made of them: on the CPU those of a band at a
+    # time, elsewhere of all.
     steps = min(STEPS_OF_SUMS, max(1, NUMBERS_OF_SUMS // (rows * states)))
     on_cpu = all(weight.is_cpu for weight in recurrence.parameters.values())
     summed = steps * (rows * states + width * gates + (2 * width if on_cpu else rows) * (gates + 2))
