@@ -84,7 +84,7 @@ class TermNorms:
         self._made = range(max(1, step - STEPS_AT_ONCE + 1), step + 1)
         steps = slice(self._made.start - 1, step)
         self._at = self._slopes_side_by_side(steps)
-        largest = torch.linalg.vector_norm(self._at, math.inf, dim=(2, 3, 4))
+        largest = self._at.abs().amax((2, 3, 4))
         self._at /= _or_one(largest)[..., None, None, None]
         gram = torch.stack([self._gram(weight.values, steps) for weight in self._family.weights], dim=1)
         largest_gram = gram.abs().amax(dim=(2, 3))
