@@ -1,12 +1,16 @@
 """How the loops are compiled, and how they are handed tensors."""
 
+import contextlib
+import os
+import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
-from numba import config, get_num_threads, set_num_threads
+from numba import config, get_num_threads, njit, set_num_threads, threading_layer
 from torch import Tensor
 
 # Compiled code is kept on the disk. Sums may be taken in any order, which lets them run in vector registers; infinities
@@ -22,6 +26,42 @@ FAST: dict[str, Any] = {
 SIDE_BY_SIDE: dict[str, Any] = FAST | {"parallel": True}
 
 
+@dataclass
+class _Threads:
+    """Numba's threads in this process.
+
+    Args:
+        launched: Whether there are any.
+        lost: Whether they were launched before this process was forked off. OpenMP then ends it where they are called.
+        turns: What keeps calls of several of Python's threads apart, which Numba's own pool, taken where there is no
+            OpenMP, does not bear.
+    """
+
+    launched: bool = False
+    lost: bool = False
+    turns: contextlib.AbstractContextManager[Any] = field(default_factory=contextlib.nullcontext)
+
+    def launch(self) -> None:
+        """Once in a process: Numba starts its threads, whereby it tells OpenMP, and so torch, to use all there are."""
+        if self.launched:
+            return
+        before = torch.get_num_threads()
+        get_num_threads()
+        torch.set_num_threads(before)
+        self.launched = True
+        if threading_layer() == "workqueue":
+            self.turns = threading.Lock()
+
+    def forked(self) -> None:
+        """In a process that has been forked off."""
+        self.lost = self.launched
+
+
+_THREADS = _Threads()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_THREADS.forked)
+
+
 def parts(rows: int, together: int) -> np.ndarray:
     """Where rows are split for torch's threads: the first row of every part, and the end.
 
@@ -29,9 +69,9 @@ def parts(rows: int, together: int) -> np.ndarray:
         rows: How many there are.
         together: Rows of which the parts consist, but for the last one.
     """
-    _launch_threads()
+    _THREADS.launch()
     groups = -(-rows // together)
-    count = max(1, min(torch.get_num_threads(), groups))
+    count = 1 if _THREADS.lost else max(1, min(torch.get_num_threads(), groups))
     return np.array([min(rows, together * (groups * part // count)) for part in range(count + 1)])
 
 
@@ -45,20 +85,23 @@ def side_by_side(function: Callable[..., Any], ends: np.ndarray, *arguments: Any
         ends: As of `parts`.
         arguments: The others.
     """
-    before = get_num_threads()
-    set_num_threads(min(len(ends) - 1, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
-    try:
-        function(ends, *arguments)
-    finally:
-        set_num_threads(before)
+    if _THREADS.lost:
+        _alone(function)(ends, *arguments)
+        return
+    with _THREADS.turns:
+        before = get_num_threads()
+        set_num_threads(min(len(ends) - 1, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+        try:
+            function(ends, *arguments)
+        finally:
+            set_num_threads(before)
 
 
 @cache
-def _launch_threads() -> None:
-    """Once in a process: Numba starts its threads, whereby it tells OpenMP, and so torch, to use all there are."""
-    before = torch.get_num_threads()
-    get_num_threads()
-    torch.set_num_threads(before)
+def _alone(function: Any) -> Callable[..., Any]:
+    """The same compiled without threads; not kept on disk, where it could be taken for the one with them."""
+    options = {name: value for name, value in function.targetoptions.items() if name in FAST}
+    return njit(**options)(function.py_func)
 
 
 def in_line(tensors: Sequence[Tensor]) -> tuple[tuple[np.ndarray, ...], np.ndarray]:

@@ -4,8 +4,10 @@ A library's product is made for large matrices: it packs them anew at every call
 is met again and again. On some processors it does not use the longest vectors there are, either.
 """
 
+import hashlib
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numba import cfunc, njit, prange, types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from throughtime.compiled import tile as tiles
 from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
 from throughtime.compiled.tile import MATRICES, REGISTER, ROWS, tile
 
@@ -81,6 +84,10 @@ def _add_float64(out, out_row, left, left_row, left_column, right, right_row, co
 
 
 _ADDING = {torch.float32: _add_float32, torch.float64: _add_float64}
+# Numba looks for changes in the file of a function, not in those of what it calls: of these, its name tells.
+_TILES = hashlib.sha256(Path(str(tiles.__file__)).read_bytes()).hexdigest()[:12]
+for _function in _ADDING.values():
+    _function.__qualname__ += f"_{_TILES}"
 
 
 @cache

@@ -97,9 +97,13 @@ def add_gradients(of_weight: Any, of_bias: Any, grad: Any, read: Any) -> None:
         read: What was multiplied, (rows of these steps, m).
     """
     add_product(of_weight, grad.T, read)
+    # First by themselves, so that the many numbers of a long sum are added up in parts, which keeps rounding small.
+    of_steps = np.zeros_like(of_bias)
     for row in range(len(grad)):
         for column in range(len(of_bias)):
-            of_bias[column] += grad[row, column]
+            of_steps[column] += grad[row, column]
+    for column in range(len(of_bias)):
+        of_bias[column] += of_steps[column]
 
 
 @njit(**FAST)

@@ -78,8 +78,7 @@ class _Lines:
         there = [None if whole else self._within(column, every) for column in columns]
         masks = there * rows
         places = [self._place(out, (row, out_row), bytes_, self._vector) for row in own for bytes_ in along]
-        begun = [self._read(place, mask) for place, mask in zip(places, masks, strict=True)]
-        before = builder.block
+        nothing, before = ir.Constant(self._vector, None), builder.block
         summing, summed = builder.append_basic_block("summing"), builder.append_basic_block("summed")
         builder.cbranch(builder.icmp_signed(">", depth, _INDEX(0)), summing, summed)
 
@@ -97,18 +96,20 @@ class _Lines:
             for other in others:
                 grown.append(self._multiplied_and_added(factor, other, sums[len(grown)]))
         following = builder.add(k, _INDEX(1))
-        for phi, at_first, then in zip((k, *sums), (_INDEX(0), *begun), (following, *grown), strict=True):
-            phi.add_incoming(at_first, before)
+        at_first = (_INDEX(0), *[nothing] * len(sums))
+        for phi, first, then in zip((k, *sums), at_first, (following, *grown), strict=True):
+            phi.add_incoming(first, before)
             phi.add_incoming(then, summing)
         builder.cbranch(builder.icmp_signed("<", following, depth), summing, summed)
 
         builder.position_at_end(summed)
         totals = [builder.phi(self._vector) for _ in places]
-        for total, at_first, then in zip(totals, begun, grown, strict=True):
-            total.add_incoming(at_first, before)
+        for total, then in zip(totals, grown, strict=True):
+            total.add_incoming(nothing, before)
             total.add_incoming(then, summing)
+        # Only now, so that the many numbers of a long sum are added up in parts, which keeps rounding small.
         for total, place, mask in zip(totals, places, masks, strict=True):
-            self._write(total, place, mask)
+            self._write(builder.fadd(self._read(place, mask), total), place, mask)
 
     def _place(self, start: Any, row: tuple[Any, Any], along: Any, kind: Any) -> Any:
         """The address of a number or vector, from the index of its row and the bytes from a row to the next."""

@@ -48,8 +48,11 @@ def by_kernel(
     names = tuple(name for name in _weight_names(cell) if name in weights)
     tensors = [sequence, *(weights[name] for name in names), *states]
     needed = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    # Copies: what the caller does with theirs must not reach the way back.
+    lengths, resets = (None if one is None else one.to(sequence.device, copy=True) for one in (lengths, resets))
     order = {"reverse": reverse, **_read(sequence, lengths, resets)}
-    task = _Task(cell, kernel or kernel_for(cell, sequence), names, lengths, resets, order, needed)
+    shapes = tuple(tensor.shape for tensor in tensors)
+    task = _Task(cell, kernel or kernel_for(cell, sequence), names, lengths, resets, order, needed, shapes)
     found = _ByKernel.apply(task, *tensors)
     count = len(cell.states)
     return Run(dict(zip(cell.states, found[:count], strict=True)), dict(zip(cell.states, found[count:], strict=True)))
@@ -67,6 +70,7 @@ class _Task:
         resets: As for `by_kernel`.
         order: In which order which steps are read, as a kernel is told.
         differentiated: Whether there may be a way back.
+        shapes: Of the tensors that are differentiated.
     """
 
     cell: Cell
@@ -76,6 +80,7 @@ class _Task:
     resets: Tensor | None
     order: Mapping[str, Any]
     differentiated: bool
+    shapes: tuple[torch.Size, ...]
 
     def split(self, tensors: tuple[Tensor, ...]) -> tuple[Named, Named]:
         """The weights by name and the initial states by name, from all tensors but the first."""
@@ -111,6 +116,11 @@ class _ByKernel(torch.autograd.Function):
         # Taken once: under a checkpoint they are there once only.
         saved = ctx.saved_tensors
         inputs = saved[: 1 + len(task.names) + len(task.cell.states)]
+        if task.shapes != tuple(one.shape for one in inputs):
+            raise RuntimeError(
+                "the data of an input or a weight of a recurrent layer was replaced, by one of another shape, between "
+                "its forward and its backward pass; replace it after the backward pass"
+            )
         if torch.is_grad_enabled() or any(grad is not None and is_several(grad) for grad in grads):
             return None, *_through_reference(task, inputs, ctx.needs_input_grad[1:], grads)
         left = dict(zip(ctx.left, saved[len(inputs) :], strict=True))
@@ -162,11 +172,10 @@ def _through_reference(
 
 def _read(sequence: Tensor, lengths: Tensor | None, resets: Tensor | None) -> Named:
     """How many steps of every sample are read, and which of them start from zeros."""
-    steps, batch = sequence.shape[:2]
-    device = sequence.device
+    (steps, batch), device = sequence.shape[:2], sequence.device
     return {
-        "lengths": torch.full((batch,), steps, device=device) if lengths is None else lengths.to(device),
-        "resets": torch.zeros(steps, batch, dtype=torch.bool, device=device) if resets is None else resets.to(device),
+        "lengths": torch.full((batch,), steps, device=device) if lengths is None else lengths,
+        "resets": torch.zeros(steps, batch, dtype=torch.bool, device=device) if resets is None else resets,
     }
 
 

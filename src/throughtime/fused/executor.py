@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Literal
 
+import numba
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +22,12 @@ CACHED = 2**20
 
 
 def executor(
-    cell: Cell, sequence: Tensor, backend: str = "auto", plain: bool = False, weights: Named | None = None
+    cell: Cell,
+    sequence: Tensor,
+    backend: str = "auto",
+    plain: bool = False,
+    weights: Named | None = None,
+    initial: Named | None = None,
 ) -> Literal["reference", "fused", "torch"]:
     """Which executor is to run a recurrence.
 
@@ -33,6 +39,7 @@ def executor(
         plain: Whether torch's own layer would do: no lengths, no resets, and nothing but h_1 .. h_T and the last
             states is asked for. Only then is the answer ever "torch", and only with "auto".
         weights: By torch's name without a suffix: their sizes count. None for as many rows as features, and few.
+        initial: The states before the first step, by name; None where they are known to fit.
 
     With "auto", what torch has a layer for is torch's own where that is enough: on a GPU, where cuDNN runs it, and on a
     CPU an LSTM in float32 whose recurrent weights are too large for a core's cache, or whose sequence is too short to
@@ -50,13 +57,15 @@ def executor(
         raise ValueError(f"backend: expected one of {BACKENDS}, found {backend!r}")
     if backend == "fused":
         obstacle = _obstacle(sequence) or _traced(sequence) or _obstacle_in(cell, _device(sequence))
+        obstacle = obstacle or _unfit(cell, sequence, weights or {}, initial or {})
         if obstacle is not None:
             raise ValueError(f"backend: {cell!r} cannot be fused: {obstacle}; use backend='auto' or 'reference'")
         return "fused"
     if backend == "reference" or _traced(sequence):
         return "reference"
-    able = _obstacle(sequence) is None and _obstacle_in(cell, _device(sequence)) is None
     known = weights or {}
+    able = _obstacle(sequence) is None and _obstacle_in(cell, _device(sequence)) is None
+    able = able and _unfit(cell, sequence, known, initial or {}) is None
     rows = len(known["weight_ih"]) if "weight_ih" in known else sequence.shape[-1]
     worthwhile = able and rows * sequence.shape[0] * sequence.shape[1] >= WORTH_COMPILING
     if plain and _has_torch(cell, sequence):
@@ -72,6 +81,8 @@ def kernel_for(cell: Cell, sequence: Tensor) -> Kernel | on_gpu.Kernel:
 
 def _has_torch(cell: Cell, sequence: Tensor) -> bool:
     """Whether torch runs a cell by a library made for it: cuDNN on a GPU, oneDNN on the CPU."""
+    if _device(sequence) not in ("cpu", "cuda"):
+        return False
     if torch.is_autocast_enabled(sequence.device.type):
         return False
     if _device(sequence) == "cuda":
@@ -86,6 +97,8 @@ def _obstacle(sequence: Tensor) -> str | None:
         return f"kernels run on the CPU and on CUDA, and this is on {sequence.device}"
     if _device(sequence) == "cuda" and on_gpu.missing() is not None:
         return f"kernels on CUDA need {on_gpu.missing()}"
+    if _device(sequence) == "cpu" and numba.config.DISABLE_JIT:  # type: ignore[attr-defined]
+        return "Numba's compiler is switched off, by NUMBA_DISABLE_JIT"
     if sequence.dtype not in PRECISIONS:
         return f"kernels compute in float32 and float64, and this is {sequence.dtype}"
     if torch.is_autocast_enabled(_device(sequence)):
@@ -93,10 +106,32 @@ def _obstacle(sequence: Tensor) -> str | None:
     return None
 
 
+def _unfit(cell: Cell, sequence: Tensor, weights: Named, initial: Named) -> str | None:
+    """What keeps a kernel from reading weights and states: it looks at nothing but where they begin."""
+    if "weight_ih" not in weights:
+        return None
+    batch, features = sequence.shape[1:]
+    units = initial[cell.carried].shape[-1] if initial else len(weights["weight_ih"]) // len(cell.gates)
+    rows, entered = units * len(cell.gates), units * len(cell.entered)
+    expected: dict[str, tuple[int, ...]] = {"weight_ih": (rows, features), "bias_ih": (rows,), "bias_hh": (entered,)}
+    expected["weight_hh"] = (entered, units) if cell.enters == "dense" else (entered,)
+    expected |= {f"weight_{name}": (units,) for name in cell.units}
+    for name, tensor in (*weights.items(), *initial.items()):
+        shape = expected.get(name, (batch, units))
+        if (tensor.shape, tensor.dtype, tensor.device) != (shape, sequence.dtype, sequence.device):
+            found = f"{tensor.dtype} of shape {tuple(tensor.shape)} on {tensor.device}"
+            return f"{name} is {found}, expected {sequence.dtype} of shape {shape} on {sequence.device}"
+        if type(tensor) not in (Tensor, nn.Parameter):
+            return f"{name} is a {type(tensor).__name__}, which is more than its numbers"
+    return None
+
+
 def _traced(sequence: Tensor) -> str | None:
     """What is done to a sequence instead of, or besides, computing with it."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or type(sequence) not in (Tensor, nn.Parameter):
         return "a kernel is no operation that can be traced or compiled"
+    if torch._C._len_torch_dispatch_stack():
+        return "a kernel is no operation that a dispatch mode can see"
     if torch._C._are_functorch_transforms_active() or torch.autograd.forward_ad._current_level >= 0:
         return "a kernel has no rule for torch.func's transformations and for derivatives forward"
     return None

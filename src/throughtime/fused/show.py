@@ -24,7 +24,8 @@ def show_kernel(cell: Any, dtype: torch.dtype = torch.float32, file: TextIO | No
         TypeError: `cell` is none of these.
         ValueError: There is no kernel for the cell, the dtype or the device; the message says why.
     """
-    made = cell() if isinstance(cell, type) and issubclass(cell, Cell) else getattr(cell, "cell", cell)
+    equations = getattr(cell, "equations", cell) if isinstance(cell, type) else getattr(cell, "cell", cell)
+    made = equations() if isinstance(equations, type) and issubclass(equations, Cell) else equations
     if not isinstance(made, Cell):
         raise TypeError(f"cell: expected a throughtime.Cell, a subclass of it or a layer, found {cell!r}")
     if dtype not in PRECISIONS:

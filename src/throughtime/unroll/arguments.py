@@ -88,7 +88,9 @@ def lengths_of(
         raise ValueError("lengths: a packed sequence has lengths of its own; leave them out, or give the padded tensor")
     if input.dim() != 3:
         raise ValueError(f"lengths: expected a batch of sequences, found an input of shape {tuple(input.shape)}")
-    found = torch.as_tensor(lengths, device=input.device)
+    # Of none, torch does not know what numbers they are.
+    dtype = None if isinstance(lengths, Tensor) or len(lengths) else torch.long
+    found = torch.as_tensor(lengths, dtype=dtype, device=input.device)
     steps, batch = (input.shape[1], input.shape[0]) if batch_first else (input.shape[0], input.shape[1])
     if found.shape != (batch,) or found.is_floating_point() or found.dtype == torch.bool:
         raise ValueError(

@@ -129,7 +129,7 @@ class Recurrent(Stacked):
             self._ran = "reference"
             return _projected(self.cell, weights, sequence, start, reading)
         named = weights.named()
-        self._ran = by = executor(self.cell, sequence, self._choice, plain, named)
+        self._ran = by = executor(self.cell, sequence, self._choice, plain, named, start)
         if by == "torch":
             training = torch.is_grad_enabled()
             return torchs_own(self.cell, sequence, named, start, reverse=reading.reverse, training=training)

@@ -23,11 +23,11 @@ def repacked(sequence: Float[Tensor, "time batch features"], like: PackedSequenc
 
 def _running(packed: PackedSequence) -> Tensor:
     """Whether a sample has not ended, (time, batch), longest samples first."""
-    return torch.arange(int(packed.batch_sizes[0])) < packed.batch_sizes.unsqueeze(1)
+    return torch.arange(int(packed.batch_sizes[0]), device="cpu") < packed.batch_sizes.unsqueeze(1)
 
 
 def _places(packed: PackedSequence) -> Int[Tensor, " rows"]:
     """Where every row of the data stands among all steps of all samples."""
     steps, batch = len(packed.batch_sizes), int(packed.batch_sizes[0])
-    order = torch.arange(batch) if packed.sorted_indices is None else packed.sorted_indices.cpu()
-    return (batch * torch.arange(steps).unsqueeze(1) + order)[_running(packed)].to(packed.data.device)
+    order = torch.arange(batch, device="cpu") if packed.sorted_indices is None else packed.sorted_indices.cpu()
+    return (batch * torch.arange(steps, device="cpu").unsqueeze(1) + order)[_running(packed)].to(packed.data.device)
