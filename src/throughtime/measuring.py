@@ -66,6 +66,7 @@ class Measuring:
                 zip(self._recurrences, self._films, self._padded(), strict=True)
             )
         ]
+        self._read_to = [self._samples_end(index) for index in range(len(self._recurrences))]
         self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
         self._overflowed: list[str] = []
         self._arose: dict[str, str] = {}
@@ -165,6 +166,8 @@ class Measuring:
                 continue
             self._overflowed += [] if cut else not_finite(one, error)
             record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost, rest)
+            if self._read_to[index]:
+                record.measures.attrs["read_to"] = self._read_to[index]
             if place := record.measures.attrs["first_not_finite"]:
                 self._arose[one.recurrence.name] = place
         return records
@@ -183,11 +186,13 @@ class Measuring:
 
     def _film(self, index: int) -> Film:
         recurrence = self._recurrences[index]
-        labels = self._sources + 1 if self._losses > 1 else torch.tensor([recurrence.steps])
+        labels = self._sources + 1
         if self._losses == recurrence.steps:
             positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
         else:
             positions = self._network.last_read(index, self._sources)
+        if self._losses == 1:
+            labels = recurrence.steps + 1 - positions if recurrence.reverse else positions
         return Film(
             recurrence.states,
             recurrence.steps,
@@ -200,6 +205,12 @@ class Measuring:
             recurrence.begins,
             len(self._sources) / self._losses,
         )
+
+    def _samples_end(self, index: int) -> list[int]:
+        """The first and the last step that a scalar loss reads last of a sample, where these are not the same."""
+        ends = self._network.last_read_by_sample(index)
+        found = [] if ends is None else ends[ends > 0].unique().tolist()
+        return [found[0], found[-1]] if len(found) > 1 else []
 
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
         smallest, largest = film.lag_range
@@ -267,7 +278,8 @@ class Measuring:
             )
         if self._losses == 1:
             notes.append(
-                "The loss is a scalar: it counts as the loss of the last step, and lags are counted from there."
+                "The loss is a scalar: it counts as the loss of the last step that it reads, and lags are counted from "
+                "there."
             )
         return tuple(notes)
 

@@ -25,6 +25,10 @@ class Entering(ABC):
     def at(self, step: int, sources: Tensor) -> tuple[Tensor | slice, Tensor, Tensor] | None:
         """Which rows of `sources` are entered, with what (row, batch, hidden), and the log scales (row, batch)."""
 
+    @abstractmethod
+    def last_by_sample(self) -> Int[Tensor, " batch"]:
+        """The last step in reading order at which any source contributes to a sample; 0 where none does."""
+
 
 @dataclass(frozen=True)
 class AtOneStep(Entering):
@@ -53,6 +57,11 @@ class AtOneStep(Entering):
             return new, values, log_scale
         rows, which = (sources.unsqueeze(1) == entering).nonzero(as_tuple=True)
         return (rows, values[which], log_scale[which]) if len(rows) else None
+
+    def last_by_sample(self) -> Int[Tensor, " batch"]:
+        """Of all that enter it."""
+        contributes = (self.direct != 0).any(dim=-1).cpu()
+        return (contributes * self.first.clamp(min=0).unsqueeze(-1)).amax(0)
 
     @cached_property
     def _by_step(self) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
@@ -92,3 +101,9 @@ class AtEveryStep(Entering):
         if step == 0:
             return None
         return slice(None), self.values[sources, step - 1], self.log_scale[sources, step - 1]
+
+    def last_by_sample(self) -> Int[Tensor, " batch"]:
+        """Of all sources."""
+        contributes = (self.log_scale > -torch.inf).any(dim=0).cpu()
+        steps = torch.arange(1, len(contributes) + 1)
+        return (contributes * steps.unsqueeze(-1)).amax(0)

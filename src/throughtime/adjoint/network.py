@@ -150,22 +150,34 @@ class Network:
     def last_read(self, index: int, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
         """For every source, the last step in reading order whose state its loss reads directly.
 
-        The last step of all where the loss is a scalar, or reads the recurrence only through others.
+        The last step of all where it reads the recurrence only through others.
         """
         steps = self.recurrences[index].steps
-        if len(self._losses) == 1:
-            return torch.full_like(sources, steps)
         if index in self._loops:
             found = self._loops[index].last_reached(sources)
             return torch.where(found > 0, found, steps)
         found = torch.full_like(sources, -1)
         for place, part in enumerate(self._parts):
-            if part.index == index and place in self._to_losses and not self._to_losses[place].single:
+            if part.index == index and place in self._to_losses:
                 first = (
                     torch.stack([one.first for one in self._to_losses[place].from_losses(sources)]).max(dim=0).values
                 )
                 found = torch.where(first > 0, torch.maximum(found, first + part.offset), found)
         return torch.where(found > 0, found, steps)
+
+    def last_read_by_sample(self, index: int) -> Int[Tensor, " batch"] | None:
+        """The last step in reading order at which the only loss reads the states of every sample directly.
+
+        0 for a sample that it reads nowhere; None of several losses, of a loop, and where it reads through others only.
+        """
+        places = [place for place, part in enumerate(self._parts) if part.index == index and place in self._to_losses]
+        if len(self._losses) > 1 or not places:
+            return None
+        found = torch.zeros(self.recurrences[index].batch, dtype=torch.long)
+        for place in places:
+            for entering in self._to_losses[place].from_losses(torch.zeros(1, dtype=torch.long)):
+                found = torch.maximum(found, entering.last_by_sample() + self._parts[place].offset)
+        return found
 
     def play(self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]) -> Iterator[Playing]:
         """Every recurrence that the losses depend on, from the last run to the first.

@@ -28,6 +28,11 @@ from throughtime.notation import (
 
 # Where a checkpoint was examined without its code.
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
+# Where a scalar loss reads every sample to a step of its own.
+APART = (
+    "The loss reads samples up to steps {} to {}, and lags are counted from the last: what enters where a shorter one "
+    "ends counts as carried so far. Samples of one length tell what is carried."
+)
 
 
 @dataclass(frozen=True)
@@ -51,8 +56,11 @@ class Measured:
 
     @property
     def caveat(self) -> str:
-        """What must be said of everything where no loss was followed; "" where one was."""
-        return "" if self.has_loss else WITHOUT_LOSS
+        """What must be said of everything where no loss was followed, or samples end apart; "" of others."""
+        if not self.has_loss:
+            return WITHOUT_LOSS
+        ends = np.atleast_1d(self.measures.attrs.get("read_to", []))
+        return APART.format(*ends) if len(ends) else ""
 
     @property
     def steps(self) -> int:
@@ -71,8 +79,13 @@ class Measured:
 
     @cached_property
     def profile(self) -> xr.DataArray:
-        """The lag profile of the carried state from lag 0 to the largest that a loss can have, in nats."""
-        return self.measures["lag_profile"].sel({STATE: self.carried, LAG: slice(0, max(1, self._read - 1))})
+        """The lag profile of the carried state to the largest lag that a loss can have, in nats.
+
+        From lag 0, or from the first at which anything arrives: a loss may read steps before its own only.
+        """
+        profile = self.measures["lag_profile"].sel({STATE: self.carried, LAG: slice(0, max(1, self._read - 1))})
+        arrives = np.flatnonzero(profile.values > -np.inf)
+        return profile[min(arrives[0], max(0, len(profile) - 2)) :] if arrives.size else profile
 
     @property
     def lags(self) -> np.ndarray:

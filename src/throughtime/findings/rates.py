@@ -55,7 +55,7 @@ def compared(measured: Measured) -> str:
 
 
 def _tolerance(measured: Measured) -> float:
-    return TENFOLD / int(measured.lags[-1])
+    return TENFOLD / max(1, int(measured.lags[-1]))
 
 
 def _half_width(number: Number) -> float:
@@ -70,9 +70,10 @@ def _reasons(measured: Measured) -> list[str]:
     tolerance, reasons = _tolerance(measured), []
     # Means of few steps differ by chance, the more so the more the steps do.
     chance = tolerance + measured.of_mean("fluctuation")
-    entered, drift = measured.entered / measured.lags[-1], measured.of_mean("drift")
+    entered, drift = measured.entered / max(1, measured.lags[-1]), measured.of_mean("drift")
     if entered > tolerance:
-        reasons.append(f"what a layer above sends back joins it on its way ({signed(entered)} a step)")
+        joins = "what a layer above or the loss at other steps sends back joins it on its way"
+        reasons.append(f"{joins} ({signed(entered)} a step)")
     if abs(drift) > chance:
         reasons.append(
             f"it is not stationary, the steps of the second half stretch by {signed(drift)} against the first"
