@@ -86,6 +86,32 @@ def test_a_weight_computed_from_others_in_one_of_torchs_cells(name):
     check(Plain(cell).double().eval(), drawn(), cell_of)
 
 
+class Two(nn.Module):
+    """A cell whose weight is computed, and a plain one of the same class that sees what it returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = parametrizations.weight_norm(nn.GRUCell(SIZE, SIZE), "weight_hh")
+        self.second = nn.GRUCell(SIZE, SIZE)
+
+    def forward(self, inputs):
+        h = g = inputs.new_zeros(inputs.shape[1], SIZE)
+        outputs = []
+        for x in inputs:
+            h = self.first(x, h)
+            g = self.second(h, g)
+            outputs.append(g)
+        return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("recurrence", [None, ["first", "second"]])
+def test_beside_a_plain_cell_of_its_class(recurrence):
+    loss = lambda output, _: output.square().sum((1, 2))  # noqa: E731
+    exam = tt.examine(Two(), torch.randn(12, 3, SIZE), loss=loss, recurrence=recurrence)
+    assert exam.recurrences == ["first", "second"]
+    assert exam.notes == ()
+
+
 class Clipped(torch.autograd.Function):
     """A matrix product whose derivatives are written by hand."""
 

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 from unittest.mock import patch
 
@@ -87,6 +88,8 @@ def _opened(modules: Mapping[str, nn.Module], opening: _Opening) -> Iterator[Non
 
 
 def _dispatching(own: Callable[..., Any], opened: Mapping[int, Callable[..., Any]]) -> Callable[..., Any]:
+    # Those that are not opened are seen to be called with the same arguments as before.
+    @wraps(own)
     def forward(self: nn.Module, *arguments: Any, **keywords: Any) -> Any:
         if id(self) in opened:
             return opened[id(self)](*arguments, **keywords)

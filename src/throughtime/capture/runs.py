@@ -85,7 +85,8 @@ def runs_of(
         raise seen.problem
     check_outputs(seen, captured, losses)
     ran = {one.name.partition("#")[0] for one in captured.recurrences}
-    idle = tuple(name for name in followed.opened if not any(_belongs(one, name) for one in ran))
+    asked_for = (*followed.opened, *(one.name for one in followed.loops))
+    idle = tuple(name for name in asked_for if not any(_belongs(one, name) for one in ran))
     # Outputs are needed no longer, and as large as the states.
     seen = replace(seen, module_outputs={})
     own, detached = seen, None
