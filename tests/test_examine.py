@@ -356,6 +356,13 @@ def test_wrong_types():
         examine(loss=lambda output, targets: 1.0)
 
 
+def test_a_damaged_file_is_named(tmp_path):
+    examine().save(tmp_path / "exam.nc")
+    (tmp_path / "cut.nc").write_bytes((tmp_path / "exam.nc").read_bytes()[:500])
+    with pytest.raises(OSError, match=r"path: '.*cut\.nc' is damaged"):
+        tt.load(tmp_path / "cut.nc")
+
+
 def test_save_and_load(tmp_path):
     exam = examine(tagger(nn.LSTM, num_layers=2), tokens="abcdefg")
     exam.save(tmp_path / "exam.nc")

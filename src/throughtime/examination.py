@@ -207,7 +207,7 @@ def load(path: str | os.PathLike[str]) -> Examination:
     """An examination written by `Examination.save`. Nothing in the file is executed.
 
     Raises:
-        OSError: `path` cannot be read.
+        OSError: `path` cannot be read, or is damaged.
         ValueError: The file holds no examination.
     """
     if not Path(path).is_file():
@@ -215,9 +215,14 @@ def load(path: str | os.PathLike[str]) -> Examination:
     foreign = f"path: {os.fspath(path)!r} is not an examination saved by this version ({SCHEMA})"
     if not h5py.is_hdf5(path):
         raise ValueError(foreign)
+    try:
+        with h5py.File(path) as file:
+            schema = file.attrs.get("schema")
+    except OSError as error:
+        raise OSError(f"path: {os.fspath(path)!r} is damaged ({error}); write it again") from None
+    if schema != SCHEMA:
+        raise ValueError(foreign)
     with xr.open_datatree(path, engine="h5netcdf") as tree:
-        if tree.attrs.get("schema") != SCHEMA:
-            raise ValueError(foreign)
         records = {}
         for index in sorted(tree.children, key=int):
             node = tree[index]

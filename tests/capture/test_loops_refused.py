@@ -276,3 +276,9 @@ def test_a_scalar_loss():
 def test_one_step_is_no_loop():
     model, inputs = Scoring().double(), drawn(1, BATCH, SIZE)
     assert tt.examine(model, inputs, loss=per_step, time_axis=0).recurrences == ["inputs"]
+
+
+def test_a_wrong_name_is_answered_with_the_recurrent_modules():
+    model = nn.Sequential(nn.GRU(2, 3))
+    with pytest.raises(tt.ExaminationError, match=r"'encoder' is not called .* Recurrent modules: '0'\."):
+        tt.examine(model, torch.randn(5, 2, 2), loss=lambda output, _: output[0].sum((1, 2)), recurrence="encoder")

@@ -31,3 +31,16 @@ def test_a_report_that_fails_leaves_nothing(tmp_path, linear):
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(IsADirectoryError, match="is a folder"), report.written_whole(tmp_path):
         pass
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    wanted = tmp_path / "missing" / "report.html"
+    refused = pytest.raises(FileNotFoundError, match=rf"{wanted}: there is no folder {wanted.parent}")
+    with refused, report.written_whole(wanted):
+        pass
+
+
+@pytest.mark.parametrize(("given", "error"), [({}, ValueError), ([], TypeError), ({"": 1}, TypeError)], ids=str)
+def test_what_is_no_dict_of_examinations(tmp_path, given, error):
+    with pytest.raises(error, match="examinations: expected"):
+        report.write_html(given, tmp_path / "report.html")

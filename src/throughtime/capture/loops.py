@@ -99,8 +99,13 @@ def candidates(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
     return _outermost_loop(inner)
 
 
-def named(calls: Sequence[Call], names: Sequence[str]) -> list[Candidate]:
+def named(calls: Sequence[Call], names: Sequence[str], modules: Iterable[str] = ()) -> list[Candidate]:
     """The loops that the user has named.
+
+    Args:
+        calls: All calls of a run of the model.
+        names: What was named.
+        modules: Names of recurrent modules, which might have been meant.
 
     Raises:
         ExaminationError: A name is none of something called at least twice; those that might be meant are listed.
@@ -113,8 +118,10 @@ def named(calls: Sequence[Call], names: Sequence[str]) -> list[Candidate]:
         if not made:
             others = sorted({callee.name for callee, some in by_callee.items() if _any(callee, some) is not None})
             again = sorted({callee.name for callee, some in by_callee.items() if len(some) > 1} - set(others))
+            recurrent = sorted(repr(one) for one in modules)
             raise ExaminationError(
                 f"recurrence: {name!r} is not called step by step with what it returned before. "
+                + (f"Recurrent modules: {', '.join(recurrent)}. " if recurrent else "")
                 + (f"Called so: {', '.join(others)}. " if others else "")
                 + (f"Called more than once: {', '.join(again[:12])}." if again else "Nothing is called more than once.")
             )

@@ -73,7 +73,7 @@ def plan(
         found = {*modules, *(one.name for one in loops)}
         opened = {name: module for name, module in modules.items() if any(_means(one, name) for one in names)}
         others = [one for one in names if one != INPUTS and not any(_means(one, name) for name in opened)]
-        loops = named(calls, others)
+        loops = named(calls, others, modules)
         left_out = tuple(sorted(found - {*opened, *(one.name for one in loops)}))
     compiled = [one.name for one in loops if isinstance(one.callee.module, torch.jit.ScriptModule)]
     if recurrence is None and not opened and not loops:

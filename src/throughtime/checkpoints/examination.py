@@ -44,9 +44,9 @@ def examine_checkpoint(
     shapes, rebuilt, and each is followed by itself, on what reaches it, starting from zeros. In place of a loss, the
     source at step t is a random direction v of unit length of h_t, so that `gradient_map` is ln |v^T dh_t/ds_i|, in
     nats, root mean square over the samples. There are no weight terms, no truncation error, no gradient share and no
-    reach: they need a loss. There is `step_jacobian` (norm, step, sample) instead: ln of the norms of ds_i/ds_{i-1}, in
-    nats, "largest" for the largest singular value and "mean" for the root mean square of all of them; and, as for every
-    gated cell, `time_constant` (unit), in steps.
+    reach: they need a loss. There is `step_jacobian` (norm, step, first_sample) instead: ln of the norms of
+    ds_i/ds_{i-1}, in nats, "largest" for the largest singular value and "mean" for the root mean square of all of them;
+    and, as for every gated cell, `time_constant` (unit), in steps.
 
     Nothing in the file is run: it is read with `weights_only=True`.
 

@@ -72,9 +72,11 @@ def read_tensors(path: Path) -> Stored:
         named = unread or _named_in(error)
         if named:
             raise ExaminationError(pickled_whole(path, named)) from None
+        # Where torch advises to run what is in the file, that is not passed on.
+        reason = type(error).__name__ if "weights_only" in str(error) else f"{type(error).__name__}: {error}"
         raise ExaminationError(
-            f"{path}: not a file that torch.save has written ({type(error).__name__}: {error}); expected a state_dict "
-            "in .pt, .pth, .ckpt or .bin, a .safetensors or an .onnx file"
+            f"{path}: not a file that torch.save has written, or a damaged one ({reason}); expected a state_dict in "
+            ".pt, .pth, .ckpt or .bin, a .safetensors or an .onnx file"
         ) from None
     tensors = dict(_tensors(stored)) if isinstance(stored, Mapping | list | tuple) else {}
     if not tensors and unread:

@@ -20,6 +20,8 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise IsADirectoryError(f"{target} is a folder; give the name of a file in it")
     if target.exists() and not target.is_file():
         raise OSError(f"{target} is neither a file nor a new name; give the name of a file")
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"{target}: there is no folder {target.parent}; make it first")
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=target.suffix)
     os.close(handle)
     temporary = Path(name)

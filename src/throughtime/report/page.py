@@ -83,8 +83,18 @@ def write_html(examinations: Mapping[str, Examined], path: str | os.PathLike[str
         path: Where it goes.
 
     Raises:
+        TypeError: `examinations` is no mapping of names to examinations.
+        ValueError: It is empty.
         OSError: `path` cannot be written.
     """
+    named = isinstance(examinations, Mapping) and all(isinstance(exam, Examined) for exam in examinations.values())
+    if not named:
+        raise TypeError(
+            "examinations: expected a dict of examinations by the names of their networks, found "
+            f"{type(examinations).__name__}; of a single one, use exam.to_html(path)"
+        )
+    if not examinations:
+        raise ValueError("examinations: expected one at least, found none")
     page = to_html(examinations)
     with written_whole(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
