@@ -57,6 +57,21 @@ class Recurrent(Stacked):
             TypeError: `input` is no tensor and no packed sequence.
             ValueError: A shape, dtype or device does not fit.
         """
+        run = self._read
+        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
+            # Compiled along, every step would be a part of the graph, anew for every length.
+            run = torch.compiler.disable(run)
+        return run(input, hx, lengths, reset_mask, return_all_states)
+
+    def _read(
+        self,
+        input: Tensor | PackedSequence,
+        hx: Any,
+        lengths: Sequence[int] | Tensor | None,
+        reset_mask: Tensor | None,
+        return_all_states: bool,
+    ) -> tuple[Any, ...]:
+        """What `forward` does."""
         check_input(input, self.input_size, self.weights(0, 0).weight_ih)
         sequence, layout = Layout.read(input, self.batch_first, lengths_of(lengths, input, self.batch_first))
         check_steps(sequence)
