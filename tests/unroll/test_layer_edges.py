@@ -157,3 +157,24 @@ def test_without_a_compiler() -> None:
 
 def test_lengths_of_no_samples() -> None:
     assert layer()(torch.randn(4, 0, FEATURES), lengths=[])[0].shape == (4, 0, HIDDEN)
+
+
+def test_export_by_tracing_bytecode() -> None:
+    program = """
+exported = torch.export.export(layer, (x[:5],), strict=True)
+print(torch.allclose(exported.module()(x[:5])[0], layer(x[:5])[0], atol=1e-6))
+"""
+    assert alone(program) == "True"
+
+
+def test_under_torchs_compiler_its_kernel_runs() -> None:
+    program = """
+compiled = torch.compile(torch.nn.Sequential(layer), backend="eager")
+for steps in (40, 39):
+    given = x[:steps].clone().requires_grad_()
+    found, expected = compiled(given)[0], layer(given)[0]
+    print(layer.backend, torch.equal(found, expected))
+    mine, theirs = (torch.autograd.grad(one.sum(), [given, *layer.parameters()]) for one in (found, expected))
+    print(all(torch.equal(one, other) for one, other in zip(mine, theirs)))
+"""
+    assert alone(program).splitlines() == ["fused True", "True"] * 2

@@ -63,24 +63,6 @@ def test_export_of_every_kind() -> None:
         torch.testing.assert_close(torch.export.export(model, (input,)).module()(input), model(input))
 
 
-def test_export_by_tracing_bytecode() -> None:
-    model, input = unroll.GRU(3, 4), torch.randn(5, 2, 3)
-    exported = torch.export.export(model, (input,), strict=True)
-    torch.testing.assert_close(exported.module()(input), model(input))
-
-
-def test_under_torchs_compiler_its_kernel_runs() -> None:
-    layer = unroll.GRU(3, 64, 2)
-    compiled = torch.compile(nn.Sequential(layer), backend="eager")
-    for steps in (40, 41):
-        input = torch.randn(steps, 8, 3, requires_grad=True)
-        found, expected = compiled(input)[0], layer(input)[0]
-        assert layer.backend == "fused"
-        torch.testing.assert_close(found, expected)
-        gradients = (torch.autograd.grad(one.sum(), [input, *layer.parameters()]) for one in (found, expected))
-        torch.testing.assert_close(*gradients)
-
-
 def test_what_ran() -> None:
     layer, input = unroll.GRU(3, 4, backend="reference"), torch.randn(5, 2, 3)
     assert layer.backend == "reference"

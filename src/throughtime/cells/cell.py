@@ -1,9 +1,8 @@
 """What a cell is: the names of its gates and one function, its equations in the gated form."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
@@ -50,6 +49,21 @@ def _product(gate: Any, vector: Any) -> Any:
     return gate * vector
 
 
+class ByName:
+    """What a step sees as attributes: pre-activations by gate, learned vectors by name."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        for name, value in values.items():
+            setattr(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        known = ", ".join(self.__dict__) or "none"
+        raise AttributeError(
+            f"step: there is no {name!r} here, but {known}; gates are declared in `gates`, those that the state enters "
+            "in `recurrent_gates`, and learned vectors in `units`"
+        )
+
+
 class Cell(ABC):
     """A recurrent cell, written once, as its equations.
 
@@ -90,6 +104,25 @@ class Cell(ABC):
         Only element-wise operations and functions of `throughtime.cells.functions` may be used: the same lines run
         on tensors of shape (..., hidden) and on SymPy symbols.
         """
+
+    def check_declared(self) -> None:
+        """What a class says of itself must be as it is described here.
+
+        Raises:
+            ValueError: It is not; what it is, and what was expected, is told.
+        """
+        gates = getattr(self, "gates", ())
+        names = isinstance(gates, tuple) and all(isinstance(one, str) and one.isidentifier() for one in gates)
+        expected: tuple[tuple[str, object, bool, str], ...] = (
+            ("gates", gates, bool(names and gates) and len(set(gates)) == len(gates), "a tuple of different names"),
+            ("states", self.states, self.states in (("h",), ("h", "c")), '("h",) or ("h", "c")'),
+            ("enters", self.enters, self.enters in ("dense", "diagonal", "none"), '"dense", "diagonal" or "none"'),
+        )
+        entered = self.recurrent_gates
+        some = entered is None or (isinstance(entered, tuple) and set(entered) <= set(gates))
+        for what, found, right, wanted in (*expected, ("recurrent_gates", entered, some, f"some of {gates}, or None")):
+            if not right:
+                raise ValueError(f"{what}: expected of a cell {wanted}, found {found!r} in {type(self).__name__}")
 
     @property
     def carried(self) -> str:
@@ -162,12 +195,21 @@ class Cell(ABC):
             carried: (..., hidden)
             units: By name, (hidden,).
         """
-        pre_activations = SimpleNamespace(**self.split(x)), SimpleNamespace(**self.split_recurrent(u))
-        return self.run(*pre_activations, carried, SimpleNamespace(**(units or {})))
+        pre_activations = ByName(self.split(x)), ByName(self.split_recurrent(u))
+        return self.run(*pre_activations, carried, ByName(units or {}))
 
     def run(self, x: Any, u: Any, carried: Any, units: Any) -> Update:
-        """The step, which gets its units only where the cell has any."""
-        return self.step(x, u, carried, *((units,) if self.units else ()))
+        """The step, which gets its units only where the cell has any.
+
+        Raises:
+            TypeError: It returns no `Update`.
+        """
+        found = self.step(x, u, carried, *((units,) if self.units else ()))
+        if not isinstance(found, Update):
+            raise TypeError(
+                f"step: expected {self!r} to return tt.Update(keep=, write=, candidate=), found {type(found).__name__}"
+            )
+        return found
 
     def reference_step(
         self, x: Tensor, u: Tensor, carried: Tensor, units: Named | None = None

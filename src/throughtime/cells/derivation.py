@@ -17,13 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
-from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import sympy
 from torch import Tensor
 
-from throughtime.cells.cell import Cell, Named
+from throughtime.cells.cell import ByName, Cell, Named
 from throughtime.cells.functions import ON_TENSORS, is_applied, is_flat_somewhere, steepest
 from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, OUTPUT_GATE, WRITE_GATE
 
@@ -79,18 +78,29 @@ class Derivation:
     """The equations of a cell as SymPy expressions, and their derivatives. Use `derive`, which derives a cell once.
 
     Raises:
-        ValueError: The hidden state depends on the old carried state other than through the new one.
+        ValueError: The hidden state depends on the old carried state other than through the new one, or the cell does
+            not say what it is as `Cell` asks.
+        TypeError: The step calls what reads tensors only, or returns no `Update`.
     """
 
     def __init__(self, cell: Cell) -> None:
+        cell.check_declared()
         self.cell = cell
         self.x = {gate: sympy.Symbol(f"x_{gate}", real=True) for gate in cell.gates}
         self.u = {gate: sympy.Symbol(f"u_{gate}", real=True) for gate in cell.entered}
         self.units = {name: sympy.Symbol(f"units_{name}", real=True) for name in cell.units}
         self.before = sympy.Symbol("before", real=True)
         self.after = sympy.Symbol("after", real=True)
-        x, u, units = (SimpleNamespace(**by_name) for by_name in (self.x, self.u, self.units))
-        update = cell.run(x, u, self.before, units)
+        x, u, units = (ByName(by_name) for by_name in (self.x, self.u, self.units))
+        try:
+            update = cell.run(x, u, self.before, units)
+        except TypeError as error:
+            if "Tensor" not in str(error):
+                raise
+            raise TypeError(
+                f"step: {cell!r} calls a function of torch's ({error}), and equations are read as symbols too; use "
+                "tt.sigmoid, tt.tanh, tt.relu and arithmetic"
+            ) from None
         self.keep, self.write, self.candidate = map(sympy.sympify, (update.keep, update.write, update.candidate))
         self.held = self.before if update.held is None else update.held
         self.output = None if update.output is None else sympy.sympify(update.output(self.after))

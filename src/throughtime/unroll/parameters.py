@@ -80,6 +80,7 @@ class Stacked(nn.Module):
         self.cell = cell() if isinstance(cell, type) and issubclass(cell, Cell) else cell
         if not isinstance(self.cell, Cell):
             raise TypeError(f"cell: expected a throughtime.Cell or a subclass of it, found {cell!r}")
+        self.cell.check_declared()
         check_arguments(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
         _check_projection(proj_size, hidden_size, self.cell)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
