@@ -51,7 +51,7 @@ def examine(
             its named ones.
         targets: Handed to `loss`.
         loss: loss(output, targets), a 1-D tensor with one loss per step, each summed over the batch, or a scalar: one
-            loss, counted at the last step.
+            loss, counted at the last step that it reads.
         loss_steps: Which losses are followed backwards: "all", a number of evenly spread ones, their steps 1..n, or
             "auto": all of up to 1024, otherwise 256 evenly spread.
         max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.
