@@ -82,7 +82,9 @@ def multiply_ahead(
     for step in range(number, number + count):
         t = steps - 1 - step if reverse else step
         lay_down(read, (step - number) * rows, sequence, t, first, end)
-    out[: count * rows] = bias
+    for row in range(count * rows):
+        for column in range(len(bias)):
+            out[row, column] = bias[column]
     add_product(out[: count * rows], read[: count * rows], weight)
 
 
@@ -123,8 +125,12 @@ def give_back(out: Any, grad: Any, weight: Any, read: Any, number: int, reverse:
     if len(out) == 0:
         return
     rows, steps = end - first, len(out)
-    read[: len(grad)] = 0
+    for row in range(len(grad)):
+        for column in range(out.shape[2]):
+            read[row, column] = 0
     add_product(read[: len(grad)], grad, weight)
     for step in range(number, number + len(grad) // rows):
         t, place = (step if reverse else steps - 1 - step), (step - number) * rows
-        out[t, first:end] = read[place : place + rows]
+        for row in range(rows):
+            for column in range(out.shape[2]):
+                out[t, first + row, column] = read[place + row, column]
