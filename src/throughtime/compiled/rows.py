@@ -133,8 +133,12 @@ def _read_side_by_side(
 
 @njit(**FAST)
 def _add_up(more, sums):
+    # Number by number: for whole arrays Numba would compile what it says of shapes that do not fit, for seconds.
+    into = sums.reshape(-1)
     for part in range(len(more)):
-        sums += more[part]
+        added = more[part].reshape(-1)
+        for number in range(len(into)):
+            into[number] += added[number]
 
 
 @njit(**FAST)
