@@ -1,5 +1,6 @@
 """How cost grows with every size, and with which exponent, beside each peer's."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -36,7 +37,7 @@ Curves = dict[str, dict[int, float]]
 def measured() -> Section:
     """Seconds along every axis, the four taking turns at every point."""
     numbers = {axis: _curves(axis) for axis in AXES}
-    rows = [(NAMES[name], *(f"{exponent(numbers[axis][name]):.2f}" for axis in AXES)) for name in NAMES]
+    rows = [(NAMES[name], *(_told(exponent(numbers[axis][name])) for axis in AXES)) for name in NAMES]
     return Section(
         "growth",
         "How cost grows",
@@ -51,9 +52,15 @@ def measured() -> Section:
 
 
 def exponent(curve: dict[int, float]) -> float:
-    """The slope of ln seconds over ln size."""
+    """The slope of ln seconds over ln size; NaN of a single size, where a busy machine took too long at the first."""
+    if len(curve) < 2:
+        return math.nan
     sizes, seconds = (np.log(values)[-FITTED:] for values in (list(curve), list(curve.values())))
     return float(np.polyfit(sizes, seconds, 1)[0])
+
+
+def _told(found: float) -> str:
+    return "unknown" if math.isnan(found) else f"{found:.2f}"
 
 
 def _curves(axis: str) -> Curves:
@@ -92,7 +99,7 @@ def _picture(numbers: dict[str, Any]) -> go.Figure:
     return panels(
         {
             LABELS[axis]: {
-                NAMES[name]: (list(curve), list(curve.values()), f"exponent {exponent(curve):.2f}")
+                NAMES[name]: (list(curve), list(curve.values()), f"exponent {_told(exponent(curve))}")
                 for name, curve in curves.items()
             }
             for axis, curves in numbers.items()
