@@ -71,6 +71,30 @@ def test_it_is_said_where_samples_end_apart() -> None:
     assert "lags are counted" not in exam.findings[0].evidence
 
 
+class InChunks(Model):
+    """The same in two calls, the second from the state of the first."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        first, state = self.r(inputs[: STEPS // 2])
+        return self.o(torch.cat([first, self.r(inputs[STEPS // 2 :], state)[0]]))
+
+
+def test_samples_that_end_in_another_chunk() -> None:
+    """Both within the first, so that nothing of the second is read; and one in each."""
+    for ends in ((8, 12), (8, STEPS // 2 + 4)):
+        lengths = torch.tensor([ends[0]] * (BATCH - 1) + [ends[1]])
+        exam = tt.examine(InChunks(), inputs(), lengths, loss=gathered)
+        assert f"up to steps {ends[0]} to {ends[1]}, and lags" in exam.findings[0].evidence
+
+
+def test_ends_are_told_as_steps_of_the_sequence_in_reverse_too() -> None:
+    lengths = torch.linspace(8, READ, BATCH).long()
+    exam = tt.examine(Model(bidirectional=True), inputs(), lengths, loss=gathered)
+    told = {finding.recurrence: finding.evidence for finding in exam.findings}
+    assert f"up to steps 8 to {READ}, and lags" in told["r.l0"]
+    assert f"up to steps {READ} to 8, and lags" in told["r.l0.reverse"]
+
+
 @pytest.mark.parametrize("steps", [1, STEPS])
 def test_no_lag_at_all(steps: int) -> None:
     exam = tt.examine(Model(), inputs()[:steps], loss=lambda output, _: output.square().sum((1, 2)), max_lag=0)

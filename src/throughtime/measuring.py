@@ -207,10 +207,12 @@ class Measuring:
         )
 
     def _samples_end(self, index: int) -> list[int]:
-        """The first and the last step that a scalar loss reads last of a sample, where these are not the same."""
-        ends = self._network.last_read_by_sample(index)
+        """Of the steps that a scalar loss reads last of a sample, the first and the last read, where they differ."""
+        recurrence, ends = self._recurrences[index], self._network.last_read_by_sample(index)
         found = [] if ends is None else ends[ends > 0].unique().tolist()
-        return [found[0], found[-1]] if len(found) > 1 else []
+        if len(found) < 2:
+            return []
+        return [recurrence.steps + 1 - step if recurrence.reverse else step for step in (found[0], found[-1])]
 
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
         smallest, largest = film.lag_range

@@ -176,7 +176,8 @@ class Network:
         found = torch.zeros(self.recurrences[index].batch, dtype=torch.long)
         for place in places:
             for entering in self._to_losses[place].from_losses(torch.zeros(1, dtype=torch.long)):
-                found = torch.maximum(found, entering.last_by_sample() + self._parts[place].offset)
+                last = entering.last_by_sample()
+                found = torch.maximum(found, (last + self._parts[place].offset) * (last > 0))
         return found
 
     def play(self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]) -> Iterator[Playing]:

@@ -6,7 +6,6 @@ Numba from finding its compiled code on the disk.
 
 from throughtime.compiled.cell_products import add_cell_products as add_cell_products
 from throughtime.compiled.path_products import path_products as path_products
-from throughtime.compiled.product import add_matrix_product as add_matrix_product
 from throughtime.compiled.row_norms import row_norms as row_norms
 from throughtime.compiled.rows import Forms as Forms
 from throughtime.compiled.rows import read_rows as read_rows

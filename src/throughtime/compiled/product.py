@@ -13,18 +13,15 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import binding, ir
-from numba import cfunc, njit, prange, types
+from numba import cfunc, njit, types
 from numba.extending import intrinsic
-from torch import Tensor
 
 from throughtime.compiled import tile as tiles
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
+from throughtime.compiled.fast import FAST
 from throughtime.compiled.tile import MATRICES, REGISTER, ROWS, tile
 
 # Of the rows that there are, as many as possible are taken ROWS at a time, then FEWER, then one.
 FEWER = 4
-# Rows of the matrices of a large product that are taken at a time: what is read over and over again stays in a cache.
-BLOCK = 256
 
 
 _SIGNATURE = types.void(*[types.intp] * len(MATRICES))
@@ -140,31 +137,3 @@ def add_product(out: Any, left: Any, right: Any) -> None:
         right: (m, n); its rows are contiguous, like those of `out`.
     """
     _add_by_name(out, left, right)  # type: ignore[call-arg]
-
-
-def add_matrix_product(out: Tensor, left: Tensor, right: Tensor) -> None:
-    """out += left @ right, on all of torch's threads.
-
-    Args:
-        out: (rows, n); its rows are contiguous.
-        left: (rows, m), laid out in any way.
-        right: (m, n)
-    """
-    ready(out.dtype)
-    arrays = (one.detach().numpy() for one in (out, left, right.contiguous()))
-    side_by_side(_add_side_by_side, parts(len(left), ROWS), *arrays)
-
-
-@njit(**SIDE_BY_SIDE)
-def _add_side_by_side(ends, out, left, right):
-    for part in prange(len(ends) - 1):
-        _add_blocks(ends[part], ends[part + 1], out, left, right)
-
-
-@njit(**FAST)
-def _add_blocks(first, end, out, left, right):
-    """Some rows of a large product, in blocks that stay in the caches."""
-    for k in range(0, len(right), BLOCK):
-        for i in range(first, end, BLOCK):
-            rows = slice(i, min(end, i + BLOCK))
-            add_product(out[rows], left[rows, k : k + BLOCK], right[k : k + BLOCK])

@@ -1,8 +1,8 @@
 """The source of a cell's kernel, generated from what it computes.
 
-A kernel is two functions, which run some samples of a batch over the whole sequence, forward and backward. The product
-of all steps with the input is made before; inside the loop there is one product with the state, or none, and what is
-element-wise.
+A kernel is two functions, which run some samples of a batch over the whole sequence, forward and backward. The products
+with the input are made some steps ahead, and the gradients of the weights some steps behind; at every step there is one
+product with the state, or none, and what is element-wise.
 """
 
 from __future__ import annotations
