@@ -24,6 +24,18 @@ def test_a_zero_row_takes_the_scale_of_what_is_added():
     assert float(rows.ln_square("h")) == pytest.approx(2 * (math.log(5) - 7))
 
 
+@pytest.mark.parametrize("empty", [True, False])
+@pytest.mark.parametrize("given", [True, False])
+def test_norms_that_are_known_stay_those_of_the_rows(empty, given):
+    values = torch.tensor([[[0.0, 0.0] if empty else [1.0, 2.0]], [[6.0, 8.0]]])
+    scales = torch.tensor([[-math.inf if empty else 1.0], [0.0]], dtype=torch.float64)
+    rows = Scaled({"h": values}, scales, {"h": torch.linalg.vector_norm(values.double(), dim=-1)})
+    added = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[2.0]]).double(), torch.tensor([[5.0]]).double()
+    rows.add_("h", slice(0, 1), *added[: 3 if given else 2])
+    torch.testing.assert_close(rows.norms["h"], torch.linalg.vector_norm(rows.values["h"].double(), dim=-1))
+    assert rows.norms["h"][1] == 10
+
+
 def test_normalising_moves_the_size_into_the_scale_and_loses_no_bit():
     values = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(0)) * 1e-25
     rows = Scaled({"h": values.clone()}, torch.zeros(3, 2, dtype=torch.float64))

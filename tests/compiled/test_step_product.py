@@ -30,8 +30,9 @@ def test_is_the_product_with_the_matrix(gates: int, projected: int, carried: boo
         else torch.full((BATCH, ROWS, projected), torch.nan, dtype=torch.float64)
     )
     expected = vectors @ matrices + (into if adding else 0)
-    step_product(vectors, slopes, weights, carry, into, adding, formed)
+    norms = step_product(vectors, slopes, weights, carry, into, adding, formed)
     torch.testing.assert_close(into, expected, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(norms, torch.linalg.vector_norm(expected, dim=-1), rtol=1e-12, atol=0)
 
 
 @pytest.mark.parametrize("formed", [True, False])

@@ -3,10 +3,29 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from throughtime.adjoint.scaled import norms_of
+
+
+class Entered(NamedTuple):
+    """What enters at a step.
+
+    Args:
+        rows: Which rows.
+        values: (row, batch, hidden).
+        log_scale: The scales of the rows, (row, batch), in nats.
+        norms: Of the values, (row, batch), where they are known.
+    """
+
+    rows: Tensor | slice
+    values: Tensor
+    log_scale: Tensor
+    norms: Tensor | None = None
 
 
 class Entering(ABC):
@@ -22,8 +41,8 @@ class Entering(ABC):
     state: str
 
     @abstractmethod
-    def at(self, step: int, sources: Tensor) -> tuple[Tensor | slice, Tensor, Tensor] | None:
-        """Which rows of `sources` are entered, with what (row, batch, hidden), and the log scales (row, batch)."""
+    def at(self, step: int, sources: Tensor) -> Entered | None:
+        """What enters which rows of `sources`."""
 
     @abstractmethod
     def last_by_sample(self) -> Int[Tensor, " batch"]:
@@ -46,17 +65,17 @@ class AtOneStep(Entering):
     state: str = "h"
     log_scale: Float[Tensor, "source batch"] | None = None
 
-    def at(self, step: int, sources: Tensor) -> tuple[Tensor | slice, Tensor, Tensor] | None:
+    def at(self, step: int, sources: Tensor) -> Entered | None:
         """Those of the sources that enter at this step."""
         if step not in self._by_step:
             return None
-        entering, values, log_scale = self._by_step[step]
+        entering, values, log_scale, norms = self._by_step[step]
         new = slice(len(sources) - len(entering), len(sources))
         # Nearly always they are the ones that have just joined.
         if torch.equal(sources[new], entering):
-            return new, values, log_scale
+            return Entered(new, values, log_scale, norms)
         rows, which = (sources.unsqueeze(1) == entering).nonzero(as_tuple=True)
-        return (rows, values[which], log_scale[which]) if len(rows) else None
+        return Entered(rows, values[which], log_scale[which], norms[which]) if len(rows) else None
 
     def last_by_sample(self) -> Int[Tensor, " batch"]:
         """Of all that enter it."""
@@ -64,15 +83,16 @@ class AtOneStep(Entering):
         return (contributes * self.first.clamp(min=0).unsqueeze(-1)).amax(0)
 
     @cached_property
-    def _by_step(self) -> dict[int, tuple[Tensor, Tensor, Tensor]]:
-        """By step: which sources enter there, with what, and on which scale."""
+    def _by_step(self) -> dict[int, tuple[Tensor, Tensor, Tensor, Tensor]]:
+        """By step: which sources enter there, with what, on which scale, and the norms."""
         log_scale = self.log_scale
         if log_scale is None:
             shape = self.direct.shape[:2]
             log_scale = torch.zeros(shape, dtype=torch.float64, device=self.direct.device)
         order = torch.argsort(self.first, stable=True)
         steps, counts = torch.unique_consecutive(self.first[order], return_counts=True)
-        by_step = (part.split(counts.tolist()) for part in (order, self.direct[order], log_scale[order]))
+        direct = self.direct[order]
+        by_step = (part.split(counts.tolist()) for part in (order, direct, log_scale[order], norms_of(direct)))
         return dict(zip(steps.tolist(), zip(*by_step, strict=True), strict=True))
 
 
@@ -96,11 +116,11 @@ class AtEveryStep(Entering):
         steps = torch.arange(1, values.shape[1] + 1, device=values.device)
         self.first = torch.where((~zero).any(dim=-1), steps, -1).max(dim=1).values.cpu()
 
-    def at(self, step: int, sources: Tensor) -> tuple[slice, Tensor, Tensor] | None:
+    def at(self, step: int, sources: Tensor) -> Entered | None:
         """All sources; none at the initial state."""
         if step == 0:
             return None
-        return slice(None), self.values[sources, step - 1], self.log_scale[sources, step - 1]
+        return Entered(slice(None), self.values[sources, step - 1], self.log_scale[sources, step - 1])
 
     def last_by_sample(self) -> Int[Tensor, " batch"]:
         """Of all sources."""

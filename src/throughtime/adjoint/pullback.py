@@ -56,8 +56,10 @@ class Pullback:
 
     def previous_hidden(
         self, step: int, adjoint: Named, into: Float[Tensor, "source batch projected"] | None = None
-    ) -> Float[Tensor, "source batch projected"]:
+    ) -> tuple[Float[Tensor, "source batch projected"], Float[Tensor, "source batch"] | None]:
         """What reaches h_{step-1} through the step; for a cell with one state that is all of s_{step-1}.
+
+        Its norms are returned with it, float64, where they were taken on the way; else None.
 
         Args:
             step: The step.
@@ -70,10 +72,12 @@ class Pullback:
             into = rows_by_sample(carried, len(carried), carried.shape[1], projected)
         here, place = self._derivatives.stretch(step - 1)
         carry = None if self.two_states or here.carry is None else here.carry[place]
-        self._through(here.partials[UPDATE], place, carry, carried, into, add=False)
+        norms = self._through(here.partials[UPDATE], place, carry, carried, into, add=False)
         if self.two_states and not self.unit_by_unit:
-            self._through(here.partials[OUTPUT], place, None, self.output(adjoint["h"]), into, add=True)
-        return self._stopped_(step, into)
+            norms = self._through(here.partials[OUTPUT], place, None, self.output(adjoint["h"]), into, add=True)
+        if self.trajectory.restarts is not None:
+            return self._stopped_(step, into), None
+        return into, norms
 
     def previous_carried_(self, step: int, adjoint: Named) -> None:
         """What reaches c_{step-1} of a cell with two states, but for its effect on h_{step-1}, in place of c_step's.
@@ -188,28 +192,31 @@ class Pullback:
 
     def _through(
         self, partial: Partial, place: int, carry: Tensor | None, adjoint: Tensor, into: Tensor, add: bool
-    ) -> None:
-        """Write what passes from a vector to h_{step-1} into a tensor of the shape of its adjoint, or add it there."""
+    ) -> Tensor | None:
+        """Write what passes from a vector to h_{step-1} into a tensor of the shape of its adjoint, or add it there.
+
+        Returns the norms of what stands there then, where they were taken on the way.
+        """
         by_gate = {} if self.unit_by_unit else partial.recurrent
         slopes = {gate: slope[place] for gate, slope in by_gate.items()}
         forming = bool(slopes) and self._forming_pays(len(slopes), len(adjoint))
         if slopes and adjoint.device.type == "cpu":
             weights = [self._recurrent_weights[gate] for gate in slopes]
             by_sample = adjoint.transpose(0, 1), list(slopes.values()), weights, carry, into.transpose(0, 1)
-            step_product(*by_sample, adding=add, formed=forming)
-            return
+            return step_product(*by_sample, adding=add, formed=forming).T
         if forming:
             jacobian = self._formed(slopes, carry)
             if add:
                 into.transpose(0, 1).baddbmm_(adjoint.transpose(0, 1), jacobian)
             else:
                 torch.bmm(adjoint.transpose(0, 1), jacobian, out=into.transpose(0, 1))
-            return
+            return None
         if not add:
             into.zero_() if carry is None else torch.mul(adjoint, carry, out=into)
         rows = into.transpose(0, 1).view(-1, into.shape[-1])
         for gate, slope in slopes.items():
             rows.addmm_((adjoint * slope).transpose(0, 1).flatten(0, 1), self._recurrent_weights[gate])
+        return None
 
     def _forming_pays(self, gates: int, sources: int) -> bool:
         """Whether a step Jacobian, once formed, saves all sources together more than it costs.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, reduce
 
 import torch
@@ -34,14 +34,17 @@ class Scaled:
     Args:
         values: By state name, (source, batch, hidden).
         log_scale: (source, batch), float64, in nats; -inf marks a row that is exactly zero.
+        known: By state, the norms of its rows where somebody has taken them, (source, batch), float64.
     """
 
     values: Named
     log_scale: Tensor
+    known: Named = field(default_factory=dict)
 
     def __getitem__(self, rows: slice | Tensor) -> Scaled:
         """Some of the sources."""
-        return Scaled({state: value[rows] for state, value in self.values.items()}, self.log_scale[rows])
+        known = {state: norms[rows] for state, norms in self.known.items()}
+        return Scaled({state: value[rows] for state, value in self.values.items()}, self.log_scale[rows], known)
 
     def padded(self, batch: int) -> Scaled:
         """With rows of zeros for further samples."""
@@ -52,7 +55,9 @@ class Scaled:
     @cached_property
     def norms(self) -> Named:
         """By state, the norm of every row on its scale, (source, batch), float64."""
-        return {state: _norms(value) for state, value in self.values.items()}
+        return {
+            state: self.known[state] if state in self.known else norms_of(value) for state, value in self.values.items()
+        }
 
     def ln_square(self, state: str) -> Tensor:
         """ln of the squared norm of every row, (source, batch), float64; -inf for zero."""
@@ -67,7 +72,7 @@ class Scaled:
         Raises:
             AdjointNotFinite: Rows are no longer finite; their places are its sources.
         """
-        fresh = Scaled(self.values, self.log_scale)
+        fresh = Scaled(self.values, self.log_scale, self.known)
         if self.log_scale.numel() == 0:
             return fresh
         norm = _length(fresh.norms)
@@ -98,7 +103,9 @@ class Scaled:
             common,
         )
 
-    def add_(self, state: str, rows: Tensor | slice, values: Tensor, log_scale: Tensor) -> None:
+    def add_(
+        self, state: str, rows: Tensor | slice, values: Tensor, log_scale: Tensor, norms: Tensor | None = None
+    ) -> None:
         """Add further values to one state in place, each row with a scale of its own.
 
         Args:
@@ -106,18 +113,23 @@ class Scaled:
             rows: Which of the sources they belong to.
             values: (row, batch, hidden).
             log_scale: (row, batch).
+            norms: Of the values, (row, batch), float64, where they are known.
         """
         mine = self.log_scale[rows]
-        if (mine == -torch.inf).all():
-            # Nothing has entered there yet, as in nearly all cases.
+        # Nothing has entered there yet, in nearly all cases.
+        first = mine.numel() == 0 or float(mine.amax()) == -math.inf
+        if first:
             self.values[state][rows] = values
             self.log_scale[rows] = log_scale
-            return
-        common = torch.maximum(mine, log_scale)
-        for value in self.values.values():
-            value[rows] *= _relative(mine, common, value)
-        self.values[state][rows] += values * _relative(log_scale, common, values)
-        self.log_scale[rows] = common
+        else:
+            common = torch.maximum(mine, log_scale)
+            for value in self.values.values():
+                value[rows] *= _relative(mine, common, value)
+            self.values[state][rows] += values * _relative(log_scale, common, values)
+            self.log_scale[rows] = common
+        for name, known in self.known.items():
+            given = norms if first and name == state else None
+            known[rows] = norms_of(self.values[name][rows]) if given is None else given
 
 
 def joined(parts: Sequence[Scaled]) -> Scaled:
@@ -143,7 +155,7 @@ def _in_range(norm: Tensor) -> bool:
     return float(smallest) > math.exp(-LARGEST_LN_NORM) and float(largest) < math.exp(LARGEST_LN_NORM)
 
 
-def _norms(rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:
+def norms_of(rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:
     """Norms in float64, in which no square of a float32 number gets lost."""
     if rows.device.type == "cpu":
         return row_norms(rows)

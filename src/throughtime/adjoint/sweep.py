@@ -118,7 +118,7 @@ def sweep(
             continue
         active = torch.cat([active, order[before:started]])
         if len(active) > len(rows):
-            rows = rows.of(torch.arange(len(rows)), min(len(active) + ROWS_AT_ONCE, len(active) + sources - started))
+            rows = rows.of(slice(None), min(len(active) + ROWS_AT_ONCE, len(active) + sources - started))
         try:
             adjoint = rows.at(step, len(active), entering, active)
         except AdjointNotFinite as error:
@@ -160,26 +160,29 @@ class _Rows:
     def __len__(self) -> int:
         return len(self._adjoint.log_scale)
 
-    def of(self, kept: Tensor, rows: int) -> _Rows:
+    def of(self, kept: Tensor | slice, rows: int) -> _Rows:
         """Some of the rows, and behind them zeros up to a number of rows."""
-        values = {}
-        for state, value in self._adjoint.values.items():
+        before, values = self._adjoint[kept], {}
+        count, batch = before.log_scale.shape
+        for state, value in before.values.items():
             values[state] = rows_by_sample(value, rows, *value.shape[1:])
-            values[state][: len(kept)] = value[kept]
-            values[state][len(kept) :] = 0
-        log_scale = self._adjoint.log_scale.new_full((rows, self._adjoint.log_scale.shape[1]), -torch.inf)
-        log_scale[: len(kept)] = self._adjoint.log_scale[kept]
+            values[state][:count] = value
+            values[state][count:] = 0
+        log_scale = before.log_scale.new_full((rows, batch), -torch.inf)
+        log_scale[:count] = before.log_scale
         return _Rows(self._pullback, Scaled(values, log_scale))
 
     def at(self, step: int, count: int, entering: Sequence[Entering], active: Tensor) -> Scaled:
         """Go on from step + 1 to a step, and let enter what enters there; the first `count` rows."""
         values, carried = self._adjoint.values, self._pullback.cell.carried
+        norms = None
         if step < self._pullback.trajectory.steps:
-            pulled = self._pullback.previous_hidden(step + 1, values, self._spare)
+            pulled, norms = self._pullback.previous_hidden(step + 1, values, self._spare)
             if self._pullback.two_states:
                 self._pullback.previous_carried_(step + 1, values)
             values["h"], self._spare = pulled, values["h"]
-        adjoint = self._adjoint[:count]
+        known = {} if norms is None else {"h": norms}
+        adjoint = replace(self._adjoint, known=known)[:count]
         _enter(adjoint, entering, "h", step, active)
         if self._pullback.two_states:
             self._pullback.add_from_hidden_(step, adjoint.values[carried], adjoint.values["h"])
@@ -191,8 +194,8 @@ def _located(error: AdjointNotFinite, step: int, entering: Sequence[Entering], a
     """Where in a sweep an adjoint is not finite, and whether what enters there is not."""
     found = error.changed(step=step, sources=active[error.sources])
     for part in entering:
-        rows = part.at(step, active)
-        if rows is not None and not rows[1].isfinite().all():
+        entered = part.at(step, active)
+        if entered is not None and not entered.values.isfinite().all():
             return found.changed(quantity=f"direct derivative of the state {part.state}", advice=NOT_DIFFERENTIABLE)
     return found
 
@@ -205,5 +208,5 @@ def _as_slice(rows: Tensor) -> slice | Tensor:
 
 def _enter(adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor) -> None:
     for part in entering:
-        if part.state == state and len(active) and (rows := part.at(step, active)) is not None:
-            adjoint.add_(state, *rows)
+        if part.state == state and len(active) and (entered := part.at(step, active)) is not None:
+            adjoint.add_(state, *entered)

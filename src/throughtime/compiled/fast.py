@@ -5,7 +5,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,14 @@ def parts(rows: int, together: int) -> np.ndarray:
         together: Rows of which the parts consist, but for the last one.
     """
     _THREADS.launch()
+    return _split(rows, together, 1 if _THREADS.lost else torch.get_num_threads())
+
+
+@lru_cache(maxsize=2**12)
+def _split(rows: int, together: int, threads: int) -> np.ndarray:
+    # Kept, since as many rows are split again and again; nobody writes to it.
     groups = -(-rows // together)
-    count = 1 if _THREADS.lost else max(1, min(torch.get_num_threads(), groups))
+    count = max(1, min(threads, groups))
     return np.array([min(rows, together * (groups * part // count)) for part in range(count + 1)])
 
 
@@ -89,8 +95,11 @@ def side_by_side(function: Callable[..., Any], ends: np.ndarray, *arguments: Any
         _alone(function)(ends, *arguments)
         return
     with _THREADS.turns:
-        before = get_num_threads()
-        set_num_threads(min(len(ends) - 1, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+        before, wanted = get_num_threads(), min(len(ends) - 1, config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+        if wanted == before:
+            function(ends, *arguments)
+            return
+        set_num_threads(wanted)
         try:
             function(ends, *arguments)
         finally:

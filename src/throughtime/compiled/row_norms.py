@@ -1,5 +1,7 @@
 """Norms of rows, in float64."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from numba import njit, prange
@@ -43,11 +45,17 @@ def _norms_side_by_side(ends, line, apart, samples_apart, hidden, into):
 def _row_norms(first, end, line, apart, samples_apart, hidden, into):
     for i in range(first, end):
         for j in range(into.shape[1]):
-            begin, square = i * apart + j * samples_apart, 0.0
-            row = line[begin : begin + hidden]
-            for k in range(len(row)):
-                square += np.float64(row[k]) * np.float64(row[k])
-            into[i, j] = _relative_norm(row) if square <= SMALLEST_SQUARE or square == np.inf else np.sqrt(square)
+            begin = i * apart + j * samples_apart
+            into[i, j] = row_norm(line[begin : begin + hidden])
+
+
+@njit(**FAST)
+def row_norm(row: Any) -> Any:
+    """Of one row, for compiled code."""
+    square = 0.0
+    for k in range(len(row)):
+        square += np.float64(row[k]) * np.float64(row[k])
+    return _relative_norm(row) if square <= SMALLEST_SQUARE or square == np.inf else np.sqrt(square)
 
 
 @njit(**FAST)

@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numba import njit, prange
 from torch import Tensor
 
 from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
 from throughtime.compiled.product import add_product, ready
+from throughtime.compiled.row_norms import row_norm
 
 # Vectors that are multiplied at a time: what is read again and again stays in the nearest caches.
 ROWS_AT_ONCE = 64
@@ -21,7 +23,7 @@ def step_product(
     into: Tensor,
     adding: bool,
     formed: bool,
-) -> None:
+) -> Tensor:
     """v (diag(carry) + sum over gates g of diag(slope_g) W_g) for all vectors v, on all of torch's threads.
 
     Args:
@@ -33,10 +35,14 @@ def step_product(
         adding: Whether to add it to what is there.
         formed: Whether to form the matrix in brackets, once a sample, or to multiply every vector by the slopes and
             take it through the weights of every gate.
+
+    Returns:
+        The norms of what stands in `into` then, (batch, row), float64, taken while it is still near.
     """
     ready(vectors.dtype)
     # None would be another type, for which all would be compiled again.
     direct = vectors.new_empty(0, 0) if carry is None else carry
+    norms = vectors.new_empty(vectors.shape[:2], dtype=torch.float64)
     side_by_side(
         _multiply_side_by_side,
         parts(vectors.shape[0] * vectors.shape[1], ROWS_AT_ONCE),
@@ -45,22 +51,24 @@ def step_product(
         tuple(np.ascontiguousarray(weight.numpy()) for weight in weights),
         direct.numpy(),
         into.numpy(),
+        norms.numpy(),
         adding,
         formed,
     )
+    return norms
 
 
 @njit(**SIDE_BY_SIDE)
-def _multiply_side_by_side(ends, vectors, slopes, weights, carry, into, adding, formed):
+def _multiply_side_by_side(ends, vectors, slopes, weights, carry, into, norms, adding, formed):
     for part in prange(len(ends) - 1):
         if formed:
-            _formed(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, adding)
+            _formed(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, norms, adding)
         else:
-            _through_gates(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, adding)
+            _through_gates(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, norms, adding)
 
 
 @njit(**FAST)
-def _formed(first, end, vectors, slopes, weights, carry, into, adding):
+def _formed(first, end, vectors, slopes, weights, carry, into, norms, adding):
     _, count, hidden = vectors.shape
     projected = into.shape[2]
     matrix = np.empty((hidden, projected), dtype=vectors.dtype)
@@ -82,11 +90,13 @@ def _formed(first, end, vectors, slopes, weights, carry, into, adding):
             if not adding:
                 into[sample, rows] = 0
             add_product(into[sample, rows], vectors[sample, rows], matrix)
+            for i in range(rows.start, rows.stop):
+                norms[sample, i] = row_norm(into[sample, i])
         sample += 1
 
 
 @njit(**FAST)
-def _through_gates(first, end, vectors, slopes, weights, carry, into, adding):
+def _through_gates(first, end, vectors, slopes, weights, carry, into, norms, adding):
     _, count, hidden = vectors.shape
     scaled = np.empty((ROWS_AT_ONCE, hidden), dtype=vectors.dtype)
     sample = first // max(1, count)
@@ -107,4 +117,6 @@ def _through_gates(first, end, vectors, slopes, weights, carry, into, adding):
                     for j in range(hidden):
                         scaled[i, j] = given[i, j] * slope[j]
                 add_product(result, scaled[: len(given)], weights[gate])
+            for i in range(len(result)):
+                norms[sample, row + i] = row_norm(result[i])
         sample += 1

@@ -56,27 +56,35 @@ class Reels(Measure[Frame]):
         self._film, self._measures = film, measures
         # One place for all, since small blocks of every frame would lie in the way of whatever is made between them.
         room = max(film.sources, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // film.batch))
-        self._sources, self._steps = (torch.empty(room, dtype=torch.long) for _ in range(2))
-        self._ln_square = {state: torch.empty(room, film.batch, dtype=torch.float64) for state in film.states}
+        self._norms = {state: torch.empty(room, film.batch, dtype=torch.float64) for state in film.states}
+        self._log_scale = torch.empty(room, film.batch, dtype=torch.float64)
+        self._sources: list[Tensor] = []
+        self._steps: list[int] = []
         self._rows = 0
 
     def update(self, frame: Frame) -> None:
         """Gather the norms of one frame."""
-        if self._rows + len(frame.sources) > len(self._sources):
+        count = len(frame.sources)
+        if self._rows + count > len(self._log_scale):
             self.finish()
-        rows = slice(self._rows, self._rows + len(frame.sources))
-        self._sources[rows], self._steps[rows] = frame.sources, frame.step
-        for state, gathered in self._ln_square.items():
-            gathered[rows] = frame.ln_square[state]
+        rows = slice(self._rows, self._rows + count)
+        self._sources.append(frame.sources)
+        self._steps.append(frame.step)
+        # Logarithms are taken of all together.
+        for state, gathered in self._norms.items():
+            gathered[rows] = frame.adjoint.norms[state]
+        self._log_scale[rows] = frame.adjoint.log_scale
         self._rows = rows.stop
 
     def finish(self) -> None:
         """Hand on what has been gathered."""
         if not self._rows:
             return
-        sources, steps = self._sources[: self._rows], self._steps[: self._rows]
-        ln_square = {state: gathered[: self._rows] for state, gathered in self._ln_square.items()}
+        counts = torch.tensor([len(sources) for sources in self._sources])
+        sources, steps = torch.cat(self._sources), torch.tensor(self._steps).repeat_interleave(counts)
+        log_scale = self._log_scale[: self._rows]
+        ln_square = {state: norms[: self._rows].log().add_(log_scale).mul_(2) for state, norms in self._norms.items()}
         reel = Reel(sources, steps, self._film.positions[sources] - steps, ln_square)
         for measure in self._measures:
             measure.take(reel)
-        self._rows = 0
+        self._sources, self._steps, self._rows = [], [], 0
