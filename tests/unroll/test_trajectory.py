@@ -59,7 +59,8 @@ def test_a_projection_of_the_output_is_torchs() -> None:
     inputs, h, c = (torch.randn(*shape, 2, n, dtype=torch.float64) for shape, n in (((6,), 3), ((), 2), ((), 5)))
     output, (_, last) = layer(inputs, (h.unsqueeze(0), c.unsqueeze(0)))
     initial = {"h": h, "c": c}
-    for trajectory in (unroll(LSTM(), weights, inputs, initial), retrace(LSTM(), weights, inputs, initial, output)):
+    traced = retrace(LSTM(), weights, inputs, initial, {"h": output})
+    for trajectory in (unroll(LSTM(), weights, inputs, initial), traced):
         assert trajectory.output is not None
         torch.testing.assert_close(trajectory.states["h"][1:], output)
         torch.testing.assert_close(trajectory.states["c"][-1:], last)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from throughtime import cells
 from throughtime.cells import Cell, Named
+from throughtime.fused import executor, run
 from throughtime.unroll import Reading, Recurrent, Trajectory, Weights, retrace, unroll
 
 # torch's fused layers and Throughtime's own; everything else is ordinary autograd.
@@ -78,15 +79,37 @@ class Layers:
             reading: In which order it is read.
             memory: Bytes that the pre-activations may take; see `retrace`.
         """
-        read = reading.order(sequence)
+        read, running = reading.order(sequence), reading.running(len(sequence))
         if isinstance(self.module, Recurrent):
-            return unroll(self.cell, weights, read, initial, reading.running(len(read)), reading.restarts())
+            known = self._states(weights, sequence, initial, reading)
+            if known is None:
+                return unroll(self.cell, weights, read, initial, running, reading.restarts())
+            return retrace(self.cell, weights, read, initial, known, running, reading.restarts(), memory)
         arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
         start = [initial[state].unsqueeze(0) for state in self.cell.states]
         start_as_torch = start if len(start) > 1 else start[0]
         moved = _kernel(self.module)(reading.begun_at_once(read), start_as_torch, *arguments)[0]
         hidden = reading.resting(reading.begun_in_place(moved), initial["h"])
-        return retrace(self.cell, weights, read, initial, hidden, reading.running(len(read)), memory)
+        return retrace(self.cell, weights, read, initial, {"h": hidden}, running, memory=memory)
+
+    def _states(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Named | None:
+        """By name s_1 .. s_T, in reading order, as a kernel of ours finds them; None where there is none."""
+        named = weights.named()
+        if weights.weight_hr is not None or self.module.backend == "reference":
+            return None
+        if executor(self.cell, sequence, weights=named, initial=initial) != "fused":
+            return None
+        found = run(
+            self.cell,
+            sequence,
+            named,
+            initial,
+            lengths=reading.lengths,
+            resets=reading.starts(),
+            reverse=reading.reverse,
+            by="fused",
+        )
+        return {name: reading.resting(reading.order(states), initial[name]) for name, states in found.steps.items()}
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -279,30 +279,36 @@ def retrace(
     weights: Weights,
     inputs: Float[Tensor, "time batch input"],
     initial: Named,
-    hidden: Float[Tensor, "time batch projected"],
+    known: Named,
     running: Bool[Tensor, "time batch"] | None = None,
+    restarts: Bool[Tensor, "time batch"] | None = None,
     memory: int | None = None,
 ) -> Trajectory:
-    """The trajectory of a recurrence whose hidden states are known, because somebody else's kernel has run it.
+    """The trajectory of a recurrence whose states are known, because a kernel has run it.
 
-    Every step starts from the given hidden state, so that rounding does not grow along a chaotic sequence, and all
-    steps are taken at once; only a carried state that the kernel keeps to itself is run through step by step.
+    Every step starts from the given states, so that rounding does not grow along a chaotic sequence, and all steps are
+    taken at once; only a carried state that the kernel keeps to itself is run through step by step.
 
     Args:
-        cell: The equations. Where there is a carried state besides h, its gates must not depend on it.
+        cell: The equations. Where there is a carried state that is not known, its gates must not depend on it.
         weights: Their weights.
         inputs: The sequence, in the order in which it was read.
         initial: By state name, s_0 of shape (batch, hidden), h_0 of (batch, projected).
-        hidden: h_1 .. h_T.
+        known: By state name, s_1 .. s_T; of h at least.
         running: Where a sample is read at all; elsewhere it rests at its state. None for everywhere.
+        restarts: Where a step starts from zeros, whatever came before. None for nowhere; only where all is known.
         memory: Bytes that the pre-activations may take; where they take more, they are made again wherever they are
             looked at. None for as many as they need.
     """
-    states = {"h": torch.cat([initial["h"].unsqueeze(0), hidden])}
-    del hidden
-    input_pre, recurrent_pre = _pre_activations(cell, weights, inputs, states["h"][:-1], memory)
-    if cell.carried == "h":
-        return Trajectory(inputs, input_pre, recurrent_pre, states, running)
+    states = {name: torch.cat([initial[name].unsqueeze(0), steps]) for name, steps in known.items()}
+    del known
+    before = {name: state[:-1] for name, state in states.items()}
+    if restarts is not None:
+        before = {name: state.masked_fill(restarts.unsqueeze(-1), 0) for name, state in before.items()}
+    input_pre, recurrent_pre = _pre_activations(cell, weights, inputs, before, memory)
+    if cell.carried in states:
+        entered = None if restarts is None else before
+        return Trajectory(inputs, input_pre, recurrent_pre, states, running, entered, restarts)
     carried = states[cell.carried] = initial[cell.carried].new_empty(len(inputs) + 1, *initial[cell.carried].shape)
     carried[0] = initial[cell.carried]
     output = None if weights.weight_hr is None else torch.empty_like(carried[1:])
@@ -324,7 +330,7 @@ def _pre_activations(
     cell: Cell,
     weights: Weights,
     inputs: Float[Tensor, "time batch input"],
-    before: Float[Tensor, "time batch projected"],
+    before: Named,
     memory: int | None,
 ) -> tuple[Tensor | Recomputed, Tensor | Recomputed]:
     """Those of the input and those of the state, kept if they fit."""
@@ -333,7 +339,8 @@ def _pre_activations(
         return functional.linear(inputs[places], weights.weight_ih, weights.bias_ih)
 
     def of_state(places: Places) -> Tensor:
-        return cell.recurrent_pre(before[places], before[places], weights.weight_hh, weights.bias_hh)
+        hidden, carried = before["h"][places], before.get(cell.carried, before["h"])[places]
+        return cell.recurrent_pre(hidden, carried, weights.weight_hh, weights.bias_hh)
 
     rows = len(weights.weight_ih) + (0 if weights.weight_hh is None else len(weights.weight_hh))
     if memory is None or inputs[..., 0].numel() * rows * inputs.element_size() <= memory:
