@@ -21,6 +21,7 @@ layer above) is the last cause, "entering".
 from abc import abstractmethod
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -81,7 +82,9 @@ class Crossing(Measure[FrameKind]):
         self._film, self.names = film, names
         count = min(film.sources, at_most)
         self._followed = torch.linspace(0, film.sources - 1, count).round().long()
-        self._row = torch.full((film.sources,), -1).index_copy_(0, self._followed, torch.arange(count))
+        # As an array: it is looked at in every frame, and calls of a few numbers cost numpy a fraction.
+        self._row = np.full(film.sources, -1)
+        self._row[self._followed.numpy()] = np.arange(count)
         # Which sources the last frame showed, which of them are followed, and their places among those that are.
         self._shown = self._here = self._rows = self._followed[:0]
         self._nats = torch.full((len(names), count, len(film.kept) - 1), torch.nan, dtype=torch.float64)
@@ -92,9 +95,9 @@ class Crossing(Measure[FrameKind]):
     def update(self, frame: FrameKind) -> None:
         """Take in the adjoints of the followed sources at one state."""
         if not torch.equal(frame.sources, self._shown):
-            rows = self._row[frame.sources]
-            self._shown, self._here = frame.sources, (rows >= 0).nonzero().squeeze(-1)
-            self._rows = rows[self._here]
+            rows = self._row[frame.sources.numpy()]
+            here = np.flatnonzero(rows >= 0)
+            self._shown, self._here, self._rows = frame.sources, torch.from_numpy(here), torch.from_numpy(rows[here])
         if len(self._here):
             self._take(frame, self._here, self._rows)
 
