@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import rnn
+from torch.utils._pytree import tree_map
 
 import throughtime as tt
 
@@ -60,7 +61,7 @@ def gathered(output: Tensor, lengths: Tensor) -> Tensor:
 
 def test_it_is_said_where_samples_end_apart() -> None:
     lengths = torch.linspace(8, READ, BATCH).long()
-    said = f"The loss reads samples up to steps 8 to {READ}, and lags are counted from the last"
+    said = f"The loss reads samples up to steps 8 to {READ}, each to one of its own, and lags are counted from there"
     exam = tt.examine(Model(), inputs(), lengths, loss=gathered)
     assert said in exam.findings[0].evidence
     packed = rnn.pack_padded_sequence(inputs(), lengths, enforce_sorted=False)
@@ -68,7 +69,7 @@ def test_it_is_said_where_samples_end_apart() -> None:
     exam = tt.examine(module, (packed,), loss=lambda output, _: output[1].square().sum())
     assert said in exam.findings[0].evidence
     exam = tt.examine(Model(), inputs(), torch.full((BATCH,), READ), loss=gathered)
-    assert "lags are counted" not in exam.findings[0].evidence
+    assert "lags are counted from there" not in exam.findings[0].evidence
 
 
 class InChunks(Model):
@@ -84,18 +85,102 @@ def test_samples_that_end_in_another_chunk() -> None:
     for ends in ((8, 12), (8, STEPS // 2 + 4)):
         lengths = torch.tensor([ends[0]] * (BATCH - 1) + [ends[1]])
         exam = tt.examine(InChunks(), inputs(), lengths, loss=gathered)
-        assert f"up to steps {ends[0]} to {ends[1]}, and lags" in exam.findings[0].evidence
+        assert f"up to steps {ends[0]} to {ends[1]}, each" in exam.findings[0].evidence
 
 
 def test_ends_are_told_as_steps_of_the_sequence_in_reverse_too() -> None:
     lengths = torch.linspace(8, READ, BATCH).long()
     exam = tt.examine(Model(bidirectional=True), inputs(), lengths, loss=gathered)
     told = {finding.recurrence: finding.evidence for finding in exam.findings}
-    assert f"up to steps 8 to {READ}, and lags" in told["r.l0"]
-    assert f"up to steps {READ} to 8, and lags" in told["r.l0.reverse"]
+    assert f"up to steps 8 to {READ}, each" in told["r.l0"]
+    assert f"up to steps {READ} to 8, each" in told["r.l0.reverse"]
 
 
 @pytest.mark.parametrize("steps", [1, STEPS])
 def test_no_lag_at_all(steps: int) -> None:
     exam = tt.examine(Model(), inputs()[:steps], loss=lambda output, _: output.square().sum((1, 2)), max_lag=0)
     assert exam["r.l0"].lag.values.tolist() == [0]
+
+
+class Stacked(Model):
+    """Two layers of their own, of which the loss reads the upper one only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.upper = nn.LSTM(4, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.o(self.upper(torch.tanh(self.r(inputs)[0]))[0])
+
+
+class Packed(Model):
+    """Reads packed sequences and leaves their last states."""
+
+    def forward(self, inputs: rnn.PackedSequence) -> Tensor:
+        return self.o(self.r(inputs)[1][0])
+
+
+LENGTHS = torch.tensor([8, READ, 11, STEPS, 8, 17])
+
+
+def alone(model: nn.Module, sample: int, **keywords: object) -> tt.Examination:
+    """One sample, which ends where the loss reads it."""
+    cut = inputs()[: LENGTHS[sample], sample : sample + 1].double()
+    return tt.examine(model, cut, loss=lambda output, _: output[-1].square().sum(), **keywords)
+
+
+def read_apart(model: nn.Module, **keywords: object) -> tt.Examination:
+    if isinstance(model, Packed):
+        packed = rnn.pack_padded_sequence(inputs().double(), LENGTHS, enforce_sorted=False)
+        return tt.examine(model, (packed,), loss=lambda output, _: output.square().sum(), **keywords)
+    return tt.examine(model, inputs().double(), LENGTHS, loss=gathered, **keywords)
+
+
+@pytest.mark.parametrize("max_lag", [None, 9])
+@pytest.mark.parametrize("kind", [Model, Packed, InChunks, Stacked])
+def test_lags_are_counted_from_the_end_of_every_sample(kind: type[Model], max_lag: int | None) -> None:
+    """The profile, the sums of weight terms and the windows are those of the samples alone, put together."""
+    model = kind().double()
+    found = read_apart(model, max_lag=max_lag)
+    plain = model if kind is Stacked else Model().double()
+    plain.load_state_dict(model.state_dict())
+    each = [alone(plain, sample, max_lag=max_lag) for sample in range(BATCH)]
+    for name in found.recurrences:
+        measures, apart = found[name], [one[name] for one in each]
+        furthest = STEPS if max_lag is None else max_lag
+        assert measures.lag.values.tolist() == list(range(furthest + 1))
+        profiles = np.full((BATCH, furthest + 1), np.nan)
+        for profile, one in zip(profiles, apart, strict=True):
+            profile[: one.sizes["lag"]] = one.lag_profile.values[-1]
+        np.testing.assert_allclose(measures.sample_profile.transpose("sample", "lag"), profiles, rtol=1e-9)
+        mean = np.log(np.nanmean(np.exp(2 * profiles), axis=0)) / 2
+        np.testing.assert_allclose(measures.lag_profile.values[-1], mean, rtol=1e-9)
+        direct = np.log(np.mean(np.exp(2 * np.array([one.direct_derivative.values[-1, 0] for one in apart])))) / 2
+        np.testing.assert_allclose(measures.direct_derivative.values[-1, 0], direct, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [Model, Packed, Stacked])
+def test_a_window_is_counted_from_the_end_of_every_sample(kind: type[Model]) -> None:
+    """Against backpropagation that is cut so many steps before the end of each."""
+    model = kind().double()
+    exam = read_apart(model)
+    name = exam.recurrences[-1]
+    module = model.upper if isinstance(model, Stacked) else model.r
+
+    def gradient(window: int) -> Tensor:
+        total = torch.zeros(sum(weight.numel() for weight in module.parameters()), dtype=torch.float64)
+        for sample, length in enumerate(LENGTHS.tolist()):
+            read = inputs()[:length, sample : sample + 1].double()
+            if isinstance(model, Stacked):
+                read = torch.tanh(model.r(read)[0]).detach()
+            state, before = None, max(0, length - window)
+            if before:
+                state = tree_map(torch.detach, module(read[:before])[1])
+            loss = model.o(module(read[before:], state)[0][-1]).square().sum()
+            total += torch.cat([one.flatten() for one in torch.autograd.grad(loss, list(module.parameters()))])
+        return total
+
+    whole = gradient(STEPS)
+    for window in (1, 4, 16, 32):
+        expected = float((whole - gradient(window)).norm() / whole.norm())
+        assert float(exam[name].truncation_error.sel(window=window)) == pytest.approx(expected, rel=1e-7)

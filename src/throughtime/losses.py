@@ -27,6 +27,7 @@ from throughtime.unroll import Trajectory
 def of_readout(
     film: Film,
     gradient_map: GradientMap,
+    profile: Tensor,
     total: TotalDerivative,
     trajectory: Trajectory | None,
     losses: Tensor | None,
@@ -37,15 +38,20 @@ def of_readout(
     Args:
         film: The axes.
         gradient_map: What arrives.
+        profile: At lag 0, by state, in nats.
         total: What arrives of all losses together.
         trajectory: Of the recurrence, where its equations are known.
         losses: Of every source, what it is.
         into: What it is added to.
     """
     axes = {STATE: list(film.states), LOSS_STEP: film.loss_steps.numpy()}
-    direct = direct_derivative(film, gradient_map.result())
+    if film.ends is None:
+        direct, in_all = direct_derivative(film, gradient_map.result()), total.result()
+    else:
+        # The only loss reads every sample where that ends, and there nothing has come through time.
+        direct = in_all = profile.unsqueeze(-1)
     into.add("direct_derivative", direct, axes, "nats")
-    into.add("total_derivative", total.result(), axes, "nats")
+    into.add("total_derivative", in_all, axes, "nats")
     if trajectory is not None and losses is not None:
         into.add("elasticity", elasticity(film, direct, trajectory, losses), axes)
 

@@ -66,7 +66,6 @@ class Measuring:
                 zip(self._recurrences, self._films, self._padded(), strict=True)
             )
         ]
-        self._read_to = [self._samples_end(index) for index in range(len(self._recurrences))]
         self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
         self._overflowed: list[str] = []
         self._arose: dict[str, str] = {}
@@ -109,7 +108,7 @@ class Measuring:
         for chunk in chunks:
             rows = torch.arange(start, start + len(chunk))
             start += len(chunk)
-            last_steps = [self._last_steps(film, rows) for film in self._films]
+            last_steps = [film.followed_to[rows] for film in self._films]
             for play in self._network.play(chunk, last_steps):
                 name, shown = self._recurrences[play.index].name, 0
                 try:
@@ -166,8 +165,6 @@ class Measuring:
                 continue
             self._overflowed += [] if cut else not_finite(one, error)
             record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost, rest)
-            if self._read_to[index]:
-                record.measures.attrs["read_to"] = self._read_to[index]
             if place := record.measures.attrs["first_not_finite"]:
                 self._arose[one.recurrence.name] = place
         return records
@@ -186,8 +183,12 @@ class Measuring:
 
     def _film(self, index: int) -> Film:
         recurrence = self._recurrences[index]
-        labels = self._sources + 1
-        if self._losses == recurrence.steps:
+        labels, ends = self._sources + 1, self._network.last_read_by_sample(index)
+        if ends is not None and int(ends.max()) > 0:
+            positions = ends.amax(0, keepdim=True)
+            # A sample that is not read has nothing to count from.
+            ends = torch.where(ends > 0, ends, positions)
+        elif self._losses == recurrence.steps:
             positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
         else:
             positions = self._network.last_read(index, self._sources)
@@ -204,15 +205,8 @@ class Measuring:
             self._network.causal(index),
             recurrence.begins,
             len(self._sources) / self._losses,
+            None if ends is None or bool((ends == positions).all()) else ends,
         )
-
-    def _samples_end(self, index: int) -> list[int]:
-        """Of the steps that a scalar loss reads last of a sample, the first and the last read, where they differ."""
-        recurrence, ends = self._recurrences[index], self._network.last_read_by_sample(index)
-        found = [] if ends is None else ends[ends > 0].unique().tolist()
-        if len(found) < 2:
-            return []
-        return [recurrence.steps + 1 - step if recurrence.reverse else step for step in (found[0], found[-1])]
 
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
         smallest, largest = film.lag_range
@@ -233,11 +227,6 @@ class Measuring:
             if isinstance(recurrence, Opened) and (steps := padding(recurrence.trajectory)).any():
                 found.setdefault((recurrence.steps, recurrence.batch, recurrence.reverse), steps)
         return [found.get((one.steps, one.batch, one.reverse)) for one in self._recurrences]
-
-    def _last_steps(self, film: Film, rows: Tensor) -> Tensor:
-        """The smallest step to which every source is followed."""
-        largest = film.steps if self._max_lag is None else self._max_lag
-        return (film.positions[rows] - largest).clamp(min=film.begins)
 
     def _notes(self) -> tuple[str, ...]:
         unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
@@ -280,8 +269,8 @@ class Measuring:
             )
         if self._losses == 1:
             notes.append(
-                "The loss is a scalar: it counts as the loss of the last step that it reads, and lags are counted from "
-                "there."
+                "The loss is a scalar: it counts as the loss of the last step that it reads, of every sample its own, "
+                "and lags are counted from there."
             )
         return tuple(notes)
 

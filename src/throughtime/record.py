@@ -23,6 +23,7 @@ from throughtime.measures import (
     Measure,
     NormMeasure,
     PaddingShare,
+    Profile,
     Reels,
     StepTerms,
     TotalDerivative,
@@ -127,7 +128,8 @@ class Recorder:
             detached_error: Where the model cuts the graph between steps, the relative error of its own `.grad`.
         """
         measures, labelled = Labelled(attributes=self._attributes), {}
-        lags = self._of_norms(measures)
+        profile = self._of_norms(measures)
+        lags = _numpy(profile.lags)
         if isinstance(self._recurrence, Opened):
             of_states(self._recurrence.on_cpu, lags, measures)
         if self._padding is not None and self._padded is not None:
@@ -136,7 +138,7 @@ class Recorder:
         if detached_error is not None:
             measures.attributes["detached_error"] = detached_error
         if self._bands is not None:
-            self._of_loss(terms, self._bands, lags, beyond, measures)
+            self._of_loss(terms, self._bands, profile, beyond, measures)
             norms = {name: term.ln_norm for name, term in terms.items()}
             first = first_not_finite(self._film, self._map.result(), norms, self._recurrence.dtype)
             measures.attributes["first_not_finite"] = "" if first is None else str(first)
@@ -154,8 +156,8 @@ class Recorder:
     def _term_axes(self) -> dict[str, np.ndarray]:
         return {LOSS_STEP: _numpy(self._film.loss_steps), STATE_STEP: _numpy(self._film.step_labels)}
 
-    def _of_norms(self, into: Labelled) -> np.ndarray:
-        """Add what is measured of the adjoints' norms alone, and return the lags that are told."""
+    def _of_norms(self, into: Labelled) -> Profile:
+        """Add what is measured of the adjoints' norms alone, and return the profile."""
         profile = self._profile.result(self._seed)
         lags, state = {LAG: _numpy(profile.lags)}, {STATE: list(self._film.states)}
         maps, bounds = {**state, **self._map_axes}, {BOUND: BOUNDS}
@@ -166,16 +168,18 @@ class Recorder:
         into.add("sample_profile", self._profile.by_sample(profile.lags), {**lags, SAMPLE: None}, "nats")
         into.add("decay_rate", profile.decay_rate, state, "nats per step")
         into.add("decay_rate_interval", profile.decay_rate_interval, {**state, **bounds}, "nats per step")
-        return lags[LAG]
+        return profile
 
     def _of_loss(
-        self, terms: dict[str, Terms], bands: LagBands, lags: np.ndarray, beyond: Named | None, into: Labelled
+        self, terms: dict[str, Terms], bands: LagBands, profile: Profile, beyond: Named | None, into: Labelled
     ) -> None:
         """Add what the losses send back, and what the weights learn from."""
+        lags = _numpy(profile.lags)
         cut = truncation(terms, bands, beyond) if terms else truncation_of_states(*self._profile.ln_squares())
         gram = self._terms.gram() if isinstance(self._terms, WeightTerms) else None
         trajectory = self._recurrence.on_cpu.trajectory if isinstance(self._recurrence, Opened) else None
-        of_readout(self._film, self._map, self._total, trajectory, self._losses, into)
+        present = profile.values[:, int((profile.lags == 0).nonzero())]
+        of_readout(self._film, self._map, present, self._total, trajectory, self._losses, into)
         of_windows(cut, lags, into)
         of_samples(self._film, gram, cut, lags, self._seed, into)
 
@@ -202,7 +206,17 @@ class Recorder:
             "direction": "reverse" if recurrence.reverse else "forward",
             "detached": list(recurrence.detached),
             "dtype": str(recurrence.dtype).removeprefix("torch."),
+            **self._samples_end,
         }
+
+    @property
+    def _samples_end(self) -> dict[str, list[int]]:
+        """The labels of the steps at which the first and the last sample read end, where they end apart."""
+        film = self._film
+        if film.ends is None:
+            return {}
+        first, last = int(film.ends.min()), int(film.ends.max())
+        return {"read_to": [film.steps + 1 - step if film.reverse else step for step in (first, last)]}
 
     def _labelled_terms(self, terms: Terms, bands: LagBands, lags: np.ndarray, relative_error: float) -> xr.Dataset:
         single = (bands.widths == 1) & (bands.starts >= int(lags[0])) & (bands.starts <= int(lags[-1]))

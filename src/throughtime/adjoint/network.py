@@ -166,18 +166,39 @@ class Network:
         return torch.where(found > 0, found, steps)
 
     def last_read_by_sample(self, index: int) -> Int[Tensor, " batch"] | None:
-        """The last step in reading order at which the only loss reads the states of every sample directly.
+        """The last step in reading order at which the only loss reads the states of every sample.
 
-        0 for a sample that it reads nowhere; None of several losses, of a loop, and where it reads through others only.
+        Directly, or through recurrences above that read step by step in the same direction; what is read in another way
+        counts as read to its end. 0 for a sample that is read nowhere. None of several losses, and where there are
+        loops, of which it is not known.
         """
-        places = [place for place, part in enumerate(self._parts) if part.index == index and place in self._to_losses]
-        if len(self._losses) > 1 or not places:
+        if len(self._losses) > 1 or self._loops:
             return None
         found = torch.zeros(self.recurrences[index].batch, dtype=torch.long)
-        for place in places:
+        for place, part in enumerate(self._parts):
+            if part.index == index:
+                last = self._last_read(place)
+                # Of a packed sequence, later runs may hold fewer samples, the first ones.
+                here = found[: len(last)]
+                torch.maximum(here, (last + part.offset) * (last > 0), out=here)
+        return found
+
+    def _last_read(self, place: int) -> Int[Tensor, " batch"]:
+        """The same of one run, of its own steps."""
+        run = self._parts[place].run
+        found = torch.zeros(run.batch, dtype=torch.long)
+        if place in self._to_losses:
             for entering in self._to_losses[place].from_losses(torch.zeros(1, dtype=torch.long)):
-                last = entering.last_by_sample()
-                found = torch.maximum(found, (last + self._parts[place].offset) * (last > 0))
+                found = torch.maximum(found, entering.last_by_sample())
+        for above in self._above(place):
+            if self._parts[above].index == self._parts[place].index:
+                continue
+            last, reader = self._last_read(above), self._parts[above].run
+            between = [by_end[place] for by_end in self._below[above].values() if place in by_end]
+            in_step = between and reader.reverse == run.reverse and all(segment.local for segment in between)
+            if not (in_step and len(last) == len(found)):
+                last = run.reading.ends(run.steps, run.batch) * bool((last > 0).any())
+            found = torch.maximum(found, last)
         return found
 
     def play(self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]) -> Iterator[Playing]:

@@ -174,9 +174,7 @@ class Segment:
 
     def _at_the_end(self, state: str, values: Tensor, scale: Tensor) -> list[Entering]:
         """What enters the final state of every sample, which a forward recurrence leaves where the sample ends."""
-        steps, reading = self._run.steps, self._run.reading
-        batch = values.shape[1]
-        ends = torch.full((batch,), steps) if reading.reverse or reading.lengths is None else reading.lengths
+        ends = self._run.reading.ends(self._run.steps, values.shape[1])
         entering: list[Entering] = []
         for end in ends.unique().tolist():
             part = values * (ends == end).unsqueeze(-1).to(values.device)

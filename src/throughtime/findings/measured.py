@@ -20,6 +20,7 @@ from throughtime.notation import (
     INPUTS,
     LAG,
     ROLE,
+    SAMPLE,
     STATE,
     STATE_STEP,
     UNIT,
@@ -30,8 +31,8 @@ from throughtime.notation import (
 WITHOUT_LOSS = "No loss was followed: this is a random direction of h on its way back, not what the weights learn from."
 # Where a scalar loss reads every sample to a step of its own.
 APART = (
-    "The loss reads samples up to steps {} to {}, and lags are counted from the last: what enters where a shorter one "
-    "ends counts as carried so far. Samples of one length tell what is carried."
+    "The loss reads samples up to steps {} to {}, each to one of its own, and lags are counted from there: what stands "
+    "at far lags is told by the longer samples alone."
 )
 
 
@@ -121,10 +122,13 @@ class Measured:
 
     @cached_property
     def sample_changes(self) -> np.ndarray:
-        """The same change in every sample alone; NaN where nothing of a sample arrives at either end."""
+        """The same change in every sample alone, to its own largest lag; NaN where nothing arrives at either end."""
         if "sample_profile" not in self.measures:
             return np.empty(0)
-        ends = self.measures["sample_profile"].sel({LAG: self.lags[[0, -1]]}).values
+        profiles = self.measures["sample_profile"].sel({LAG: self.lags}).transpose(SAMPLE, LAG).values
+        # A sample that ends earlier than others has no value at the far lags.
+        last = (~np.isnan(profiles) * np.arange(profiles.shape[1])).argmax(axis=1)
+        ends = np.stack([profiles[:, 0], profiles[np.arange(len(profiles)), last]])
         return np.diff(np.where(np.isfinite(ends), ends, np.nan), axis=0)[0]
 
     @property

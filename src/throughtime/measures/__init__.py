@@ -16,6 +16,7 @@ from throughtime.measures.gates import gate_values as gate_values
 from throughtime.measures.gradient_map import GradientMap as GradientMap
 from throughtime.measures.lag_bands import LagBands as LagBands
 from throughtime.measures.lag_profile import LagProfile as LagProfile
+from throughtime.measures.lag_profile import Profile as Profile
 from throughtime.measures.lyapunov import Spectrum as Spectrum
 from throughtime.measures.lyapunov import lyapunov_spectrum as lyapunov_spectrum
 from throughtime.measures.lyapunov import spectrum_of as spectrum_of

@@ -135,11 +135,16 @@ def add_by_torch(vectors: Sequence[Tensor], log_scale: Tensor, band: Tensor, ln_
     Args:
         vectors: One or more (row, batch, hidden).
         log_scale: The scales of their rows, (row, batch), float64; -inf for a row that is zero.
-        band: Of every row.
+        band: Of every row, or of every row and sample.
         ln_scale: (band,), float64, on the CPU, -inf throughout; receives the scale of every band.
         sums: (band, batch, vector, hidden), zero throughout; receives the sums.
     """
-    ln_scale.scatter_reduce_(0, band, log_scale.amax(-1).cpu(), "amax")
-    factor = (log_scale - or_zero(ln_scale)[band].unsqueeze(-1).to(log_scale.device)).exp()
+    by_sample = band if band.dim() == 2 else band.unsqueeze(-1).expand(log_scale.shape)
+    ln_scale.scatter_reduce_(0, by_sample.flatten(), log_scale.cpu().flatten(), "amax")
+    factor = (log_scale - or_zero(ln_scale)[by_sample].to(log_scale.device)).exp()
     rows = torch.stack(list(vectors), dim=2) * factor.to(sums.dtype)[..., None, None]
-    sums.index_add_(0, band.to(sums.device), rows)
+    if band.dim() == 1:
+        sums.index_add_(0, band.to(sums.device), rows)
+    else:
+        samples = torch.arange(band.shape[1], device=sums.device).expand_as(band)
+        sums.index_put_((band.to(sums.device), samples), rows, accumulate=True)

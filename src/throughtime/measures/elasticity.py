@@ -29,8 +29,9 @@ def elasticity(
         trajectory: The states.
         losses: l_t, summed over the batch, of every source.
     """
-    at = film.positions.clamp(0, film.steps)
-    squares = torch.stack([_mean_square(trajectory.states[state][at]) for state in film.states])
+    at = film.positions.unsqueeze(-1) if film.ends is None else film.ends.unsqueeze(0)
+    places = at.clamp(0, film.steps), torch.arange(film.batch)
+    squares = torch.stack([_mean_square(trajectory.states[state][places]) for state in film.states])
     squares = squares.masked_fill(squares == 0, torch.nan)
     return direct + squares.log() / 2 + math.log(film.batch) - losses.double().abs().log()
 

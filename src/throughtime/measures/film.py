@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Generic, TypeVar
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint import Frame
@@ -28,6 +28,8 @@ class Film:
         causal: Whether it is certain that no source reaches a state later than its own step.
         begins: The first state that is followed: 1 where the initial one was not seen.
         followed: The part of all losses that these sources are.
+        ends: Of a single source that reads samples to steps of their own, those: the lags of a sample are counted from
+            its end. `positions` is then the largest of them. None where all are counted from `positions`.
     """
 
     states: tuple[str, ...]
@@ -40,6 +42,7 @@ class Film:
     causal: bool = False
     begins: int = 0
     followed: float = 1.0
+    ends: Int[Tensor, " batch"] | None = None
 
     @property
     def some(self) -> bool:
@@ -60,7 +63,7 @@ class Film:
         """
         if not self.cut:
             return torch.arange(self.steps + 1)
-        first = (self.positions - self.lag_range[1] - 1).clamp(min=0)
+        first = (self.followed_to - 1).clamp(min=0)
         last = self.positions if self.causal else torch.full_like(self.positions, self.steps)
         change = torch.zeros(self.steps + 2, dtype=torch.long)
         change.index_add_(0, first, torch.ones_like(first)).index_add_(0, last + 1, -torch.ones_like(last))
@@ -94,6 +97,28 @@ class Film:
         """The lag of every active source at a frame; negative where it reaches a state later than its own."""
         return self.positions[frame.sources] - frame.step
 
+    def lags_by_sample(
+        self, lags: Int[Tensor, " row"]
+    ) -> tuple[Int[Tensor, "row batch"], Bool[Tensor, "row batch"]] | None:
+        """The lag of every sample where they end apart, and whether it is one of `lag_range`; None where they do not.
+
+        Args:
+            lags: From `positions`.
+        """
+        if self.ends is None:
+            return None
+        smallest, largest = self.lag_range
+        found = lags.unsqueeze(-1) - (self.positions - self.ends)
+        return found.clamp(smallest, largest), (found >= smallest) & (found <= largest)
+
+    @property
+    def followed_to(self) -> Int[Tensor, " source"]:
+        """The smallest state to which every source is followed, of all samples."""
+        if self.max_lag is None:
+            return torch.full_like(self.positions, self.begins)
+        nearest = self.positions if self.ends is None else self.ends.amin().expand_as(self.positions)
+        return (nearest - self.max_lag).clamp(min=self.begins)
+
     def looking_back(self, windows: Int[Tensor, " window"]) -> Int[Tensor, " window"]:
         """How many sources have a weight term at a distance |t - i| of so many steps or further."""
         farthest = self.positions - 1 if self.causal else torch.maximum(self.positions - 1, self.steps - self.positions)
@@ -102,7 +127,8 @@ class Film:
     @property
     def lag_range(self) -> tuple[int, int]:
         """The smallest and the largest lag that can occur."""
-        smallest = 0 if self.causal else int(self.positions.min()) - self.steps
+        nearest = self.positions if self.ends is None else self.ends
+        smallest = 0 if self.causal else int(nearest.min()) - self.steps
         largest = int(self.positions.max()) - self.begins
         return smallest, largest if self.max_lag is None else min(largest, self.max_lag)
 

@@ -38,7 +38,6 @@ class GradientMap(NormMeasure):
     def _labelled(self, values: Tensor) -> Tensor:
         # In place: what is marked once stays marked.
         if self._film.cut:
-            first = self._film.positions - self._film.lag_range[1]
-            values.masked_fill_(self._film.kept < first.unsqueeze(-1), torch.nan)
+            values.masked_fill_(self._film.kept < self._film.followed_to.unsqueeze(-1), torch.nan)
         values[..., self._film.kept < self._film.begins] = torch.nan
         return self._film.in_sequence(values)

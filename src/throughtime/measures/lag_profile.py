@@ -53,13 +53,16 @@ class LagProfile(NormMeasure):
 
     def take(self, reel: Reel) -> None:
         """Add every row at its lag."""
-        index = self._group[reel.sources] * self._lags + reel.lags - self._smallest
+        by_sample = self._film.lags_by_sample(reel.lags)
+        lags, known = (reel.lags.unsqueeze(-1), None) if by_sample is None else by_sample
+        index = self._group[reel.sources].unsqueeze(-1) * self._lags + lags - self._smallest
         for state, ln_square in enumerate(reel.ln_square.values()):
-            every = index.unsqueeze(-1).expand_as(ln_square)
+            every = index.expand_as(ln_square)
+            added = ln_square if known is None else ln_square.masked_fill(~known, -torch.inf)
             total = self._ln_sum[state]
-            highest = total.scatter_reduce(0, every, ln_square, "amax")
+            highest = total.scatter_reduce(0, every, added, "amax")
             anchor = highest.masked_fill(highest == -torch.inf, 0.0)
-            summed = (total - anchor).exp().index_add_(0, index, (ln_square - anchor[index]).exp())
+            summed = (total - anchor).exp().scatter_add_(0, every, (added - anchor.gather(0, every)).exp())
             self._ln_sum[state] = summed.log() + anchor
 
     def ln_squares(self) -> tuple[Tensor, Float[Tensor, " lag"]]:
@@ -69,11 +72,13 @@ class LagProfile(NormMeasure):
     def by_sample(self, lags: Tensor) -> Float[Tensor, "lag batch"]:
         """The profile of every sample alone, of the last state: ln of the root mean square over loss steps, in nats.
 
+        NaN at lags that a sample does not have.
+
         Args:
             lags: Those of the profile itself.
         """
         ln_sum = torch.logsumexp(self._by_group[-1], dim=0)[lags - self._smallest]
-        return (ln_sum - self._counts(lags).sum(0).log().unsqueeze(-1)) / 2
+        return (ln_sum - self._counts(lags).sum(0).log()) / 2
 
     def result(self, seed: int = 0) -> Profile:
         """The profile, its interval and its decay rate.
@@ -90,15 +95,22 @@ class LagProfile(NormMeasure):
         sums = _Sums.of(ln_sum, counts)
         values = sums.ln_rms(torch.ones(1, self._groups, self._film.batch, dtype=torch.float64))[..., 0]
         bootstrap = Bootstrap.drawn(self._film.batch, self._groups, self._film.followed, seed)
-        weights, total = bootstrap.weights, counts.sum(0)
+        weights, total = bootstrap.weights, counts.sum((0, 2))
         rate = decay_rate(lags, values, total)
         draws = weights.split(max(1, NUMBERS_AT_ONCE // values.numel()))
         rates = torch.cat([decay_rate(lags, sums.ln_rms(some).transpose(-1, -2), total) for some in draws], dim=-1)
-        degrees = bootstrap.degrees((counts > 0).sum(0).double()).expand_as(values)
+        there = (counts > 0).double()
+        degrees = bootstrap.degrees(there.amax(2).sum(0))
+        if self._film.ends is not None:
+            degrees = torch.minimum(degrees, there.sum((0, 2)) - 1)
+        degrees = degrees.expand_as(values)
         some_lags = torch.arange(len(lags)).split(max(1, NUMBERS_AT_ONCE // (len(values) * len(weights))))
-        intervals = [
-            bootstrap.interval(sums.at(some).ln_rms(weights), values[:, some], degrees[:, some]) for some in some_lags
-        ]
+        intervals = []
+        for some in some_lags:
+            estimate, drawn = values[:, some], sums.at(some).ln_rms(weights)
+            # A draw without any of the samples that have a lag says nothing of it.
+            drawn = torch.where(drawn.isnan(), estimate.unsqueeze(-1), drawn)
+            intervals.append(bootstrap.interval(drawn, estimate, degrees[:, some]))
         return Profile(
             lags,
             values,
@@ -111,11 +123,13 @@ class LagProfile(NormMeasure):
     def _by_group(self) -> Float[Tensor, "state group lag batch"]:
         return self._ln_sum.unflatten(1, (self._groups, self._lags))
 
-    def _counts(self, lags: Tensor) -> Float[Tensor, "group lag"]:
-        """How many sources of every group have a state at each lag."""
-        steps = self._film.positions.unsqueeze(-1) - lags
+    def _counts(self, lags: Tensor) -> Float[Tensor, "group lag sample"]:
+        """How many sources of every group have a state at each lag: by sample, or of all samples alike."""
+        ends = self._film.positions.unsqueeze(-1) if self._film.ends is None else self._film.ends.unsqueeze(0)
+        steps = ends.unsqueeze(1) - lags.unsqueeze(-1)
         there = (steps >= self._film.begins) & (steps <= self._film.steps)
-        return torch.zeros(self._groups, len(lags), dtype=torch.float64).index_add_(0, self._group, there.double())
+        counts = torch.zeros(self._groups, *there.shape[1:], dtype=torch.float64)
+        return counts.index_add_(0, self._group, there.double())
 
 
 @dataclass(frozen=True)
@@ -125,15 +139,15 @@ class _Sums:
     Args:
         squares: On a scale of every state and lag.
         ln_scale: That scale.
-        counts: How many sources every group has at each lag.
+        counts: How many sources every group has at each lag, by sample or in all samples alike.
     """
 
     squares: Float[Tensor, "state lag group_batch"]
     ln_scale: Float[Tensor, "state lag"]
-    counts: Float[Tensor, "group lag"]
+    counts: Float[Tensor, "group lag sample"]
 
     @classmethod
-    def of(cls, ln_sum: Float[Tensor, "state group lag batch"], counts: Float[Tensor, "group lag"]) -> "_Sums":
+    def of(cls, ln_sum: Float[Tensor, "state group lag batch"], counts: Float[Tensor, "group lag sample"]) -> "_Sums":
         highest = ln_sum.amax(dim=(1, 3))
         anchor = highest.masked_fill(highest == -torch.inf, 0.0)
         squares = (ln_sum - anchor[:, None, :, None]).exp().permute(0, 2, 1, 3).flatten(2)
@@ -146,9 +160,10 @@ class _Sums:
         )
 
     def ln_rms(self, weights: Float[Tensor, "draw group batch"]) -> Float[Tensor, "state lag draw"]:
-        """ln of the root mean square, by the weights of every draw."""
+        """ln of the root mean square, by the weights of every draw; NaN where these leave nothing."""
         summed = (self.squares @ weights.flatten(1).T).log() + self.ln_scale.unsqueeze(-1)
-        return (summed - (self.counts.T @ weights.sum(-1).T).log()) / 2
+        counted = weights if self.counts.shape[2] > 1 else weights.sum(-1, keepdim=True)
+        return (summed - (self.counts.transpose(0, 1).flatten(1) @ counted.flatten(1).T).log()) / 2
 
 
 def decay_rate(

@@ -81,9 +81,13 @@ class WeightTerms(Measure[SweptFrame]):
         """Take in the vectors of one frame; the initial state has no terms."""
         if frame.step == 0:
             return
-        band = self._bands.of(self._film.lags(frame))
+        lags, known = self._film.lags(frame), None
+        by_sample = self._film.lags_by_sample(lags)
+        if by_sample is not None:
+            lags, known = by_sample
+        band = self._bands.of(lags)
         for terms in self._families:
-            terms.update(frame, band)
+            terms.update(frame, band, known)
 
     def result(self) -> dict[str, Terms]:
         """By weight name, in torch's order."""
@@ -132,14 +136,16 @@ class _FamilyTerms:
         self._sums = BandSums(film, family, bands, like, self._samples)
         self.resolution = torch.finfo(like.dtype).eps
 
-    def update(self, frame: SweptFrame, band: Tensor) -> None:
+    def update(self, frame: SweptFrame, band: Tensor, known: Tensor | None) -> None:
+        """Take in a frame, its rows in bands, all samples of a row in one or each in its own; None where all count."""
         vectors = Scaled({name: frame.vectors.values[name] for name in self._vectors}, frame.vectors.log_scale)
         values, log_scale, room = list(vectors.values.values()), vectors.log_scale, self._sums.room(frame.step)
-        if log_scale.is_cpu:
+        if log_scale.is_cpu and known is None:
             forms, column = self._norms.forms(frame.step), self._norms.column(frame.step)
             trusted = read_rows(values, log_scale, band, *room, frame.sources, column, forms)
         else:
-            add_by_torch(values, log_scale, band, *room)
+            followed = log_scale if known is None else log_scale.masked_fill(~known.to(log_scale.device), -torch.inf)
+            add_by_torch(values, followed, band, *room)
             trusted = False
         if not trusted:
             self._norms.take_products(frame.step, frame.sources, vectors)

@@ -115,6 +115,10 @@ class Reading:
         """For every sample the number of steps in reading order before it begins; None where none has to wait."""
         return steps - self.lengths if self.reverse and self.lengths is not None else None
 
+    def ends(self, steps: int, batch: int) -> Int[Tensor, " batch"]:
+        """For every sample the number of the last step that is read of it."""
+        return torch.full((batch,), steps) if self.reverse or self.lengths is None else self.lengths.cpu()
+
     def running(self, steps: int) -> Bool[Tensor, "time batch"] | None:
         """Whether a sample is read at a step, in reading order; None where every sample is, at every step."""
         return None if self.lengths is None else self.order(within(self.lengths, steps))
