@@ -9,6 +9,7 @@ from torch import nn
 
 import throughtime as tt
 from throughtime import report
+from throughtime.report.readings import readings
 
 
 def last(output, _):
@@ -223,6 +224,16 @@ def test_beyond_max_lag_nothing_is_known_of_a_weight_that_two_recurrences_share(
     model.forward = lambda inputs: second(layer(inputs)[0])
     cut = tt.examine(model, torch.randn(20, 2, 4), loss=per_step, max_lag=3)
     assert np.isnan(cut["0.l0"].truncation_error).all() and cut.reach()["0.l0"] == 4
+    assert readings({"": cut})[0].learns == "learns from at least the last 4 of 20 steps"
+    assert readings({"": cut})[0].told_window(0.9) == "at least 4"
+
+
+def test_where_no_gradient_arrives_no_step_is_reached():
+    model = nn.GRU(4, 4)
+    exam = tt.examine(model, torch.randn(20, 2, 4), loss=lambda output, _: 0 * output[0].square().sum((1, 2)))
+    assert exam.reach() == {"l0": 0} and exam["l0"].attrs["recommended_window"] == 0
+    assert readings({"": exam})[0].learns == "gets no gradient at all"
+    exam.to_json()
 
 
 def test_a_layer_that_is_not_initialised_is_refused():

@@ -114,13 +114,15 @@ class Examination:
         The smallest window K, in steps, from which on the gradient truncated to lags below K stays within
         1 - `fraction` of the full one, in relative norm over all weights of the recurrence. It is one of the windows of
         `truncation_error`: all there are in a short sequence or a small network, otherwise those of a logarithmic grid,
-        so that the window before it on the grid does not suffice. A recurrence for which no loss was followed, as from
-        a checkpoint without code, has none and is left out.
+        so that the window before it on the grid does not suffice. 0 where no gradient arrives at all. A recurrence for
+        which no loss was followed, as from a checkpoint without code, has none and is left out.
 
         Raises:
             ValueError: `fraction` is not above 0 and below 1.
         """
-        return {name: reach(*windows, 1 - fraction) for name, windows in self._windows("truncation_error", fraction)}
+        found = {name: reach(*windows, 1 - fraction) for name, windows in self._windows("truncation_error", fraction)}
+        arrives = {name: bool((self._records[name].measures["gradient_map"] > -np.inf).any()) for name in found}
+        return {name: window if arrives[name] else 0 for name, window in found.items()}
 
     def reach_interval(self, fraction: float = 0.99) -> dict[str, tuple[int, int] | None]:
         """The 95 % interval of `reach`: what all losses of many more samples of the same kind would give.

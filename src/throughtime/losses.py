@@ -56,17 +56,18 @@ def of_readout(
         into.add("elasticity", elasticity(film, direct, trajectory, losses), axes)
 
 
-def of_windows(cut: Truncation, lags: np.ndarray, into: Labelled) -> None:
+def of_windows(cut: Truncation, lags: np.ndarray, arrives: bool, into: Labelled) -> None:
     """Add what a window of truncated BPTT leaves of the gradient, and which lags it comes from.
 
     Args:
         cut: Both, at every window and lag.
         lags: Those of the lag profile.
+        arrives: Whether any gradient does.
         into: What it is added to.
     """
     into.add("truncation_error", cut.error, {WINDOW: cut.windows.numpy()})
     into.add("gradient_share", _share(cut, lags), {LAG: lags})
-    into.attributes |= _recommended(cut)
+    into.attributes |= _recommended(cut) if arrives else {"recommended_window": 0, "recommended_window_error": math.nan}
 
 
 def of_samples(

@@ -180,7 +180,7 @@ class Recorder:
         trajectory = self._recurrence.on_cpu.trajectory if isinstance(self._recurrence, Opened) else None
         present = profile.values[:, int((profile.lags == 0).nonzero())]
         of_readout(self._film, self._map, present, self._total, trajectory, self._losses, into)
-        of_windows(cut, lags, into)
+        of_windows(cut, lags, bool((self._map.result() > -torch.inf).any()), into)
         of_samples(self._film, gram, cut, lags, self._seed, into)
 
     @property

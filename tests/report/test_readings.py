@@ -45,6 +45,7 @@ def test_no_gradient_at_all_is_said(linear):
     exam = linear(0.5)
     exam["l0"]["truncation_error"][:] = math.nan
     exam["l0"]["gradient_share"][:] = math.nan
+    exam["l0"]["gradient_map"][:] = -math.inf
     assert only(exam).learns == "gets no gradient at all"
     assert only(exam).stops_short
 

@@ -110,8 +110,8 @@ class Reading:
 
     @property
     def has_gradient(self) -> bool:
-        """Whether any gradient arrived at the weights, so that a reach means something."""
-        return self.has_loss and bool(np.isfinite(self.measures["gradient_share"]).any())
+        """Whether any gradient arrived, so that a reach means something."""
+        return self.has_loss and bool((self.measures["gradient_map"] > -np.inf).any())
 
     @property
     def has_weights(self) -> bool:
@@ -131,6 +131,12 @@ class Reading:
         """Whether the gradient truncated to the reach is as close as asked; if not, the reach is at least that."""
         error = self.measures["truncation_error"].sel({WINDOW: self.reaches[fraction]})
         return bool(error <= 1 - fraction)
+
+    def told_window(self, fraction: float) -> str:
+        """The reach in steps; "at least" where no window that was followed is close enough."""
+        if not self.has_gradient:
+            return "0"
+        return f"{'' if self.is_within(fraction) else 'at least '}{self.window(fraction)}"
 
     @property
     def is_recurrence(self) -> bool:

@@ -146,9 +146,8 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
     table.add_column(style="dim", no_wrap=True)
     table.add_column()
     if reading.has_loss:
-        table.add_row(
-            "reach", f"{reading.window(MOST)} steps for {MOST:.0%}, {reading.window(NEARLY_ALL)} for {NEARLY_ALL:.0%}"
-        )
+        most, nearly_all = reading.told_window(MOST), reading.told_window(NEARLY_ALL)
+        table.add_row("reach", f"{most} steps for {MOST:.0%}, {nearly_all} for {NEARLY_ALL:.0%}")
     lags, nats = _profile(reading)
     if len(lags):
         # A lag grid need not be even; the line is drawn over lags, not over grid points.
