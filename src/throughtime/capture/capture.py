@@ -284,6 +284,7 @@ class _OpenedLayers:
                 f"model: it asks {self._name!r} for return_all_states, but of the states {' and '.join(states)} only h "
                 "can be followed at every step; read h from the output, and the final states from what it returns"
             )
+        self._layers.called()
         sequence, layout = Layout.read(input, module.batch_first, lengths_of(lengths, input, module.batch_first))
         resets = resets_of(reset_mask, sequence, layout)
         call = self._name, self._opening.called(self._name)

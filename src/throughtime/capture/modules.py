@@ -56,7 +56,20 @@ class Layers:
         """
         if isinstance(self.module, Recurrent):
             return self.module.weights(layer, direction).named()
-        return {name: getattr(self.module, attribute) for name, attribute in self.attributes(layer, direction).items()}
+        attributes = self.attributes(layer, direction)
+        if isinstance(self.module, nn.RNNBase):
+            held = weights_of(self.module)
+            return {name: held[attribute] for name, attribute in attributes.items()}
+        return {name: getattr(self.module, attribute) for name, attribute in attributes.items()}
+
+    def called(self) -> None:
+        """Do what the module itself does when it is called, before it reads anything.
+
+        torch's layers look at all of their weights then, and every look at one that is computed from others may change
+        it, as in a spectral norm in training.
+        """
+        if isinstance(self.module, nn.RNNBase):
+            self.module._update_flat_weights()  # type: ignore[operator]
 
     def attributes(self, layer: int, direction: int) -> dict[str, str]:
         """By the same names, the attributes of the module that hold them."""

@@ -37,8 +37,17 @@ def preserved(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def same_attributes(model: nn.Module) -> Iterator[None]:
-    """Run a block, and give back to every module the attributes it had: a state it keeps, a count, a flag."""
+    """Run a block, and give back to every module the attributes it had: a state it keeps, a count, a flag.
+
+    Buffers are copies meanwhile, so that the next run begins where this one did, and none of them changes in the graph.
+    """
     before = [(module, dict(vars(module))) for module in model.modules()]
+    copies: dict[int, torch.Tensor] = {}
+    for module, attributes in before:
+        buffers = attributes["_buffers"].items()
+        copied = {name: copies.setdefault(id(one), one.clone()) for name, one in buffers if one is not None}
+        # As torch.nn.Module itself would take it for something to register.
+        vars(module)["_buffers"] = {name: copied.get(name) for name, _ in buffers}
     try:
         yield
     finally:
