@@ -46,6 +46,24 @@ def test_a_failure_is_one_message(folder) -> None:
     assert (result.returncode, result.stdout, result.stderr) == (2, "", "error: nothing.py: no such file\n")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows tells of a closed pipe in another way")
+def test_nobody_reads_on(folder, model_file) -> None:
+    """Ended as by the signal, and not with the code of a finding."""
+    with subprocess.Popen(
+        [*COMMAND, "examine", f"{model_file()}:build"],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+        assert process.wait(timeout=60) == 141, said
+    assert "Broken pipe" not in said
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
 def test_ctrl_c_stops_with_a_word(folder) -> None:
     with subprocess.Popen(

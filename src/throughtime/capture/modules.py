@@ -69,7 +69,7 @@ class Layers:
         it, as in a spectral norm in training.
         """
         if isinstance(self.module, nn.RNNBase):
-            self.module._update_flat_weights()  # type: ignore[operator]
+            self.module._update_flat_weights()
 
     def attributes(self, layer: int, direction: int) -> dict[str, str]:
         """By the same names, the attributes of the module that hold them."""

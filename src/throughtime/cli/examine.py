@@ -28,7 +28,7 @@ from throughtime.cli.checks import (
     is_checkpoint,
 )
 from throughtime.cli.fail_on import check, verdicts_named
-from throughtime.cli.failures import told
+from throughtime.cli.failures import Terminal, told
 from throughtime.cli.options import LARGEST_SEED
 from throughtime.cli.progress import Display
 from throughtime.cli.saved import compared, places
@@ -136,7 +136,7 @@ def examine(
         kept = {f"--save of {name}" if name else "--save": path for name, path in saved.items()}
         check_places({"": out, "--json": numbers, **kept}, named, (text, data))
         failing = verdicts_named(fail_on)
-        console = Console(stderr=aside)
+        console = Terminal(stderr=aside)
         if compare_saved:
             examinations = compared(named)
         elif not named:

@@ -13,11 +13,12 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-# 2 is what command lines use for bad usage, 70 is EX_SOFTWARE of sysexits.h, 130 is 128 and the number of SIGINT.
-FAILED_CHECK, BAD_INPUT, BUG, STOPPED = 1, 2, 70, 130
+# 2 is what command lines use for bad usage, 70 is EX_SOFTWARE of sysexits.h, 130 and 141 are 128 and the numbers of
+# SIGINT and SIGPIPE.
+FAILED_CHECK, BAD_INPUT, BUG, STOPPED, UNREAD = 1, 2, 70, 130, 141
 EXIT_CODES = (
     f"Exit codes: 0 done, {FAILED_CHECK} a finding that --fail-on names, {BAD_INPUT} bad input, {BUG} a bug, "
-    f"{STOPPED} Ctrl-C."
+    f"{STOPPED} Ctrl-C, {UNREAD} nobody reads the output any more."
 )
 
 # Set to anything, it shows the traceback of a failure.
@@ -26,6 +27,18 @@ TRACEBACK = "THROUGHTIME_TRACEBACK"
 
 class CheckFailed(Exception):
     """What was examined has what the caller asked to fail on."""
+
+
+class Unread(BaseException):
+    """Nobody reads the output any more: no failure of what is being done, and not to be taken for one."""
+
+
+class Terminal(Console):
+    """Where output goes. Rich's own would end the program there, with a code that means something else here."""
+
+    def on_broken_pipe(self) -> None:
+        """Whoever read has gone."""
+        raise Unread
 
 
 @contextmanager
@@ -41,6 +54,10 @@ def told() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise _ended("stopped", "", STOPPED) from None
+    except (BrokenPipeError, Unread):
+        # What is still held back for the output would be written at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(UNREAD) from None
     except CheckFailed as error:
         raise _ended("failed", str(error), FAILED_CHECK) from None
     except (ValueError, OSError) as error:

@@ -63,7 +63,7 @@ class Display:
         shown = {"phase": phase} | ({"value": value} if value else {})
         self._progress.update(bar, completed=done, total=total, **shown)  # type: ignore[arg-type]
         if done == total and not self._console.is_interactive:
-            line = ", ".join(part for part in (phase, f"{total} steps", value) if part)
+            line = ", ".join(part for part in (phase, f"{total} step{'s' * (total != 1)}", value) if part)
             self._console.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _add(self, name: str, phase: str) -> None:

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from throughtime.cli.failures import check_writable, told
+from throughtime.cli.failures import Terminal, check_writable, told
 from throughtime.cli.options import LARGEST_SEED
 from throughtime.cli.progress import Display
 from throughtime.compare.agreement import STEPS
@@ -26,7 +25,7 @@ def story(
     with told():
         if out is not None:
             check_writable(out)
-        console = Console()
+        console = Terminal()
         with Display(console) as display:
             result = tell(sentence, seed, steps, lambda name, done, total: display.update(name, "", done, total))
         console.print(render(result))

@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from throughtime.capture import ExaminationError
-from throughtime.cli.failures import one_line
+from throughtime.cli.failures import Unread, one_line
 
 EXPECTED = "expected FILE.py:FUNCTION, PACKAGE.MODULE:FUNCTION or the file of a checkpoint"
 RETURNS = "(model, inputs, targets, loss)"
@@ -87,7 +87,7 @@ class Target:
             yield
         except (ExaminationError, TargetError):
             raise
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Unread):
             raise
         except BaseException as error:
             raise TargetError(f"{self.module}: {doing} failed: {one_line(error)}{self._place(error)}") from error

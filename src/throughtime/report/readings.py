@@ -300,6 +300,11 @@ def _relative_errors(exam: Examined, recurrence: str) -> list[tuple[str, float]]
     return errors
 
 
+def in_steps(count: object) -> str:
+    """Of a number, or what is said of one: "1 step", "at least 4 steps"."""
+    return f"{count} step" if str(count) == "1" else f"{count} steps"
+
+
 def _period(rate: float) -> str:
     steps = math.log(2) / abs(rate)
     return "step" if f"{steps:.2g}" == "1" else f"{number(steps)} steps" if steps < 100 else f"{steps:.0f} steps"

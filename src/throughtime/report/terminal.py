@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from throughtime.notation import LAG, STATE
-from throughtime.report.readings import MOST, NEARLY_ALL, Examined, Reading, number, readings
+from throughtime.report.readings import MOST, NEARLY_ALL, Examined, Reading, in_steps, number, readings
 
 # By severity, 0 to 3. The sign says it without colour.
 SIGNS = ("✓", "·", "▲", "✗")
@@ -114,7 +114,7 @@ def _overview(all_readings: Sequence[Reading]) -> Table:
 
 def _steps(all_readings: Sequence[Reading]) -> str:
     lengths = sorted({reading.steps for reading in all_readings})
-    return f"{lengths[0]} steps" if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]} steps"
+    return in_steps(lengths[0]) if len(lengths) == 1 else f"{lengths[0]} to {lengths[-1]} steps"
 
 
 def _details(reading: Reading, span: tuple[float, float], told: dict[Any, str]) -> Group:
@@ -147,7 +147,7 @@ def _facts(reading: Reading, span: tuple[float, float]) -> Table:
     table.add_column()
     if reading.has_loss:
         most, nearly_all = reading.told_window(MOST), reading.told_window(NEARLY_ALL)
-        table.add_row("reach", f"{most} steps for {MOST:.0%}, {nearly_all} for {NEARLY_ALL:.0%}")
+        table.add_row("reach", f"{in_steps(most)} for {MOST:.0%}, {nearly_all} for {NEARLY_ALL:.0%}")
     lags, nats = _profile(reading)
     if len(lags):
         # A lag grid need not be even; the line is drawn over lags, not over grid points.

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from throughtime.notation import LAG
 from throughtime.report.figures.drawing import diamond, figure, line, owner, text
 from throughtime.report.picture import Picture
-from throughtime.report.readings import NEARLY_ALL, Reading
+from throughtime.report.readings import NEARLY_ALL, Reading, in_steps
 
 _SEEN = 0.001  # the smallest part of the gradient for which the picture begins before lag 0
 _BEYOND = 1.25  # how far past the longest reach the picture goes, as a factor
@@ -71,7 +71,7 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
         showlegend=False,
         marker=diamond(reading),
         meta=owner(reading),
-        hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
+        hovertemplate=f"{name}<br>reach: {in_steps(window)}<extra></extra>",
     )
 
 

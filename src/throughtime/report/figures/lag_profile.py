@@ -9,7 +9,7 @@ import xarray as xr
 from throughtime.notation import BOUND, BOUNDS, LAG, STATE
 from throughtime.report.figures.drawing import MARK, diamond, figure, line, owner, text, translucent
 from throughtime.report.picture import Picture
-from throughtime.report.readings import NEARLY_ALL, Reading
+from throughtime.report.readings import NEARLY_ALL, Reading, in_steps
 from throughtime.report.scale import FLOAT32_SMALLEST
 
 
@@ -71,7 +71,7 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, name: str, is_
             cliponaxis=False,
             marker=diamond(reading),
             showlegend=False,
-            hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
+            hovertemplate=f"{name}<br>reach: {in_steps(window)}<extra></extra>",
         )
 
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from throughtime.notation import BOUND, BOUNDS, WINDOW
 from throughtime.report.figures.drawing import MARK, diamond, figure, line, owner, text, translucent
 from throughtime.report.picture import Picture
-from throughtime.report.readings import MOST, NEARLY_ALL, Reading
+from throughtime.report.readings import MOST, NEARLY_ALL, Reading, in_steps
 
 # No error below this part is drawn: no training would notice it.
 _SMALLEST = 1e-5
@@ -90,7 +90,7 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
         cliponaxis=False,
         marker=diamond(reading),
         showlegend=False,
-        hovertemplate=f"{name}<br>reach: {window} steps<extra></extra>",
+        hovertemplate=f"{name}<br>reach: {in_steps(window)}<extra></extra>",
         **group,
     )
 
