@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from throughtime.report.embedding import embedded_figure
+from throughtime.report.figures.drawing import with_room_for_legend
 from throughtime.report.picture import Picture
 from throughtime.report.pictures import PICTURES
 from throughtime.report.readings import Reading
@@ -61,7 +62,7 @@ def _section(name: str, picture: Picture, readings: Sequence[Reading], followed_
     lead = picture.lead if followed_a_loss else picture.lead_without_loss or picture.lead
     caption = f"{picture.caption} {picture.caption_of_loss * followed_a_loss}".strip()
     if picture.panels is None:
-        figures = [Drawn(None, Markup(), picture.title, embedded_figure(picture.draw(readings)))]
+        figures = [Drawn(None, Markup(), picture.title, embedded_figure(with_room_for_legend(picture.draw(readings))))]
     else:
         figures = [
             Drawn(panel.reading, panel.of, f"{picture.title}: {panel.reading.label}", embedded_figure(panel.figure))

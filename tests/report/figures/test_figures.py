@@ -6,6 +6,7 @@ import pytest
 
 from throughtime.report.figures.blocks import block_maximum, centres, on_every_step, rounded
 from throughtime.report.figures.causes_by_lag import accumulated, causes_by_lag, whole_span
+from throughtime.report.figures.drawing import figure, with_room_for_legend
 from throughtime.report.figures.gradient_map import gradient_map
 from throughtime.report.figures.gradient_share import gradient_share
 from throughtime.report.figures.lag_profile import lag_profile
@@ -160,3 +161,21 @@ def test_the_reach_stands_on_the_line_where_no_more_was_followed(linear):
     figure = lag_profile([replace(reading_of(exam), measures=measures)])
     (diamond,) = [trace for trace in figure.data if trace.mode == "markers"]
     assert (diamond.x[0], diamond.y[0]) == (4, pytest.approx(4 * math.log(0.5)))
+
+
+@pytest.mark.parametrize("names", [["gru.l0"], ["gru.l0", "gru.l1"], ["a" * 60]])
+def test_a_legend_of_a_row_takes_no_room(names):
+    drawn = figure(400, showlegend=True)
+    for name in names:
+        drawn.add_scatter(y=[1], name=name)
+    assert with_room_for_legend(drawn).layout.height == 400
+
+
+def test_rows_of_a_legend_do_not_take_the_picture_its_height():
+    drawn = figure(400, showlegend=True)
+    for name in range(6):
+        drawn.add_scatter(y=[1], name=f"{name}{'n' * 60}")
+    higher = with_room_for_legend(drawn).layout.height
+    assert higher == 400 + 5 * 29
+    hidden = figure(400, showlegend=False).add_traces(drawn.data)
+    assert with_room_for_legend(hidden).layout.height == 400

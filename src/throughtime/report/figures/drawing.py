@@ -45,6 +45,9 @@ INKED = {"looks": "ink"}
 # The light page's colours. The page puts its own in their place when it is dark.
 INK, GRID, ZERO = "#1d2126", "#e3e6ea", "#d5d9de"
 
+# In pixels: of a legend the line and the gaps beside a name, a letter and a row, and the width of a figure on the page.
+_ENTRY, _LETTER, _LEGEND_ROW, _PAGE = 56, 7.5, 29, 1000
+
 
 def line(index: int) -> dict[str, Any]:
     """Colour and dashes of the line number `index`."""
@@ -91,6 +94,16 @@ def figure(height: int, **layout: Any) -> go.Figure:
         yaxis=axis,
     )
     return go.Figure(layout=base.update(layout))
+
+
+def with_room_for_legend(drawn: go.Figure) -> go.Figure:
+    """The same, higher by what its legend takes beyond a row, so that the picture keeps its height."""
+    if drawn.layout.showlegend is False or drawn.layout.legend.orientation != "h":
+        return drawn
+    names = {trace.name for trace in drawn.data if trace.name and trace.showlegend is not False}
+    widest = _ENTRY + _LETTER * max(map(len, names), default=0)
+    rows = -(-len(names) // max(1, int(_PAGE / widest)))
+    return drawn.update_layout(height=drawn.layout.height + _LEGEND_ROW * max(0, rows - 1))
 
 
 def not_computed(nats: np.ndarray, x: Iterable[float], y: Iterable[Any]) -> go.Heatmap:

@@ -65,7 +65,7 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
 
 
 def _mark_cut(drawn: go.Figure, between: float) -> None:
-    """Where the model detaches its state: what lies to the left, its own .grad does not see from the right."""
+    """Where the model detaches its state: what was read before, its own .grad does not see from after."""
     along = {"x0": between, "x1": between, "yref": "paper", "y0": 0, "y1": 1}
     drawn.add_shape(type="line", **along, line={"width": 3, "color": "rgba(0,0,0,0.45)"})
     drawn.add_shape(type="line", **along, line={"width": 1.4, "dash": "dot", "color": "white"})
@@ -145,10 +145,11 @@ def _formula(reading: Reading, state: str) -> Markup:
 GRADIENT_MAP = Picture(
     title="Gradient map",
     heading="Where the gradient is",
-    lead="Each row is one loss, followed backwards from the diagonal to the left. The colour is the logarithm of what "
-    "is left of its gradient at state i.",
-    lead_without_loss="Each row is one random direction v of the hidden state at step t, of unit length, followed "
-    "backwards from the diagonal to the left. The colour is the logarithm of what is left of it at state i.",
+    lead="Each row is one loss, followed from the diagonal against the order of reading: to the left, or to the right "
+    "where the sequence is read from its end. The colour is the logarithm of what is left of its gradient at state i.",
+    lead_without_loss="Each row is one random direction v of the hidden state at step t, of unit length, followed from "
+    "the diagonal against the order of reading: to the left, or to the right where the sequence is read from its end. "
+    "The colour is the logarithm of what is left of it at state i.",
     quantities=("gradient_map", "sample_map", "detached", "first_not_finite"),
     draw=lambda readings: map_of(readings[0], readings[0].carried),
     panels=_panels,
