@@ -21,17 +21,16 @@ from throughtime.measures import (
     LagBands,
     LagProfile,
     Measure,
-    NormMeasure,
     PaddingShare,
     Profile,
     Reels,
     StepTerms,
     TotalDerivative,
-    Unslowed,
     WeightTerms,
     first_not_finite,
     truncation,
     truncation_of_states,
+    unslowed,
 )
 from throughtime.measures.weight_terms import Terms
 from throughtime.notation import (
@@ -74,21 +73,17 @@ class Recorder:
         padded: Tensor | None = None,
         losses: Tensor | None = None,
     ) -> None:
-        self._losses = losses
+        self._losses, self._pullback = losses, pullback
         self._recurrence, self._film, self._bands, self._seed = recurrence, film, bands, seed
         self._map, self._profile, self._total = GradientMap(film), LagProfile(film), TotalDerivative(film)
         self._causes: Causes | StepCauses = StepCauses(film) if pullback is None else Causes(film, pullback)
         self._terms: WeightTerms | StepTerms | None = None
-        self._unslowed: Unslowed | None = None
-        norms: list[NormMeasure] = [self._map, self._profile]
         if bands is not None and pullback is not None:
             self._terms = WeightTerms(film, pullback, bands)
-            self._unslowed = Unslowed(pullback)
-            norms.append(self._unslowed)
         elif bands is not None:
             self._terms = StepTerms(film, recurrence.parameters, bands)
         self._padded, self._padding = padded, None if padded is None else PaddingShare(film, padded)
-        self._reels = Reels(film, norms)
+        self._reels = Reels(film, [self._map, self._profile])
         audience = (self._reels, self._terms, self._total, self._causes, self._padding)
         self.audience: tuple[Measure[Any], ...] = tuple(measure for measure in audience if measure is not None)
 
@@ -103,14 +98,14 @@ class Recorder:
     def slope_rounding(self) -> float:
         """How far autograd's gradient may be off because it computes slopes from activations, not pre-activations."""
         recurrence = self._recurrence
-        if not isinstance(recurrence, Opened) or self._unslowed is None:
+        if not isinstance(recurrence, Opened) or self._pullback is None or self._bands is None:
             return 0.0
         epsilon = torch.finfo(recurrence.dtype).eps
         weights = recurrence.weights
         stretch = 1.0 if weights.weight_hh is None else 1 + float(weights.weight_hh.double().norm())
         if weights.weight_hr is not None:
             stretch *= 1 + float(weights.weight_hr.double().norm())
-        return epsilon * stretch * self._unslowed.result()
+        return epsilon * stretch * unslowed(self._film, self._map.result(), self._pullback)
 
     def record(
         self,

@@ -82,7 +82,7 @@ def read_rows(
     arrays = [tensor.numpy() for tensor in (log_scale, band, ln_scale, sums, places, roots, *coefficients)]
     ends = parts(len(log_scale), ROWS_A_THREAD)
     # Threads must not add to the same numbers.
-    more = np.zeros((len(ends) - 2, *sums.shape), dtype=arrays[3].dtype)
+    more = np.empty((len(ends) - 2, *sums.shape), dtype=arrays[3].dtype)
     safe = np.empty(len(ends) - 1, dtype=np.bool_)
     side_by_side(_read_side_by_side, ends, more, safe, *in_line(vectors), *arrays, given.smallest)
     return forms is not None and bool(safe.all())
@@ -110,6 +110,9 @@ def _read_side_by_side(
 ):
     _band_scales(log_scale, band, band_scale)
     for part in prange(len(ends) - 1):
+        if part > 0:
+            first, end = _bands_of(band, ends[part], ends[part + 1])
+            _clear(more[part - 1, first:end])
         safe[part] = _read_rows(
             ends[part],
             ends[part + 1],
@@ -128,17 +131,33 @@ def _read_side_by_side(
             pairs,
             smallest,
         )
-    _add_up(more, sums)
+    for part in range(1, len(ends) - 1):
+        first, end = _bands_of(band, ends[part], ends[part + 1])
+        _add_up(more[part - 1, first:end], sums[first:end])
+
+
+@njit(**FAST)
+def _bands_of(band, begin, end):
+    """From the first to behind the last band of some rows, which are in few of them: the others are not looked at."""
+    first, last = band[begin], band[begin]
+    for row in range(begin, end):
+        first, last = min(first, band[row]), max(last, band[row])
+    return first, last + 1
+
+
+# Number by number: for whole arrays Numba would compile what it says of shapes that do not fit, for seconds.
+@njit(**FAST)
+def _clear(sums):
+    into = sums.reshape(-1)
+    for number in range(len(into)):
+        into[number] = 0
 
 
 @njit(**FAST)
 def _add_up(more, sums):
-    # Number by number: for whole arrays Numba would compile what it says of shapes that do not fit, for seconds.
-    into = sums.reshape(-1)
-    for part in range(len(more)):
-        added = more[part].reshape(-1)
-        for number in range(len(into)):
-            into[number] += added[number]
+    added, into = more.reshape(-1), sums.reshape(-1)
+    for number in range(len(into)):
+        into[number] += added[number]
 
 
 @njit(**FAST)

@@ -42,5 +42,5 @@ from throughtime.measures.total_derivative import TotalDerivative as TotalDeriva
 from throughtime.measures.truncation import truncation as truncation
 from throughtime.measures.truncation import truncation_of_states as truncation_of_states
 from throughtime.measures.truncation_interval import truncation_interval as truncation_interval
-from throughtime.measures.unslowed import Unslowed as Unslowed
+from throughtime.measures.unslowed import unslowed as unslowed
 from throughtime.measures.weight_terms import WeightTerms as WeightTerms

@@ -1,38 +1,36 @@
 """What the weight terms would add up to if every slope were 1: what the rounding of slopes works on."""
 
+import math
+
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from throughtime.adjoint import Pullback
-from throughtime.measures.reel import NormMeasure, Reel
+from throughtime.measures.film import Film
 
 
-class Unslowed(NormMeasure):
+def unslowed(film: Film, gradient_map: Float[Tensor, "state source state_step"], pullback: Pullback) -> float:
     """An upper bound of the sum of the norms of all weight terms, were no activation saturated.
 
     Autograd computes 1 - tanh(a)^2 with an error of an epsilon, however small the slope, so that the rounding of its
-    gradient is an epsilon of this and not of the gradient.
+    gradient is an epsilon of this and not of the gradient. By the inequality of Cauchy and Schwarz, the sum over
+    samples of an adjoint times what multiplies it is no more than the norms of both over all samples.
 
     Args:
+        film: The axes of the map.
+        gradient_map: ln of the root mean square of the adjoints over the samples, in nats.
         pullback: The recurrence.
     """
-
-    def __init__(self, pullback: Pullback) -> None:
-        trajectory = pullback.trajectory
-        # What multiplies an adjoint in the immediate derivatives: all these and 1.
-        values = [trajectory.before("h"), trajectory.inputs]
-        values += [] if trajectory.output is None else [trajectory.output]
-        values += [trajectory.before(pullback.cell.carried)] if pullback.cell.units or pullback.unit_by_unit else []
-        norms = torch.stack([torch.linalg.vector_norm(value, dim=-1, dtype=torch.float64) for value in values])
-        self._multiplied = (norms.square().sum(0) + 1).log().cpu() / 2
-        self._ln_sum = torch.tensor(-torch.inf, dtype=torch.float64)
-
-    def take(self, reel: Reel) -> None:
-        """Every state but the initial one has terms."""
-        later = reel.steps > 0
-        largest = torch.stack([ln_square[later] for ln_square in reel.ln_square.values()]).amax(0) / 2
-        ln_terms = (largest + self._multiplied[reel.steps[later] - 1]).flatten()
-        self._ln_sum = torch.logaddexp(self._ln_sum, ln_terms.logsumexp(0))
-
-    def result(self) -> float:
-        """The bound."""
-        return float(self._ln_sum.exp())
+    trajectory = pullback.trajectory
+    # What multiplies an adjoint in the immediate derivatives: all these and 1.
+    values = [trajectory.before("h"), trajectory.inputs]
+    values += [] if trajectory.output is None else [trajectory.output]
+    values += [trajectory.before(pullback.cell.carried)] if pullback.cell.units or pullback.unit_by_unit else []
+    squares = [torch.linalg.vector_norm(value, dim=(1, 2), dtype=torch.float64).square() for value in values]
+    multiplied = torch.stack(squares).sum(0).add(film.batch).cpu().log() / 2
+    # Every state but the initial one has terms; NaN is what was not followed.
+    later = film.kept > 0
+    ln_squares = 2 * film.in_sequence(gradient_map)[..., later].nan_to_num(nan=-torch.inf, posinf=torch.inf)
+    adjoints = (torch.logsumexp(ln_squares, dim=0) + math.log(film.batch)) / 2
+    return float((adjoints + multiplied[film.kept[later] - 1]).exp().sum())
