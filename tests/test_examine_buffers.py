@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 import throughtime as tt
-from throughtime import ExaminationError
 
 
 def loss(output: tuple[Tensor, Tensor], _: object) -> Tensor:
@@ -60,14 +59,46 @@ def test_a_buffer_that_is_changed_in_place() -> None:
     assert float(exam.weight_terms("recurrence.l0", "weight_hh").norm.sum()) >= float(gradient.norm())
 
 
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*")
-def test_a_scripted_recurrence_is_refused_and_a_scripted_readout_is_not() -> None:
-    model = nn.Sequential(nn.GRU(3, 5))
-    model.forward = lambda inputs: (model[1](model[0](inputs)[0]), None)
-    model.append(torch.jit.script(nn.Sequential(nn.Linear(5, 2), nn.Tanh())))
-    assert tt.examine(model, torch.randn(12, 3, 3), loss=loss).recurrences == ["0.l0"]
-    model[0] = torch.jit.script(nn.GRU(3, 5))
-    with pytest.raises(ExaminationError, match="model: '0' is a scripted GRU, whose steps cannot be seen"):
-        tt.examine(model, torch.randn(12, 3, 3), loss=loss)
-    with pytest.raises(ExaminationError, match="model: it is scripted"):
-        tt.examine(torch.jit.script(nn.GRU(3, 5)), torch.randn(12, 3, 3), loss=loss)
+class Shared(nn.Module):
+    """One buffer is a part of another, and a list holds it as well."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrence = nn.GRU(3, 4)
+        base = torch.ones(2, 4)
+        self.register_buffer("base", base)
+        self.register_buffer("part", base[0])
+
+    def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        self.base.mul_(2)
+        output, last = self.recurrence(inputs)
+        return output * self.part, last
+
+
+def test_a_buffer_that_is_a_part_of_another() -> None:
+    torch.manual_seed(0)
+    model, inputs = Shared(), torch.randn(12, 3, 3)
+    exam = tt.examine(model, inputs, loss=loss)
+    assert (model.base == 1).all() and model.part.data_ptr() == model.base.data_ptr()
+    output = model.recurrence(inputs)[0]
+    (direct,) = torch.autograd.grad((output[-1] * 2).square().sum(), output)
+    found = exam["recurrence.l0"].direct_derivative.sel(state="h", loss_step=12).item()
+    assert found == pytest.approx(direct[-1].square().sum(-1).mean().log().item() / 2, rel=1e-5)
+
+
+def made_for_inference() -> Tensor:
+    with torch.inference_mode():
+        return torch.ones(3, 4)
+
+
+@pytest.mark.parametrize(
+    "buffer",
+    [torch.ones(4).expand(3, 4), made_for_inference(), torch.eye(3, 4).to_sparse()],
+    ids=["expanded", "inference", "sparse"],
+)
+def test_unusual_buffers_and_flags_are_left_as_they_were(buffer: Tensor) -> None:
+    model = nn.GRU(3, 4)
+    model.register_buffer("unusual", buffer)
+    model.weight_hh_l0.requires_grad_(False)
+    tt.examine(model, torch.randn(12, 3, 3), loss=loss)
+    assert model.unusual is buffer and not model.weight_hh_l0.requires_grad

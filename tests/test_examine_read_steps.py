@@ -184,3 +184,141 @@ def test_a_window_is_counted_from_the_end_of_every_sample(kind: type[Model]) -> 
     for window in (1, 4, 16, 32):
         expected = float((whole - gradient(window)).norm() / whole.norm())
         assert float(exam[name].truncation_error.sel(window=window)) == pytest.approx(expected, rel=1e-7)
+
+
+class StepByStep(nn.Module):
+    """An encoder, and a decoder that reads its last state in single calls of a cell, of which the last is read."""
+
+    def __init__(self, decoder: type[nn.Module]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.encoder = nn.GRU(2, 4)
+        self.decoder = decoder(2, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        state = self.encoder(inputs)[1]
+        if isinstance(self.decoder, nn.GRU):
+            return self.decoder(inputs[:3], state)[0][-1]
+        hidden = state[0]
+        for step in inputs[:3]:
+            hidden = self.decoder(step, hidden)
+        return hidden
+
+
+def test_what_is_read_through_later_calls_only() -> None:
+    names = {name.removesuffix("_l0"): value for name, value in StepByStep(nn.GRU).decoder.state_dict().items()}
+    whole, single = StepByStep(nn.GRU), StepByStep(nn.GRUCell)
+    single.decoder.load_state_dict(names)
+    single.encoder.load_state_dict(whole.encoder.state_dict())
+
+    def loss(output: Tensor, _: object) -> Tensor:
+        return output.square().sum()
+
+    one, other = (tt.examine(model.double(), inputs().double(), loss=loss) for model in (whole, single))
+    assert one["encoder.l0"].loss_step.values.tolist() == [STEPS]
+    assert list(other.reach().values()) == list(one.reach().values())
+    for quantity in ("lag_profile", "truncation_error", "decay_rate"):
+        np.testing.assert_allclose(other["encoder.l0"][quantity], one["encoder.l0"][quantity], rtol=1e-9)
+        np.testing.assert_allclose(other["decoder"][quantity], one["decoder.l0"][quantity], rtol=1e-9)
+
+
+class Feedback(nn.Module):
+    """The upper cell's output goes into the lower one's next step: as many runs as steps, each above the one before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lower, self.upper = nn.GRUCell(6, 4), nn.GRUCell(4, 4)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        lower = upper = inputs.new_zeros(inputs.shape[1], 4)
+        for step in inputs:
+            lower = self.lower(torch.cat([step, upper], 1), lower)
+            upper = self.upper(lower, upper)
+        return upper
+
+
+def test_many_runs_above_one_another() -> None:
+    exam = tt.examine(Feedback(), torch.randn(150, 2, 2), loss=lambda output, _: output.square().sum())
+    assert exam["lower"].loss_step.values.tolist() == exam["upper"].loss_step.values.tolist() == [150]
+
+
+def test_a_layer_that_is_not_read() -> None:
+    module = nn.GRU(2, 4, 2)
+    exam = tt.examine(module, inputs(), loss=lambda output, _: output[1][0].square().sum())
+    assert (exam["l1"].lag_profile == -np.inf).all()
+    assert "read_to" not in exam["l1"].attrs and exam.reach()["l1"] == 0
+    assert exam.reach()["l0"] > 0
+
+
+class ByHand(Model):
+    """A step of its own, in a loop."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        hidden, outputs = inputs.new_zeros(inputs.shape[1], 4), []
+        for step in inputs:
+            hidden = self.step(step, hidden)
+            outputs.append(hidden)
+        return self.o(torch.stack(outputs))
+
+    def step(self, step: Tensor, hidden: Tensor) -> Tensor:
+        pre = step @ self.r.weight_ih_l0.T + self.r.bias_ih_l0 + hidden @ self.r.weight_hh_l0.T + self.r.bias_hh_l0
+        return torch.tanh(pre)
+
+
+def test_a_loop_counts_from_the_end_of_every_sample_too() -> None:
+    torch.manual_seed(0)
+    looped, opened = ByHand(), Model()
+    looped.r = opened.r = nn.RNN(2, 4)
+    opened.o = looped.o
+    found, expected = (
+        tt.examine(model.double(), inputs().double(), LENGTHS, loss=gathered) for model in (looped, opened)
+    )
+    (one,), (other,) = found.recurrences, expected.recurrences
+    for quantity in ("lag_profile", "sample_profile", "decay_rate", "direct_derivative"):
+        np.testing.assert_allclose(found[one][quantity], expected[other][quantity], rtol=1e-9)
+    assert found.findings[0].verdict == expected.findings[0].verdict == "vanishing"
+    assert "of a loop are counted from the last step of all samples" in found.findings[0].evidence
+
+
+def test_beside_a_loop_too() -> None:
+    packed = rnn.pack_padded_sequence(inputs().double(), LENGTHS, enforce_sorted=False)
+    keywords = {"loss": lambda output, _: output.square().sum()}
+    alone = tt.examine(Packed().double(), (packed,), **keywords)
+    beside = tt.examine(Packed().double(), (packed,), recurrence=["r", "inputs"], time_axis=0, **keywords)
+    np.testing.assert_allclose(beside["r.l0"].lag_profile, alone["r.l0"].lag_profile, rtol=1e-9)
+    assert beside.reach()["r.l0"] == alone.reach()["r.l0"] < LENGTHS.max()
+
+
+def test_a_reverse_direction_has_no_lags_before_a_sample_begins() -> None:
+    """As a forward one over every sample flipped."""
+    torch.manual_seed(0)
+    both = nn.GRU(2, 4, bidirectional=True, dtype=torch.float64)
+    forward = nn.GRU(2, 4, dtype=torch.float64)
+    for name, weight in forward.named_parameters():
+        weight.data = getattr(both, f"{name}_reverse").data
+    flipped = inputs().double()
+    for sample, length in enumerate(LENGTHS.tolist()):
+        flipped[:length, sample] = flipped[:length, sample].flip(0)
+
+    def found(module: nn.Module, read: Tensor) -> tt.Examination:
+        packed = rnn.pack_padded_sequence(read, LENGTHS, enforce_sorted=False)
+        return tt.examine(module, (packed,), loss=lambda output, _: output[1][-1].square().sum())
+
+    one, other = found(both, inputs().double())["l0.reverse"], found(forward, flipped)["l0"]
+    for quantity in ("lag_profile", "lag_profile_interval", "sample_profile", "decay_rate", "truncation_error"):
+        np.testing.assert_allclose(one[quantity], other[quantity], rtol=1e-9)
+
+
+def test_a_sample_that_is_not_read_has_no_lags() -> None:
+    def all_but(last: bool) -> tt.Examination:
+        def loss(output: Tensor, lengths: Tensor) -> Tensor:
+            read = output[lengths - 1, torch.arange(len(lengths))].square().sum(-1)
+            return read[: BATCH - last].sum()
+
+        samples = BATCH - 0 if last else BATCH - 1
+        return tt.examine(Model().double(), inputs()[:, :samples].double(), LENGTHS[:samples], loss=loss)
+
+    one, other = all_but(True)["r.l0"], all_but(False)["r.l0"]
+    for quantity in ("lag_profile", "decay_rate", "direct_derivative", "elasticity", "truncation_error"):
+        np.testing.assert_allclose(one[quantity], other[quantity], rtol=1e-9)
+    assert np.isnan(one.sample_profile.transpose("sample", "lag").values[-1]).all()

@@ -184,10 +184,11 @@ class Measuring:
     def _film(self, index: int) -> Film:
         recurrence = self._recurrences[index]
         labels, ends = self._sources + 1, self._network.last_read_by_sample(index)
+        apart = starts = None
         if ends is not None and int(ends.max()) > 0:
-            positions = ends.amax(0, keepdim=True)
-            # A sample that is not read has nothing to count from.
-            ends = torch.where(ends > 0, ends, positions)
+            positions, starts = ends.amax(0, keepdim=True), self._starts(recurrence)
+            if starts is not None or bool((ends != positions).any()):
+                apart = torch.where(ends > 0, ends, -1)
         elif self._losses == recurrence.steps:
             positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
         else:
@@ -205,8 +206,17 @@ class Measuring:
             self._network.causal(index),
             recurrence.begins,
             len(self._sources) / self._losses,
-            None if ends is None or bool((ends == positions).all()) else ends,
+            apart,
+            starts,
         )
+
+    @staticmethod
+    def _starts(recurrence: Recurrence) -> Tensor | None:
+        """The state from which every sample starts, where padding is read before some of them begin."""
+        if not isinstance(recurrence, Opened) or len(recurrence.runs) > 1:
+            return None
+        waiting = recurrence.runs[0].reading.waiting(recurrence.steps)
+        return None if waiting is None or not waiting.any() else waiting.cpu()
 
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
         smallest, largest = film.lag_range

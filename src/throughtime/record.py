@@ -208,9 +208,9 @@ class Recorder:
     def _samples_end(self) -> dict[str, list[int]]:
         """The labels of the steps at which the first and the last sample read end, where they end apart."""
         film = self._film
-        if film.ends is None:
+        if film.ends is None or bool((film.ends[film.ends > 0] == film.positions).all()):
             return {}
-        first, last = int(film.ends.min()), int(film.ends.max())
+        first, last = int(film.ends[film.ends > 0].min()), int(film.ends.max())
         return {"read_to": [film.steps + 1 - step if film.reverse else step for step in (first, last)]}
 
     def _labelled_terms(self, terms: Terms, bands: LagBands, lags: np.ndarray, relative_error: float) -> xr.Dataset:

@@ -98,6 +98,25 @@ class LoopFilm:
             last[open_ones[reached]] = step
         return last
 
+    def last_read_by_sample(self) -> Int[Tensor, " batch"]:
+        """The last step whose state the only loss depends on, of every sample; 0 for a sample that has none.
+
+        The last step of all where it depends on the loop through opened runs as well.
+        """
+        last = torch.zeros(self.loop.batch, dtype=torch.long)
+        if any(end != id(self._losses) for end in self._reached):
+            return torch.full_like(last, self.loop.steps)
+        starts = self._reached.get(id(self._losses), [])
+        found = torch.autograd.grad(self._losses.sum(), starts, retain_graph=True) if starts else ()
+        gradients = {id(start): gradient for start, gradient in zip(starts, found, strict=True)}
+        for state, visited in self.loop.visited.items():
+            for step, value in enumerate(visited[1:], start=1):
+                if id(value) in gradients:
+                    rows = self.loop.rows(state, gradients[id(value)].unsqueeze(0))[0]
+                    read = (rows != 0).any(dim=-1).cpu()
+                    last = torch.where(read, torch.maximum(last, torch.tensor(step)), last)
+        return last
+
     def frames(
         self,
         sources: Int[Tensor, " source"],

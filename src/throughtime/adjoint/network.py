@@ -169,36 +169,43 @@ class Network:
         """The last step in reading order at which the only loss reads the states of every sample.
 
         Directly, or through recurrences above that read step by step in the same direction; what is read in another way
-        counts as read to its end. 0 for a sample that is read nowhere. None of several losses, and where there are
-        loops, of which it is not known.
+        counts as read to its end. 0 for a sample that is read nowhere. None of several losses.
         """
-        if len(self._losses) > 1 or self._loops:
+        if len(self._losses) > 1:
             return None
+        if index in self._loops:
+            return self._loops[index].last_read_by_sample()
         found = torch.zeros(self.recurrences[index].batch, dtype=torch.long)
         for place, part in enumerate(self._parts):
             if part.index == index:
-                last = self._last_read(place)
+                last = self._last_read[place]
                 # Of a packed sequence, later runs may hold fewer samples, the first ones.
                 here = found[: len(last)]
                 torch.maximum(here, (last + part.offset) * (last > 0), out=here)
         return found
 
-    def _last_read(self, place: int) -> Int[Tensor, " batch"]:
-        """The same of one run, of its own steps."""
-        run = self._parts[place].run
-        found = torch.zeros(run.batch, dtype=torch.long)
-        if place in self._to_losses:
-            for entering in self._to_losses[place].from_losses(torch.zeros(1, dtype=torch.long)):
-                found = torch.maximum(found, entering.last_by_sample())
-        for above in self._above(place):
-            if self._parts[above].index == self._parts[place].index:
-                continue
-            last, reader = self._last_read(above), self._parts[above].run
-            between = [by_end[place] for by_end in self._below[above].values() if place in by_end]
-            in_step = between and reader.reverse == run.reverse and all(segment.local for segment in between)
-            if not (in_step and len(last) == len(found)):
-                last = run.reading.ends(run.steps, run.batch) * bool((last > 0).any())
-            found = torch.maximum(found, last)
+    @cached_property
+    def _last_read(self) -> list[Int[Tensor, " batch"]]:
+        """The same of every run, of its own steps; from the last run to the first, since those above run later."""
+        found = [torch.zeros(part.run.batch, dtype=torch.long) for part in self._parts]
+        for place in reversed(range(len(self._parts))):
+            if place in self._to_losses:
+                for entering in self._to_losses[place].from_losses(torch.zeros(1, dtype=torch.long)):
+                    found[place] = torch.maximum(found[place], entering.last_by_sample())
+            reader = self._parts[place].run
+            for below in self._feeding(place):
+                run = self._parts[below].run
+                between = [by_end[below] for by_end in self._below[place].values() if below in by_end]
+                alike = reader.batch == run.batch
+                in_step = between and alike and reader.reverse == run.reverse
+                if in_step and all(segment.local for segment in between):
+                    last = found[place]
+                elif alike and (not between or self._parts[below].index == self._parts[place].index):
+                    # It goes on from the states in which the samples ended.
+                    last = run.reading.ends(run.steps, run.batch) * (found[place] > 0)
+                else:
+                    last = run.reading.ends(run.steps, run.batch) * bool((found[place] > 0).any())
+                found[below] = torch.maximum(found[below], last)
         return found
 
     def play(self, sources: Int[Tensor, " source"], last_steps: Sequence[Int[Tensor, " source"]]) -> Iterator[Playing]:

@@ -11,8 +11,6 @@ from throughtime.capture.errors import ExaminationError
 DTYPES = (torch.float32, torch.float64)
 # Where a model may be. Logarithms are kept in float64, which MPS does not have.
 DEVICES = ("cpu", "cuda")
-# What torch calls its own recurrences.
-RECURRENT = ("RNN", "GRU", "LSTM", "RNNCell", "GRUCell", "LSTMCell")
 
 
 def check_model(model: object) -> None:
@@ -21,17 +19,10 @@ def check_model(model: object) -> None:
 
     Raises:
         TypeError: `model` is no module.
-        ExaminationError: A weight is elsewhere, of another dtype or not finite, or a recurrence is scripted; which one
-            is said.
+        ExaminationError: A weight is elsewhere, of another dtype or not finite; it is named.
     """
     if not isinstance(model, nn.Module):
         raise TypeError(f"model: expected a torch.nn.Module, found {type(model).__name__}")
-    for name, module in model.named_modules():
-        if isinstance(module, torch.jit.ScriptModule) and (not name or module.original_name in RECURRENT):
-            what = f"{name!r} is a scripted {module.original_name}" if name else "it is scripted"
-            raise ExaminationError(
-                f"model: {what}, whose steps cannot be seen; examine what was given to torch.jit.script or traced"
-            )
     devices: dict[torch.device, str] = {}
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if isinstance(tensor, nn.UninitializedParameter | nn.UninitializedBuffer):
@@ -48,7 +39,7 @@ def check_model(model: object) -> None:
                 f"model: {second} is on {other}, and {first} on {one}; examine a copy on one device: "
                 f'copy.deepcopy(model).to("{one}")'
             )
-        if not tensor.is_floating_point():
+        if not tensor.is_floating_point() or tensor.layout is not torch.strided:
             continue
         if tensor.dtype not in DTYPES:
             raise ExaminationError(

@@ -1,18 +1,18 @@
 """Leaving everything as it was: random state, buffers, flags, gradients."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
     """Run a block that may draw random numbers, update buffers or ask for gradients, and undo all of it afterwards."""
-    buffers = {name: (buffer, buffer.detach().clone()) for name, buffer in model.named_buffers()}
+    buffers, before = dict(model.named_buffers()), Buffers(model)
     parameters = [
         (parameter, parameter.requires_grad, parameter.grad, parameter._backward_hooks)
         for parameter in model.parameters()
@@ -24,30 +24,93 @@ def preserved(model: nn.Module) -> Iterator[None]:
         try:
             yield
         finally:
-            for name, (buffer, value) in buffers.items():
-                owner, _, attribute = name.rpartition(".")
-                model.get_submodule(owner)._buffers[attribute] = buffer
-                with torch.no_grad():
-                    buffer.copy_(value)
             for parameter, requires_grad, gradient, hooks in parameters:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = gradient
                 parameter._backward_hooks = hooks
+            for name, buffer in buffers.items():
+                owner, _, attribute = name.rpartition(".")
+                model.get_submodule(owner)._buffers[attribute] = buffer
+            before.restore(buffers.values())
+
+
+class Buffers:
+    """What the buffers of a model hold at one time.
+
+    Memory is kept, not tensors, since one may be a part of another, or stand for many equal numbers.
+
+    Args:
+        model: The model.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._memory: dict[int, torch.UntypedStorage] = {}
+        for buffer in filter(_is_plain, model.buffers()):
+            storage = buffer.untyped_storage()
+            if storage.data_ptr() not in self._memory:
+                self._memory[storage.data_ptr()] = storage.clone()
+
+    @contextmanager
+    def again(self) -> Iterator[None]:
+        """Run a block that begins with what they held then: those that hold something else now are copies meanwhile.
+
+        What the graph of an earlier run has kept of them stays as it is.
+        """
+        copies = {_place(one): self._memory[_place(one)].clone() for one in self._model.buffers() if self._changed(one)}
+        before = list(_owners(self._model))
+        for module, buffers in before:
+            vars(module)["_buffers"] = {
+                name: one if one is None or _place(one) not in copies else _view(one, copies[_place(one)])
+                for name, one in buffers.items()
+            }
+        try:
+            yield
+        finally:
+            for module, buffers in before:
+                vars(module)["_buffers"] = buffers
+
+    def restore(self, buffers: Iterable[Tensor]) -> None:
+        """Give some of them what they held then, in place."""
+        with torch.no_grad():
+            for buffer in buffers:
+                if self._changed(buffer):
+                    buffer.untyped_storage().copy_(self._memory[_place(buffer)])
+
+    def _changed(self, buffer: Tensor) -> bool:
+        memory = self._memory.get(_place(buffer))
+        return memory is not None and not torch.equal(buffer, _view(buffer, memory))
+
+
+def _owners(model: nn.Module) -> Iterator[tuple[nn.Module, dict[str, Tensor | None]]]:
+    """The modules and their buffers by name, but for scripted ones, which keep them elsewhere."""
+    for module in model.modules():
+        if not isinstance(module, torch.jit.ScriptModule):
+            yield module, module._buffers
+
+
+def _is_plain(buffer: Tensor) -> bool:
+    """Whether it is numbers in memory and nothing else, as sparse tensors and subclasses are not."""
+    return buffer.layout is torch.strided and type(buffer) in (Tensor, nn.Parameter) and not buffer.is_meta
+
+
+def _place(buffer: Tensor) -> int:
+    return buffer.untyped_storage().data_ptr() if _is_plain(buffer) else -1
+
+
+def _view(like: Tensor, memory: torch.UntypedStorage) -> Tensor:
+    """The same part of other memory."""
+    found = torch.empty(0, dtype=like.dtype, device=like.device)
+    return found.set_(memory, like.storage_offset(), like.shape, like.stride())
 
 
 @contextmanager
 def same_attributes(model: nn.Module) -> Iterator[None]:
-    """Run a block, and give back to every module the attributes it had: a state it keeps, a count, a flag.
-
-    Buffers are copies meanwhile, so that the next run begins where this one did, and none of them changes in the graph.
-    """
+    """Run a block, and give back to every module the attributes it had: a state it keeps, a count, a flag."""
     before = [(module, dict(vars(module))) for module in model.modules()]
-    copies: dict[int, torch.Tensor] = {}
-    for module, attributes in before:
-        buffers = attributes["_buffers"].items()
-        copied = {name: copies.setdefault(id(one), one.clone()) for name, one in buffers if one is not None}
-        # As torch.nn.Module itself would take it for something to register.
-        vars(module)["_buffers"] = {name: copied.get(name) for name, _ in buffers}
+    for module, buffers in _owners(model):
+        # What is put in their place is undone with the rest.
+        vars(module)["_buffers"] = dict(buffers)
     try:
         yield
     finally:

@@ -14,7 +14,7 @@ from throughtime.capture.capture import capture
 from throughtime.capture.checks import call_examined
 from throughtime.capture.own_run import OwnRun, reconnected_run, survey
 from throughtime.capture.plan import plan
-from throughtime.capture.preserved import same_attributes, same_randomness
+from throughtime.capture.preserved import Buffers, same_attributes, same_randomness
 from throughtime.capture.recurrence import Recurrence
 
 
@@ -71,6 +71,7 @@ def runs_of(
         return call_examined(model, inputs)
 
     on_phase("the model's forward pass")
+    buffers = Buffers(model)
     with same_randomness(), same_attributes(model):
         seen = survey(model, call, losses_from)
     followed = plan(model, inputs, seen, recurrence, time_axis)
@@ -78,7 +79,7 @@ def runs_of(
     sources = chosen(len(seen.losses)) if seen.problem is None else torch.zeros(0, dtype=torch.long)
     seen = seen.after_backward(model, sources)
     on_phase("its recurrences opened")
-    with same_randomness(), same_attributes(model):
+    with same_randomness(), same_attributes(model), buffers.again():
         captured = capture(model, inputs, followed, memory)
         losses = losses_from(captured.output)
     if seen.problem is not None:
@@ -91,7 +92,8 @@ def runs_of(
     seen = replace(seen, module_outputs={})
     own, detached = seen, None
     if followed.reconnected:
-        whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected)
+        with buffers.again():
+            whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected)
         own, detached = whole.after_backward(model, sources), seen
     return Runs(captured.recurrences, losses, sources, own, detached, followed.left_out + idle, recurrence is None)
 

@@ -34,6 +34,8 @@ APART = (
     "The loss reads samples up to steps {} to {}, each to one of its own, and lags are counted from there: what stands "
     "at far lags is told by the longer samples alone."
 )
+# The terms of a step whose equations are not known are those of all samples together.
+APART_IN_A_LOOP = " The reach and the windows of a loop are counted from the last step of all samples."
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,9 @@ class Measured:
         if not self.has_loss:
             return WITHOUT_LOSS
         ends = np.atleast_1d(self.measures.attrs.get("read_to", []))
-        return APART.format(*ends) if len(ends) else ""
+        if not len(ends):
+            return ""
+        return APART.format(*ends) + ("" if self.measures.attrs["equations"] else APART_IN_A_LOOP)
 
     @property
     def steps(self) -> int:

@@ -29,11 +29,12 @@ def elasticity(
         trajectory: The states.
         losses: l_t, summed over the batch, of every source.
     """
-    at = film.positions.unsqueeze(-1) if film.ends is None else film.ends.unsqueeze(0)
-    places = at.clamp(0, film.steps), torch.arange(film.batch)
+    samples = torch.arange(film.batch) if film.ends is None else (film.ends > 0).nonzero().squeeze(-1)
+    at = film.positions.unsqueeze(-1) if film.ends is None else film.ends[samples].unsqueeze(0)
+    places = at.clamp(0, film.steps), samples
     squares = torch.stack([_mean_square(trajectory.states[state][places]) for state in film.states])
     squares = squares.masked_fill(squares == 0, torch.nan)
-    return direct + squares.log() / 2 + math.log(film.batch) - losses.double().abs().log()
+    return direct + squares.log() / 2 + math.log(len(samples)) - losses.double().abs().log()
 
 
 def _mean_square(values: Float[Tensor, "source batch hidden"]) -> Float[Tensor, " source"]:

@@ -29,7 +29,9 @@ class Film:
         begins: The first state that is followed: 1 where the initial one was not seen.
         followed: The part of all losses that these sources are.
         ends: Of a single source that reads samples to steps of their own, those: the lags of a sample are counted from
-            its end. `positions` is then the largest of them. None where all are counted from `positions`.
+            its end, -1 for one that is not read. `positions` is then the largest of them. None where all are counted
+            from `positions`, and have the same lags.
+        starts: With `ends`, the state from which each sample starts; None where all start from the first.
     """
 
     states: tuple[str, ...]
@@ -43,6 +45,7 @@ class Film:
     begins: int = 0
     followed: float = 1.0
     ends: Int[Tensor, " batch"] | None = None
+    starts: Int[Tensor, " batch"] | None = None
 
     @property
     def some(self) -> bool:
@@ -116,8 +119,12 @@ class Film:
         """The smallest state to which every source is followed, of all samples."""
         if self.max_lag is None:
             return torch.full_like(self.positions, self.begins)
-        nearest = self.positions if self.ends is None else self.ends.amin().expand_as(self.positions)
-        return (nearest - self.max_lag).clamp(min=self.begins)
+        return (self._nearest - self.max_lag).clamp(min=self.begins)
+
+    @property
+    def _nearest(self) -> Int[Tensor, " source"]:
+        """The first step from which lags are counted in any sample."""
+        return self.positions if self.ends is None else self.ends[self.ends > 0].amin().expand_as(self.positions)
 
     def looking_back(self, windows: Int[Tensor, " window"]) -> Int[Tensor, " window"]:
         """How many sources have a weight term at a distance |t - i| of so many steps or further."""
@@ -127,8 +134,7 @@ class Film:
     @property
     def lag_range(self) -> tuple[int, int]:
         """The smallest and the largest lag that can occur."""
-        nearest = self.positions if self.ends is None else self.ends
-        smallest = 0 if self.causal else int(nearest.min()) - self.steps
+        smallest = 0 if self.causal else int(self._nearest.min()) - self.steps
         largest = int(self.positions.max()) - self.begins
         return smallest, largest if self.max_lag is None else min(largest, self.max_lag)
 

@@ -125,9 +125,11 @@ class LagProfile(NormMeasure):
 
     def _counts(self, lags: Tensor) -> Float[Tensor, "group lag sample"]:
         """How many sources of every group have a state at each lag: by sample, or of all samples alike."""
-        ends = self._film.positions.unsqueeze(-1) if self._film.ends is None else self._film.ends.unsqueeze(0)
+        film = self._film
+        ends = film.positions.unsqueeze(-1) if film.ends is None else film.ends.unsqueeze(0)
         steps = ends.unsqueeze(1) - lags.unsqueeze(-1)
-        there = (steps >= self._film.begins) & (steps <= self._film.steps)
+        first = torch.tensor(film.begins) if film.starts is None else film.starts.clamp(min=film.begins)
+        there = (steps >= first) & (steps <= film.steps) & (ends > 0).unsqueeze(1)
         counts = torch.zeros(self._groups, *there.shape[1:], dtype=torch.float64)
         return counts.index_add_(0, self._group, there.double())
 
