@@ -209,7 +209,26 @@ def _read_rows(
                             total[h] += added[h] * factor
         for pair in range(many):
             left, right = pairs[0, pair], pairs[1, pair]
-            for number in range(numbers):
+            # Two at a time as far as there are two: what they share is multiplied once.
+            for number in range(0, numbers - 1, 2):
+                one0 = one1 = one2 = one3 = two0 = two1 = two2 = two3 = sums.dtype.type(0)
+                for h in range(hidden):
+                    one, two = by_unit[number, pair, h], by_unit[number + 1, pair, h]
+                    product0, product1 = rows[left, 0, h] * rows[right, 0, h], rows[left, 1, h] * rows[right, 1, h]
+                    product2, product3 = rows[left, 2, h] * rows[right, 2, h], rows[left, 3, h] * rows[right, 3, h]
+                    one0 += product0 * one
+                    one1 += product1 * one
+                    one2 += product2 * one
+                    one3 += product3 * one
+                    two0 += product0 * two
+                    two1 += product1 * two
+                    two2 += product2 * two
+                    two3 += product3 * two
+                summed[number, 0, pair], summed[number, 1, pair] = one0, one1
+                summed[number, 2, pair], summed[number, 3, pair] = one2, one3
+                summed[number + 1, 0, pair], summed[number + 1, 1, pair] = two0, two1
+                summed[number + 1, 2, pair], summed[number + 1, 3, pair] = two2, two3
+            for number in range(numbers - numbers % 2, numbers):
                 sum0 = sum1 = sum2 = sum3 = sums.dtype.type(0)
                 for h in range(hidden):
                     coefficient = by_unit[number, pair, h]
