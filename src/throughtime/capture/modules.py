@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from throughtime import cells
 from throughtime.cells import Cell, Named
-from throughtime.fused import executor, run
-from throughtime.unroll import Reading, Recurrent, Trajectory, Weights, retrace, unroll
+from throughtime.fused import executor
+from throughtime.unroll import Reading, Recurrent, Trajectory, Weights, retrace, run_as_read, unroll
 
 # torch's fused layers and Throughtime's own; everything else is ordinary autograd.
 RECURRENT_MODULES = (nn.RNN, nn.GRU, nn.LSTM, Recurrent)
@@ -112,16 +112,7 @@ class Layers:
             return None
         if executor(self.cell, sequence, weights=named, initial=initial) != "fused":
             return None
-        found = run(
-            self.cell,
-            sequence,
-            named,
-            initial,
-            lengths=reading.lengths,
-            resets=reading.starts(),
-            reverse=reading.reverse,
-            by="fused",
-        )
+        found = run_as_read(self.cell, sequence, named, initial, reading, by="fused")
         return {name: reading.resting(reading.order(states), initial[name]) for name, states in found.steps.items()}
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
     """Run a block that may draw random numbers, update buffers or ask for gradients, and undo all of it afterwards."""
-    buffers, before = dict(model.named_buffers()), Buffers(model)
+    buffers, before = list(model.buffers()), Buffers(model)
     parameters = [
         (parameter, parameter.requires_grad, parameter.grad, parameter._backward_hooks)
         for parameter in model.parameters()
@@ -28,10 +28,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = gradient
                 parameter._backward_hooks = hooks
-            for name, buffer in buffers.items():
-                owner, _, attribute = name.rpartition(".")
-                model.get_submodule(owner)._buffers[attribute] = buffer
-            before.restore(buffers.values())
+            before.restore(buffers)
 
 
 class Buffers:

@@ -25,6 +25,7 @@ from throughtime.unroll.drop_in import MinGRU as MinGRU
 from throughtime.unroll.drop_in import MinLSTM as MinLSTM
 from throughtime.unroll.drop_in import PeepholeLSTM as PeepholeLSTM
 from throughtime.unroll.layer import Recurrent as Recurrent
+from throughtime.unroll.layer import run_as_read as run_as_read
 from throughtime.unroll.sequences import Layout as Layout
 from throughtime.unroll.sequences import Reading as Reading
 from throughtime.unroll.stepwise import SCRN as SCRN

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -148,21 +148,20 @@ class Recurrent(Stacked):
         if by == "torch":
             training = torch.is_grad_enabled()
             return torchs_own(self.cell, sequence, named, start, reverse=reading.reverse, training=training)
-        return run(
-            self.cell,
-            sequence,
-            named,
-            start,
-            lengths=reading.lengths,
-            resets=reading.starts(),
-            reverse=reading.reverse,
-            by=by,
-        )
+        return run_as_read(self.cell, sequence, named, start, reading, by)
 
     def _stacked(self, states: Sequence[Named], laid_out: Callable[[Tensor], Tensor]) -> Any:
         """The states of all layers and directions, as the caller expects them."""
         together = (torch.stack([one[name] for one in states]) for name in self.cell.states)
         return _alone_or_all(tuple(laid_out(state) for state in together))
+
+
+def run_as_read(
+    cell: Cell, sequence: Tensor, weights: Named, start: Named, reading: Reading, by: Literal["reference", "fused"]
+) -> Run:
+    """What `fused.run` does, in an order of reading."""
+    lengths, resets, reverse = reading.lengths, reading.starts(), reading.reverse
+    return run(cell, sequence, weights, start, lengths=lengths, resets=resets, reverse=reverse, by=by)
 
 
 def _projected(cell: Cell, weights: Weights, sequence: Tensor, start: Named, reading: Reading) -> Run:
