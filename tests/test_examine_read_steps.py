@@ -280,6 +280,22 @@ def test_a_loop_counts_from_the_end_of_every_sample_too() -> None:
     assert "of a loop are counted from the last step of all samples" in found.findings[0].evidence
 
 
+def test_a_loop_that_is_not_followed_to_its_end() -> None:
+    """The shorter samples are followed further than the longest one; that is no part of its largest lag."""
+    model = ByHand()
+    model.r = nn.RNN(2, 4)
+    whole, cut = (
+        tt.examine(model.double(), inputs().double(), LENGTHS, loss=gathered, max_lag=at_most) for at_most in (None, 9)
+    )
+    (name,) = whole.recurrences
+    np.testing.assert_allclose(cut[name].lag_profile, whole[name].lag_profile.sel(lag=cut[name].lag), rtol=1e-9)
+    windows = cut[name].window
+    np.testing.assert_allclose(cut[name].truncation_error, whole[name].truncation_error.sel(window=windows), rtol=1e-7)
+    for weight in ("r.weight_ih_l0", "r.weight_hh_l0"):
+        one, other = (exam.weight_terms(name, weight).norm_by_lag for exam in (cut, whole))
+        np.testing.assert_allclose(one, other.sel(lag=one.lag), rtol=1e-9)
+
+
 def test_beside_a_loop_too() -> None:
     packed = rnn.pack_padded_sequence(inputs().double(), LENGTHS, enforce_sorted=False)
     keywords = {"loss": lambda output, _: output.square().sum()}

@@ -247,7 +247,7 @@ class Recorder:
         read = self._film.in_sequence(self._film.kept[1:])
         distance = self._film.positions[followed].unsqueeze(-1) - read
         lags = torch.arange(min(max(int(distance.max()), 0), self._film.lag_range[1]) + 1)
-        usable = nats.isfinite() & (distance >= 0)
+        usable = nats.isfinite() & (distance >= 0) & (distance < len(lags))
         index = distance.clamp(min=0, max=len(lags) - 1).flatten()
         total = torch.zeros(len(nats), len(lags), dtype=nats.dtype)
         count = total.clone()

@@ -51,7 +51,10 @@ def _row_norms(first, end, line, apart, samples_apart, hidden, into):
 
 @njit(**FAST)
 def row_norm(row: Any) -> Any:
-    """Of one row, for compiled code."""
+    """Of one row, for compiled code.
+
+    Numba looks for changes in a function's own file only: whoever changes this changes `step_product.py`, too.
+    """
     square = 0.0
     for k in range(len(row)):
         square += np.float64(row[k]) * np.float64(row[k])

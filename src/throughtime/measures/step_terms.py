@@ -31,16 +31,18 @@ class StepTerms(Measure[LoopFrame]):
         """Take in the immediate derivatives of one step; the initial state has none."""
         if frame.step == 0:
             return
-        band = self._bands.of(self._film.lags(frame))
-        log_scale = frame.log_scale.cpu()
+        lags = self._film.lags(frame)
+        band = self._bands.of(lags)
+        # Where samples end apart, some are followed further than the largest lag of those that end last.
+        log_scale = frame.log_scale.cpu().masked_fill(lags >= self._bands.end, -torch.inf)
         highest = torch.full_like(self._ln_scale, -torch.inf).scatter_reduce(0, band, log_scale, "amax")
         scale = torch.maximum(self._ln_scale, highest)
         shrunk = (self._ln_scale - or_zero(scale)).exp()
-        factor = (log_scale - scale[band]).exp()
+        factor = (log_scale - or_zero(scale)[band]).exp()
         column = self._film.column[frame.step] - 1
         for name, terms in frame.immediate.items():
             norm = torch.linalg.vector_norm(terms.reshape(len(terms), -1), dim=-1).double().cpu()
-            self._ln_norm[name][frame.sources, column] = norm.log() + log_scale
+            self._ln_norm[name][frame.sources, column] = norm.log() + frame.log_scale.cpu()
         if (shrunk != 1).any():
             for name, sums in self._by_band.items():
                 self._by_band[name] = sums * _columns(shrunk.to(sums), sums)
