@@ -96,8 +96,10 @@ def shared_out(
     return Shares(spent, max(1, min(sources, int(left - spent) // source)))
 
 
-def for_pre_activations(memory: int | None) -> int | None:
-    """Bytes that the pre-activations of a recurrence may take: where they take more, states alone are kept of it."""
+def for_what_can_be_made_again(memory: int | None) -> int | None:
+    """Bytes that the pre-activations of a recurrence may take: where they take more, states alone are kept of it. As
+    many are for autograd's graphs of recurrent layers: of those that take more, the states at the borders of segments.
+    """
     there = _available() if memory is None else memory
     return None if there is None else int(there * KEPT)
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from throughtime.budget import for_pre_activations
+from throughtime.budget import for_what_can_be_made_again
 from throughtime.capture import ExaminationError, Recurrence, preserved
 from throughtime.capture.checks import check_finite, check_model, losses_of
 from throughtime.capture.plainly import plainly
@@ -58,8 +58,9 @@ def examine(
         memory: Bytes that the examination may take in all, beyond what the process has before the call: its peak stays
             within 20 % of it. The sources are followed some after the others, and derivatives made in stretches, where
             that is needed. Not counted are a training step of the model itself, which comes before everything else, and
-            code that is loaded and compiled at first use. By default, what the machine has left, of which no more than
-            1 GiB is spent on what can be made smaller.
+            code that is loaded and compiled at first use. Recurrent layers of which autograd's graph would take more
+            than an eighth of it are run segment by segment, and again for the way back. By default, what the machine
+            has left, of which no more than 1 GiB is spent on what can be made smaller.
         seed: Of the bootstrap behind the intervals.
         recurrence: Names of the modules, methods or functions to follow, where not all that are found are wanted or the
             wrong ones are. "inputs" follows the derivatives with respect to the model's input, which is done in any
@@ -103,7 +104,8 @@ def examine(
 
         progress = on_progress or (lambda done, total, name: None)
         followed, phase = partial(chosen, loss_steps), partial(progress, 0, 1)
-        runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase, for_pre_activations(memory))
+        again = for_what_can_be_made_again(memory)
+        runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase, again)
         recurrences = runs.recurrences
         _check_steps(len(runs.losses), recurrences)
         labels = None if tokens is None else tuple(map(str, tokens))

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import wraps
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from throughtime.capture.checkpointed import Segments
 from throughtime.capture.checks import call_model, not_a_mask
 from throughtime.capture.errors import FORWARDS, ExaminationError, NotFiniteError
+from throughtime.capture.forwards import replaced
 from throughtime.capture.graph import leaves_behind
 from throughtime.capture.inputs import InputWatch
 from throughtime.capture.loops import same
-from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of, own_kind
+from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of
 from throughtime.capture.plan import Plan
 from throughtime.capture.recurrence import Opened, Recurrence, Run
 from throughtime.capture.substitution import Substitution
@@ -49,7 +49,8 @@ def capture(model: nn.Module, inputs: Any, plan: Plan, memory: int | None = None
         model: The model.
         inputs: What it is called with.
         plan: What is to be followed.
-        memory: Bytes that the pre-activations of a recurrence may take; where they take more, they are not kept.
+        memory: Bytes that the pre-activations of a recurrence may take; where they take more, they are not kept. And
+            what the model's own run was given for the graphs of its layers: they are run in the same segments.
 
     Raises:
         ExaminationError: A recurrence cannot be followed, or a value is not finite; where it first is, is named.
@@ -71,31 +72,14 @@ def capture(model: nn.Module, inputs: Any, plan: Plan, memory: int | None = None
 
 @contextmanager
 def _opened(modules: Mapping[str, nn.Module], opening: _Opening) -> Iterator[None]:
-    """Inside, torch's own forward functions run the opened modules, also where a subclass calls them."""
-    opened: dict[int, Callable[..., Any]] = {}
+    """Inside, the opened modules keep what they run through."""
+    opened: dict[nn.Module, Callable[..., Any]] = {}
     for name, module in modules.items():
         layers = layers_of(module)
         kind = _OpenedCell if isinstance(layers, SingleStep) else _OpenedLayers
-        opened[id(module)] = kind(name, layers, opening)
-    with ExitStack() as stack:
-        for own in {own_kind(module) for module in modules.values()}:
-            stack.enter_context(patch.object(own, "forward", _dispatching(own.forward, opened)))
-        for module in modules.values():
-            # Somebody's replacement holds the function that it replaced.
-            if "forward" in module.__dict__:
-                stack.enter_context(patch.dict(module.__dict__, forward=opened[id(module)]))
+        opened[module] = kind(name, layers, opening)
+    with replaced(opened):
         yield
-
-
-def _dispatching(own: Callable[..., Any], opened: Mapping[int, Callable[..., Any]]) -> Callable[..., Any]:
-    # Those that are not opened are seen to be called with the same arguments as before.
-    @wraps(own)
-    def forward(self: nn.Module, *arguments: Any, **keywords: Any) -> Any:
-        if id(self) in opened:
-            return opened[id(self)](*arguments, **keywords)
-        return own(self, *arguments, **keywords)
-
-    return forward
 
 
 class OutputNotFinite(ExaminationError):
@@ -142,6 +126,7 @@ class _Opening:
 
     def __init__(self, substitution: Substitution, memory: int | None) -> None:
         self.substitution, self._memory = substitution, memory
+        self.segments = Segments(memory)
         self._calls: Counter[str] = Counter()
         self.outputs: dict[str, list[Tensor]] = {}
         self._runs: list[Run] = []
@@ -179,9 +164,16 @@ class _Opening:
         return self._calls[module] - 1
 
     def run(
-        self, name: str, call: tuple[str, int], layers: Layers, place: tuple[int, int], sequence: Tensor, start: Started
+        self,
+        name: str,
+        call: tuple[str, int],
+        layers: Layers,
+        place: tuple[int, int],
+        sequence: Tensor,
+        start: Started,
+        segment: int | None = None,
     ) -> Run:
-        """One layer and direction over a sequence."""
+        """One layer and direction over a sequence, so many steps at a time; None for all."""
         layer, direction = place
         reading = start.reading
         parameters = layers.parameters(layer, direction)
@@ -189,7 +181,7 @@ class _Opening:
         with torch.no_grad():
             zeros = {state: sequence.new_zeros(sequence.shape[1], size) for state, size in layers.sizes.items()}
             initial = {state: start.states.get(state, zero).detach() for state, zero in zeros.items()}
-            trajectory = layers.run(weights, sequence.detach(), initial, reading, self._memory)
+            trajectory = layers.run(weights, sequence.detach(), initial, reading, self._memory, segment)
             _check_finite(name, trajectory, reading.reverse)
             in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}
             # The states themselves, since nothing can change a leaf in place.
@@ -288,6 +280,8 @@ class _OpenedLayers:
         sequence, layout = Layout.read(input, module.batch_first, lengths_of(lengths, input, module.batch_first))
         resets = resets_of(reset_mask, sequence, layout)
         call = self._name, self._opening.called(self._name)
+        ours = {"lengths": lengths, "reset_mask": reset_mask, "return_all_states": return_all_states}
+        segment = self._opening.segments.length(self._layers, input, ours)
         as_given = (
             dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
         )
@@ -302,7 +296,7 @@ class _OpenedLayers:
                 name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
                 started = Started(start, as_given, reading)
                 read = reading.windowed(sequence, self._layers.cell.window)
-                run = self._opening.run(name, call, self._layers, (layer, direction), read, started)
+                run = self._opening.run(name, call, self._layers, (layer, direction), read, started, segment)
                 runs[name] = run
                 outputs.append(run.hidden)
                 final["h"].append(reading.last(run.hidden))

@@ -1,6 +1,6 @@
 """Which modules are recurrences we can open, and how each is read: its cell, its weights, its own kernel."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from throughtime import cells
 from throughtime.cells import Cell, Named
@@ -62,6 +63,15 @@ class Layers:
             return {name: held[attribute] for name, attribute in attributes.items()}
         return {name: getattr(self.module, attribute) for name, attribute in attributes.items()}
 
+    @property
+    def have_plain_weights(self) -> bool:
+        """Whether what they work with are parameters, and not computed from others at every look."""
+        module = self.module
+        if isinstance(module, nn.RNNBase):
+            return all(name in module._parameters for name in module._flat_weights_names)
+        as_held = type(module).weights is Recurrent.weights and type(self.cell).made is Cell.made
+        return as_held and not is_parametrized(module)
+
     def called(self) -> None:
         """Do what the module itself does when it is called, before it reads anything.
 
@@ -81,7 +91,13 @@ class Layers:
         return {name: name + suffix for name in names}
 
     def run(
-        self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading, memory: int | None = None
+        self,
+        weights: Weights,
+        sequence: Tensor,
+        initial: Named,
+        reading: Reading,
+        memory: int | None = None,
+        segment: int | None = None,
     ) -> Trajectory:
         """One layer and direction over a sequence, by the kernel that the module itself uses.
 
@@ -91,29 +107,39 @@ class Layers:
             initial: By state, s_0.
             reading: In which order it is read.
             memory: Bytes that the pre-activations may take; see `retrace`.
+            segment: So many steps are run at a time, where nothing but the sequence itself is read; None for all.
         """
         read, running = reading.order(sequence), reading.running(len(sequence))
         if isinstance(self.module, Recurrent):
-            known = self._states(weights, sequence, initial, reading)
+            known = self._states(weights, sequence, initial, reading, segment)
             if known is None:
                 return unroll(self.cell, weights, read, initial, running, reading.restarts())
             return retrace(self.cell, weights, read, initial, known, running, reading.restarts(), memory)
         arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
-        start = [initial[state].unsqueeze(0) for state in self.cell.states]
-        start_as_torch = start if len(start) > 1 else start[0]
-        moved = _kernel(self.module)(reading.begun_at_once(read), start_as_torch, *arguments)[0]
-        hidden = reading.resting(reading.begun_in_place(moved), initial["h"])
+        start: Sequence[Tensor] = [initial[state].unsqueeze(0) for state in self.cell.states]
+        moved = []
+        for part in _segments(reading.begun_at_once(read), segment):
+            start_as_torch = start if len(start) > 1 else start[0]
+            output, *start = _kernel(self.module)(part, start_as_torch, *arguments)
+            moved.append(output)
+        hidden = reading.resting(reading.begun_in_place(_joined(moved)), initial["h"])
         return retrace(self.cell, weights, read, initial, {"h": hidden}, running, memory=memory)
 
-    def _states(self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading) -> Named | None:
+    def _states(
+        self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading, segment: int | None = None
+    ) -> Named | None:
         """By name s_1 .. s_T, in reading order, as a kernel of ours finds them; None where there is none."""
         named = weights.named()
         if weights.weight_hr is not None or self.module.backend == "reference":
             return None
         if executor(self.cell, sequence, weights=named, initial=initial) != "fused":
             return None
-        found = run_as_read(self.cell, sequence, named, initial, reading, by="fused")
-        return {name: reading.resting(reading.order(states), initial[name]) for name, states in found.steps.items()}
+        start, runs = initial, []
+        for part in _segments(sequence, segment):
+            runs.append(run_as_read(self.cell, part, named, start, reading, by="fused"))
+            start = runs[-1].last
+        steps = {name: _joined([one.steps[name] for one in runs]) for name in initial}
+        return {name: reading.resting(reading.order(states), initial[name]) for name, states in steps.items()}
 
 
 def named_modules(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
@@ -181,10 +207,24 @@ class SingleStep(Layers):
         return {name: name for name, _ in self.module.named_parameters()}
 
     def run(
-        self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading, memory: int | None = None
+        self,
+        weights: Weights,
+        sequence: Tensor,
+        initial: Named,
+        reading: Reading,
+        memory: int | None = None,
+        segment: int | None = None,
     ) -> Trajectory:
         """One step."""
         return unroll(self.cell, weights, sequence, initial)
+
+
+def _segments(sequence: Tensor, length: int | None) -> Sequence[Tensor]:
+    return (sequence,) if length is None else sequence.split(length)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 def _kernel(module: nn.Module) -> Any:

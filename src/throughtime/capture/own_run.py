@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
+from throughtime.capture.checkpointed import checkpointed
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.modules import (
     RECURRENT_MODULES,
@@ -80,7 +81,13 @@ class OwnRun:
         return list({id(one): one for one in found}.values())
 
 
-def survey(model: nn.Module, call: Callable[[], Any], losses: Callable[[Any], Tensor]) -> OwnRun:
+def survey(
+    model: nn.Module,
+    call: Callable[[], Any],
+    losses: Callable[[Any], Tensor],
+    opened: Mapping[str, nn.Module],
+    memory: int | None = None,
+) -> OwnRun:
     """Run the model as it is, and see all that it calls.
 
     What is wrong with the losses is kept as the run's problem: where it began can only be seen inside the recurrences.
@@ -89,9 +96,11 @@ def survey(model: nn.Module, call: Callable[[], Any], losses: Callable[[Any], Te
         model: The model.
         call: Calls it.
         losses: From its output.
+        opened: The recurrent modules that will be opened, by name.
+        memory: Bytes that autograd's graphs of them may take; see `checkpointed`.
     """
     watch, substitution = Watch(model), Substitution()
-    with _outputs(model) as (outputs, weights), substitution, watch:
+    with _outputs(model) as (outputs, weights), checkpointed(opened, memory, substitution), substitution, watch:
         output = call()
     found, problem = torch.zeros(0), None
     try:
@@ -101,9 +110,16 @@ def survey(model: nn.Module, call: Callable[[], Any], losses: Callable[[Any], Te
     return OwnRun(outputs, weights, found, problem, watch.calls, substitution.detached)
 
 
-def reconnected_run(model: nn.Module, losses: Callable[[], Tensor], reconnected: frozenset[int]) -> OwnRun:
+def reconnected_run(
+    model: nn.Module,
+    losses: Callable[[], Tensor],
+    reconnected: frozenset[int],
+    opened: Mapping[str, nn.Module],
+    memory: int | None = None,
+) -> OwnRun:
     """Run the model as it is, but for some of its detaches, which leave the graph whole."""
-    with _outputs(model) as (outputs, weights), Substitution(reconnected):
+    substitution = Substitution(reconnected)
+    with _outputs(model) as (outputs, weights), checkpointed(opened, memory, substitution), substitution:
         return OwnRun(outputs, weights, losses())
 
 

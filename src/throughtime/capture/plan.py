@@ -57,13 +57,7 @@ def plan(
     Raises:
         ExaminationError: There is no recurrence of a name; what was found is listed. Or the input cannot be followed.
     """
-    calls = seen.calls
-    kinds = (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)
-    modules = {
-        name: module
-        for name, module in named_modules(model)
-        if isinstance(module, RECURRENT_MODULES) or (isinstance(module, kinds) and is_plain_cell(module))
-    }
+    calls, modules = seen.calls, openable(model)
     opened_ids = set(map(id, modules.values()))
     known = [call for call in calls if call.callee.is_module and id(call.callee.module) in opened_ids]
     opened, loops, names = modules, candidates(calls, known), [INPUTS] if recurrence is None else []
@@ -71,7 +65,7 @@ def plan(
     if recurrence is not None:
         names = [recurrence] if isinstance(recurrence, str) else list(recurrence)
         found = {*modules, *(one.name for one in loops)}
-        opened = {name: module for name, module in modules.items() if any(_means(one, name) for one in names)}
+        opened = openable(model, recurrence)
         others = [one for one in names if one != INPUTS and not any(_means(one, name) for name in opened)]
         loops = named(calls, others, modules)
         left_out = tuple(sorted(found - {*opened, *(one.name for one in loops)}))
@@ -88,6 +82,20 @@ def plan(
         raise seen.problem
     followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
     return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed, left_out)
+
+
+def openable(model: nn.Module, recurrence: str | Sequence[str] | None = None) -> dict[str, nn.Module]:
+    """The modules whose equations are known, by qualified name: all, or those that the user has named."""
+    kinds = (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)
+    modules: dict[str, nn.Module] = {
+        name: module
+        for name, module in named_modules(model)
+        if isinstance(module, RECURRENT_MODULES) or (isinstance(module, kinds) and is_plain_cell(module))
+    }
+    if recurrence is None:
+        return modules
+    names = [recurrence] if isinstance(recurrence, str) else recurrence
+    return {name: module for name, module in modules.items() if any(_means(one, name) for one in names)}
 
 
 def _means(name: str, module: str) -> bool:

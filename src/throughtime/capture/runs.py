@@ -13,7 +13,7 @@ from throughtime.capture.agreement import check_outputs
 from throughtime.capture.capture import capture
 from throughtime.capture.checks import call_examined
 from throughtime.capture.own_run import OwnRun, reconnected_run, survey
-from throughtime.capture.plan import plan
+from throughtime.capture.plan import openable, plan
 from throughtime.capture.preserved import Buffers, same_attributes, same_randomness
 from throughtime.capture.recurrence import Recurrence
 
@@ -61,7 +61,8 @@ def runs_of(
         time_axis: See `plan`.
         chosen: From the number of losses, those to follow, as indices.
         on_phase: Called with what is about to be done.
-        memory: See `capture`.
+        memory: Bytes that what can be made again may take: autograd's graphs of all recurrent layers together, and the
+            pre-activations of every recurrence.
 
     Raises:
         ExaminationError: The model, its data or its loss cannot be followed.
@@ -71,9 +72,9 @@ def runs_of(
         return call_examined(model, inputs)
 
     on_phase("the model's forward pass")
-    buffers = Buffers(model)
+    buffers, opened = Buffers(model), openable(model, recurrence)
     with same_randomness(), same_attributes(model):
-        seen = survey(model, call, losses_from)
+        seen = survey(model, call, losses_from, opened, memory)
     followed = plan(model, inputs, seen, recurrence, time_axis)
     on_phase("the model's backward pass")
     sources = chosen(len(seen.losses)) if seen.problem is None else torch.zeros(0, dtype=torch.long)
@@ -93,7 +94,7 @@ def runs_of(
     own, detached = seen, None
     if followed.reconnected:
         with buffers.again():
-            whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected)
+            whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected, opened, memory)
         own, detached = whole.after_backward(model, sources), seen
     return Runs(captured.recurrences, losses, sources, own, detached, followed.left_out + idle, recurrence is None)
 
