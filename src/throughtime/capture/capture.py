@@ -171,9 +171,9 @@ class _Opening:
         place: tuple[int, int],
         sequence: Tensor,
         start: Started,
-        segment: int | None = None,
+        segments: int | None = None,
     ) -> Run:
-        """One layer and direction over a sequence, so many steps at a time; None for all."""
+        """One layer and direction over a sequence, in so many parts one after the other; None for one."""
         layer, direction = place
         reading = start.reading
         parameters = layers.parameters(layer, direction)
@@ -181,7 +181,7 @@ class _Opening:
         with torch.no_grad():
             zeros = {state: sequence.new_zeros(sequence.shape[1], size) for state, size in layers.sizes.items()}
             initial = {state: start.states.get(state, zero).detach() for state, zero in zeros.items()}
-            trajectory = layers.run(weights, sequence.detach(), initial, reading, self._memory, segment)
+            trajectory = layers.run(weights, sequence.detach(), initial, reading, self._memory, segments)
             _check_finite(name, trajectory, reading.reverse)
             in_sequence = {state: reading.order(value[1:]) for state, value in trajectory.states.items()}
             # The states themselves, since nothing can change a leaf in place.
@@ -281,7 +281,7 @@ class _OpenedLayers:
         resets = resets_of(reset_mask, sequence, layout)
         call = self._name, self._opening.called(self._name)
         ours = {"lengths": lengths, "reset_mask": reset_mask, "return_all_states": return_all_states}
-        segment = self._opening.segments.length(self._layers, input, ours)
+        segments = self._opening.segments.of(self._layers, input, ours)
         as_given = (
             dict(zip(states, hx if isinstance(hx, tuple | list) else (hx,), strict=True)) if hx is not None else {}
         )
@@ -296,7 +296,7 @@ class _OpenedLayers:
                 name = ".".join(filter(None, (self._name, f"l{layer}", "reverse" if direction else "")))
                 started = Started(start, as_given, reading)
                 read = reading.windowed(sequence, self._layers.cell.window)
-                run = self._opening.run(name, call, self._layers, (layer, direction), read, started, segment)
+                run = self._opening.run(name, call, self._layers, (layer, direction), read, started, segments)
                 runs[name] = run
                 outputs.append(run.hidden)
                 final["h"].append(reading.last(run.hidden))

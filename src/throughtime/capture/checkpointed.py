@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from throughtime.capture.forwards import replaced
 from throughtime.capture.modules import Layers, SingleStep, layers_of, own_kind
 from throughtime.capture.substitution import Substitution
+from throughtime.fused import WORTH_COMPILING
 
 # What a graph takes of memory, by step, layer and gate: so many vectors as wide as the state of all samples, and so
 # much for its nodes. Measured of torch's layers on the CPU; others take less.
@@ -36,8 +37,8 @@ class Segments:
     def __init__(self, memory: int | None) -> None:
         self._left = math.inf if memory is None else memory
 
-    def length(self, layers: Layers, input: object, keywords: Mapping[str, Any]) -> int | None:
-        """Steps of a segment of the next call; None where it is left whole.
+    def of(self, layers: Layers, input: object, keywords: Mapping[str, Any]) -> int | None:
+        """Into how many segments, of equal length to a step, the next call is cut; None where it keeps its graph.
 
         Args:
             layers: The layer, or the stack of them.
@@ -57,7 +58,9 @@ class Segments:
         if torch.is_autocast_enabled(input.device.type):
             # On the way back it no longer holds.
             return None
-        return max(SHORTEST, math.isqrt(steps - 1) + 1)
+        # One that is too short for a kernel of ours would be run by something else than the whole.
+        enough = math.ceil(WORTH_COMPILING / (batch * module.hidden_size * len(layers.cell.gates)))
+        return max(1, steps // max(SHORTEST, math.isqrt(steps), enough))
 
 
 @contextmanager
@@ -75,12 +78,12 @@ def checkpointed(modules: Mapping[str, nn.Module], memory: int | None, substitut
         module = layers.module
 
         def forward(input: Any, hx: Any = None, **keywords: Any) -> Any:
-            length = segments.length(layers, input, keywords)
-            if length is None:
+            count = segments.of(layers, input, keywords)
+            if count is None:
                 return own(module, input, hx, **keywords)
             time, outputs = int(module.batch_first), []
             with substitution.paused():
-                for part in input.split(length, dim=time):
+                for part in input.tensor_split(count, dim=time):
                     output, hx = _run(partial(own, module), part, hx, tuple(module.parameters()))
                     outputs.append(output)
                 return torch.cat(outputs, dim=time), hx

@@ -97,7 +97,7 @@ class Layers:
         initial: Named,
         reading: Reading,
         memory: int | None = None,
-        segment: int | None = None,
+        segments: int | None = None,
     ) -> Trajectory:
         """One layer and direction over a sequence, by the kernel that the module itself uses.
 
@@ -107,18 +107,19 @@ class Layers:
             initial: By state, s_0.
             reading: In which order it is read.
             memory: Bytes that the pre-activations may take; see `retrace`.
-            segment: So many steps are run at a time, where nothing but the sequence itself is read; None for all.
+            segments: In so many parts it is run, one after the other, where nothing but the sequence itself is read;
+                None for one.
         """
         read, running = reading.order(sequence), reading.running(len(sequence))
         if isinstance(self.module, Recurrent):
-            known = self._states(weights, sequence, initial, reading, segment)
+            known = self._states(weights, sequence, initial, reading, segments)
             if known is None:
                 return unroll(self.cell, weights, read, initial, running, reading.restarts())
             return retrace(self.cell, weights, read, initial, known, running, reading.restarts(), memory)
         arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
         start: Sequence[Tensor] = [initial[state].unsqueeze(0) for state in self.cell.states]
         moved = []
-        for part in _segments(reading.begun_at_once(read), segment):
+        for part in _parts(reading.begun_at_once(read), segments):
             start_as_torch = start if len(start) > 1 else start[0]
             output, *start = _kernel(self.module)(part, start_as_torch, *arguments)
             moved.append(output)
@@ -126,7 +127,7 @@ class Layers:
         return retrace(self.cell, weights, read, initial, {"h": hidden}, running, memory=memory)
 
     def _states(
-        self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading, segment: int | None = None
+        self, weights: Weights, sequence: Tensor, initial: Named, reading: Reading, segments: int | None = None
     ) -> Named | None:
         """By name s_1 .. s_T, in reading order, as a kernel of ours finds them; None where there is none."""
         named = weights.named()
@@ -135,7 +136,7 @@ class Layers:
         if executor(self.cell, sequence, weights=named, initial=initial) != "fused":
             return None
         start, runs = initial, []
-        for part in _segments(sequence, segment):
+        for part in _parts(sequence, segments):
             runs.append(run_as_read(self.cell, part, named, start, reading, by="fused"))
             start = runs[-1].last
         steps = {name: _joined([one.steps[name] for one in runs]) for name in initial}
@@ -213,14 +214,14 @@ class SingleStep(Layers):
         initial: Named,
         reading: Reading,
         memory: int | None = None,
-        segment: int | None = None,
+        segments: int | None = None,
     ) -> Trajectory:
         """One step."""
         return unroll(self.cell, weights, sequence, initial)
 
 
-def _segments(sequence: Tensor, length: int | None) -> Sequence[Tensor]:
-    return (sequence,) if length is None else sequence.split(length)
+def _parts(sequence: Tensor, count: int | None) -> Sequence[Tensor]:
+    return (sequence,) if count is None else sequence.tensor_split(count)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

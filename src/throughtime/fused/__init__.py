@@ -1,6 +1,7 @@
 """From a cell's equations to what runs them over a whole sequence, and the one place where that is decided."""
 
 from throughtime.fused.executor import BACKENDS as BACKENDS
+from throughtime.fused.executor import WORTH_COMPILING as WORTH_COMPILING
 from throughtime.fused.executor import executor as executor
 from throughtime.fused.reference import Run as Run
 from throughtime.fused.run import run as run
