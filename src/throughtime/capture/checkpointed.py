@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from throughtime.capture.forwards import replaced
-from throughtime.capture.modules import Layers, SingleStep, layers_of, own_kind
+from throughtime.capture.modules import Layers, SingleStep, layers_of, own_kind, parts_of
 from throughtime.capture.substitution import Substitution
 from throughtime.fused import WORTH_COMPILING
 
@@ -83,7 +83,7 @@ def checkpointed(modules: Mapping[str, nn.Module], memory: int | None, substitut
                 return own(module, input, hx, **keywords)
             time, outputs = int(module.batch_first), []
             with substitution.paused():
-                for part in input.tensor_split(count, dim=time):
+                for part in parts_of(input, count, time):
                     output, hx = _run(partial(own, module), part, hx, tuple(module.parameters()))
                     outputs.append(output)
                 return torch.cat(outputs, dim=time), hx

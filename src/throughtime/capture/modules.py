@@ -119,7 +119,7 @@ class Layers:
         arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
         start: Sequence[Tensor] = [initial[state].unsqueeze(0) for state in self.cell.states]
         moved = []
-        for part in _parts(reading.begun_at_once(read), segments):
+        for part in parts_of(reading.begun_at_once(read), segments):
             start_as_torch = start if len(start) > 1 else start[0]
             output, *start = _kernel(self.module)(part, start_as_torch, *arguments)
             moved.append(output)
@@ -136,7 +136,7 @@ class Layers:
         if executor(self.cell, sequence, weights=named, initial=initial) != "fused":
             return None
         start, runs = initial, []
-        for part in _parts(sequence, segments):
+        for part in parts_of(sequence, segments):
             runs.append(run_as_read(self.cell, part, named, start, reading, by="fused"))
             start = runs[-1].last
         steps = {name: _joined([one.steps[name] for one in runs]) for name in initial}
@@ -220,8 +220,12 @@ class SingleStep(Layers):
         return unroll(self.cell, weights, sequence, initial)
 
 
-def _parts(sequence: Tensor, count: int | None) -> Sequence[Tensor]:
-    return (sequence,) if count is None else sequence.tensor_split(count)
+def parts_of(sequence: Tensor, count: int | None, time: int = 0) -> Sequence[Tensor]:
+    """A sequence in so many parts, of equal length to a step; None for one."""
+    if count is None:
+        return (sequence,)
+    # Of tensor_split, every part alone has a gradient of the whole sequence's size.
+    return sequence.split([(sequence.shape[time] + part) // count for part in range(count)], dim=time)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
