@@ -1,10 +1,9 @@
 """Rows that lie in cells, multiplied with what their step, sample and vector have for every column."""
 
 import numpy as np
-from numba import njit
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST
+from throughtime.compiled.fast import fast
 
 
 def add_cell_products(rows: Tensor, ln_scale: Tensor, coefficients: Tensor, into: Tensor) -> None:
@@ -19,7 +18,7 @@ def add_cell_products(rows: Tensor, ln_scale: Tensor, coefficients: Tensor, into
     _add_cell_products(*(tensor.numpy() for tensor in (rows, ln_scale, coefficients, into)))
 
 
-@njit(**FAST)
+@fast
 def _add_cell_products(rows, ln_scale, coefficients, into):
     steps, cells, members, hidden = rows.shape
     # Four members at a time, so that a sum is brought from memory once for all of them; those that are missing are 0.

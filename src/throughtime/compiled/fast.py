@@ -1,11 +1,13 @@
 """How the loops are compiled, and how they are handed tensors."""
 
 import contextlib
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,9 +23,27 @@ FAST: dict[str, Any] = {
     "error_model": "numpy",
     "fastmath": {"reassoc", "contract", "arcp", "nsz"},
 }
-# Of a function that calls others side by side, in `prange`. Numba's threads are OpenMP's, as torch's are, and to call
-# them takes a microsecond or two.
-SIDE_BY_SIDE: dict[str, Any] = FAST | {"parallel": True}
+# Numba looks for changes in the file of a function, not in those of what it calls: of these, its name tells.
+_ROOM = hashlib.sha256(b"".join(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))).hexdigest()
+
+
+def fast(function: Callable[..., Any]) -> Any:
+    """A function, compiled when it is called first."""
+    return njit(**FAST)(kept(function))
+
+
+def fast_in_parts(function: Callable[..., Any]) -> Any:
+    """A function that calls others side by side, in `prange`; see `side_by_side`.
+
+    Numba's threads are OpenMP's, as torch's are, and to call them takes a microsecond or two.
+    """
+    return njit(**FAST, parallel=True)(kept(function))
+
+
+def kept(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function under a name by which what was compiled of it is found on the disk, unless this room has changed."""
+    function.__qualname__ += f"_{_ROOM[:12]}"
+    return function
 
 
 @dataclass
@@ -82,7 +102,7 @@ def _split(rows: int, together: int, threads: int) -> np.ndarray:
 
 
 def side_by_side(function: Callable[..., Any], ends: np.ndarray, *arguments: Any) -> None:
-    """Call a function compiled with SIDE_BY_SIDE, on as many of Numba's threads as there are parts.
+    """Call a function compiled `fast_in_parts`, on as many of Numba's threads as there are parts.
 
     One that has nothing to do would have to be waited for, which takes long on a busy machine.
 

@@ -2,10 +2,9 @@
 
 import numpy as np
 import torch
-from numba import njit
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST
+from throughtime.compiled.fast import fast
 
 
 def path_products(vectors: Tensor) -> tuple[Tensor, Tensor]:
@@ -23,7 +22,7 @@ def path_products(vectors: Tensor) -> tuple[Tensor, Tensor]:
     return with_sum.view(vectors.shape[:-1]), squares.view(vectors.shape[:-1])
 
 
-@njit(**FAST)
+@fast
 def _path_products(vectors, with_sum, squares):
     paths, rows, hidden = vectors.shape
     total = np.empty(hidden)

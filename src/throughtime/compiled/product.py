@@ -4,10 +4,8 @@ A library's product is made for large matrices: it packs them anew at every call
 is met again and again. On some processors it does not use the longest vectors there are, either.
 """
 
-import hashlib
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +14,7 @@ from llvmlite import binding, ir
 from numba import cfunc, njit, types
 from numba.extending import intrinsic
 
-from throughtime.compiled import tile as tiles
-from throughtime.compiled.fast import FAST
+from throughtime.compiled.fast import FAST, fast, kept
 from throughtime.compiled.tile import MATRICES, REGISTER, ROWS, tile
 
 # Of the rows that there are, as many as possible are taken ROWS at a time, then FEWER, then one.
@@ -81,10 +78,6 @@ def _add_float64(out, out_row, left, left_row, left_column, right, right_row, co
 
 
 _ADDING = {torch.float32: _add_float32, torch.float64: _add_float64}
-# Numba looks for changes in the file of a function, not in those of what it calls: of these, its name tells.
-_TILES = hashlib.sha256(Path(str(tiles.__file__)).read_bytes()).hexdigest()[:12]
-for _function in _ADDING.values():
-    _function.__qualname__ += f"_{_TILES}"
 
 
 @cache
@@ -95,7 +88,7 @@ def ready(dtype: torch.dtype) -> None:
     """
     options = {name: FAST[name] for name in ("cache", "error_model", "fastmath")}
     function = _ADDING[dtype]
-    binding.add_symbol(f"throughtime{function.__name__}", cfunc(_SIGNATURE, **options)(function).address)
+    binding.add_symbol(f"throughtime{function.__name__}", cfunc(_SIGNATURE, **options)(kept(function)).address)
 
 
 @intrinsic
@@ -124,7 +117,7 @@ def _add_by_name(typing: Any, out: Any, left: Any, right: Any) -> Any:
     return types.void(out, left, right), generate
 
 
-@njit(**FAST)
+@fast
 def add_product(out: Any, left: Any, right: Any) -> None:
     """out += left @ right.
 

@@ -4,10 +4,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, in_line, parts, side_by_side
+from throughtime.compiled.fast import fast, fast_in_parts, in_line, parts, side_by_side
 
 # As many rows take longer than it takes to call a thread.
 ROWS_A_THREAD = 64
@@ -35,13 +35,13 @@ def row_norms(rows: Tensor) -> Tensor:
     return found
 
 
-@njit(**SIDE_BY_SIDE)
+@fast_in_parts
 def _norms_side_by_side(ends, line, apart, samples_apart, hidden, into):
     for part in prange(len(ends) - 1):
         _row_norms(ends[part], ends[part + 1], line, apart, samples_apart, hidden, into)
 
 
-@njit(**FAST)
+@fast
 def _row_norms(first, end, line, apart, samples_apart, hidden, into):
     for i in range(first, end):
         for j in range(into.shape[1]):
@@ -49,19 +49,16 @@ def _row_norms(first, end, line, apart, samples_apart, hidden, into):
             into[i, j] = row_norm(line[begin : begin + hidden])
 
 
-@njit(**FAST)
+@fast
 def row_norm(row: Any) -> Any:
-    """Of one row, for compiled code.
-
-    Numba looks for changes in a function's own file only: whoever changes this changes `step_product.py`, too.
-    """
+    """Of one row, for compiled code."""
     square = 0.0
     for k in range(len(row)):
         square += np.float64(row[k]) * np.float64(row[k])
     return _relative_norm(row) if square <= SMALLEST_SQUARE or square == np.inf else np.sqrt(square)
 
 
-@njit(**FAST)
+@fast
 def _relative_norm(row):
     largest = 0.0
     for k in range(len(row)):

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, in_line, parts, side_by_side
+from throughtime.compiled.fast import fast, fast_in_parts, in_line, parts, side_by_side
 
 # As many rows take longer than it takes to call a thread.
 ROWS_A_THREAD = 16
@@ -88,7 +88,7 @@ def read_rows(
     return forms is not None and bool(safe.all())
 
 
-@njit(**SIDE_BY_SIDE)
+@fast_in_parts
 def _read_side_by_side(
     ends,
     more,
@@ -136,7 +136,7 @@ def _read_side_by_side(
         _add_up(more[part - 1, first:end], sums[first:end])
 
 
-@njit(**FAST)
+@fast
 def _bands_of(band, begin, end):
     """From the first to behind the last band of some rows, which are in few of them: the others are not looked at."""
     first, last = band[begin], band[begin]
@@ -146,21 +146,21 @@ def _bands_of(band, begin, end):
 
 
 # Number by number: for whole arrays Numba would compile what it says of shapes that do not fit, for seconds.
-@njit(**FAST)
+@fast
 def _clear(sums):
     into = sums.reshape(-1)
     for number in range(len(into)):
         into[number] = 0
 
 
-@njit(**FAST)
+@fast
 def _add_up(more, sums):
     added, into = more.reshape(-1), sums.reshape(-1)
     for number in range(len(into)):
         into[number] += added[number]
 
 
-@njit(**FAST)
+@fast
 def _band_scales(log_scale, band, into):
     for row in range(log_scale.shape[0]):
         largest = into[band[row]]
@@ -169,7 +169,7 @@ def _band_scales(log_scale, band, into):
         into[band[row]] = largest
 
 
-@njit(**FAST)
+@fast
 def _read_rows(
     begin,
     end,
@@ -249,7 +249,7 @@ def _read_rows(
     return safe
 
 
-@njit(**FAST)
+@fast
 def _pair_products(slopes, pairs):
     """The sums over parts of the slopes of both members of a pair, (number, pair, hidden)."""
     numbers, _, parts, hidden = slopes.shape
@@ -267,7 +267,7 @@ def _pair_products(slopes, pairs):
     return found
 
 
-@njit(**FAST)
+@fast
 def _bring(lines, apart, log_scale, first, some, into, largest):
     """Some rows of all vectors and samples, each row on the scale of its largest sample, -inf if all are zero."""
     batch, hidden = log_scale.shape[1], into.shape[2]

@@ -7,9 +7,8 @@ step would bring the weights from memory for the few rows of a batch. Some steps
 from typing import Any
 
 import numpy as np
-from numba import njit
 
-from throughtime.compiled.fast import FAST
+from throughtime.compiled.fast import fast
 from throughtime.compiled.product import add_product
 
 # Rows, of one step after the other, that are multiplied at a time: as many as bring the weights from memory seldom
@@ -20,7 +19,7 @@ ROWS_BEHIND = 256
 BETWEEN = 16
 
 
-@njit(**FAST)
+@fast
 def room(together: int, rows: int, columns: int, like: Any) -> Any:
     """Memory for as many steps as have so many rows together, one at least.
 
@@ -33,7 +32,7 @@ def room(together: int, rows: int, columns: int, like: Any) -> Any:
     return np.empty((max(1, together // rows) * rows, columns), like.dtype)
 
 
-@njit(**FAST)
+@fast
 def numbered(rows: int) -> Any:
     """The numbers 0 .. rows - 1, for loops over rows whose inner loop, over units, is to run in vector registers.
 
@@ -43,7 +42,7 @@ def numbered(rows: int) -> Any:
     return np.arange(rows)
 
 
-@njit(**FAST)
+@fast
 def lay_down(read: Any, place: int, sequence: Any, t: int, first: int, end: int) -> None:
     """A step of a sequence, some of its samples, as rows of what lies one after the other.
 
@@ -60,7 +59,7 @@ def lay_down(read: Any, place: int, sequence: Any, t: int, first: int, end: int)
             read[place + sample - first, column] = sequence[t, sample, column]
 
 
-@njit(**FAST)
+@fast
 def multiply_ahead(
     out: Any, read: Any, sequence: Any, weight: Any, bias: Any, number: int, reverse: bool, first: int, end: int
 ) -> None:
@@ -88,7 +87,7 @@ def multiply_ahead(
     add_product(out[: count * rows], read[: count * rows], weight)
 
 
-@njit(**FAST)
+@fast
 def add_gradients(of_weight: Any, of_bias: Any, grad: Any, read: Any) -> None:
     """What some steps add to the gradients of a weight and of its bias.
 
@@ -108,7 +107,7 @@ def add_gradients(of_weight: Any, of_bias: Any, grad: Any, read: Any) -> None:
         of_bias[column] += of_steps[column]
 
 
-@njit(**FAST)
+@fast
 def give_back(out: Any, grad: Any, weight: Any, read: Any, number: int, reverse: bool, first: int, end: int) -> None:
     """The gradients at the sequence of the steps that have just been gone back through.
 

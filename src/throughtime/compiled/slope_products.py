@@ -5,10 +5,10 @@ than the caches hold; those of a single band or sample are multiplied before the
 """
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
+from throughtime.compiled.fast import fast, fast_in_parts, parts, side_by_side
 from throughtime.compiled.product import add_product, ready
 
 
@@ -51,13 +51,13 @@ def add_by_sample(
     side_by_side(_samples_side_by_side, parts(len(sums), 1), *arrays)
 
 
-@njit(**SIDE_BY_SIDE)
+@fast_in_parts
 def _bands_side_by_side(ends, sums, rows, ln_scale, values, slopes, which):
     for part in prange(len(ends) - 1):
         _add_bands(ends[part], ends[part + 1], sums, rows, ln_scale, values, slopes, which)
 
 
-@njit(**FAST)
+@fast
 def _add_bands(first, end, sums, rows, ln_scale, values, slopes, which):
     steps, batch = len(rows), rows.shape[2]
     adjoint = np.empty((steps * batch, sums.shape[2]), dtype=sums.dtype)
@@ -71,13 +71,13 @@ def _add_bands(first, end, sums, rows, ln_scale, values, slopes, which):
         add_product(sums[:, band], values.T, adjoint)
 
 
-@njit(**SIDE_BY_SIDE)
+@fast_in_parts
 def _samples_side_by_side(ends, sums, octave, rows, ln_scale, values, slopes, which):
     for part in prange(len(ends) - 1):
         _add_samples(ends[part], ends[part + 1], sums, octave, rows, ln_scale, values, slopes, which)
 
 
-@njit(**FAST)
+@fast
 def _add_samples(first, end, sums, octave, rows, ln_scale, values, slopes, which):
     steps, bands = ln_scale.shape
     adjoint = np.empty((steps, sums.shape[3]), dtype=sums.dtype)
@@ -98,7 +98,7 @@ def _add_samples(first, end, sums, octave, rows, ln_scale, values, slopes, which
             begin = stop
 
 
-@njit(**FAST)
+@fast
 def _make(adjoint, row, factor, slopes, which, step, sample):
     """The adjoints of all parts, side by side, from the vectors of a row."""
     hidden = row.shape[1]
@@ -111,7 +111,7 @@ def _make(adjoint, row, factor, slopes, which, step, sample):
             into[h] += vector[h] * slope[h] * factor
 
 
-@njit(**FAST)
+@fast
 def _add_scaled(into, row, ln_scale):
     if ln_scale > -np.inf:
         factor = into.dtype.type(np.exp(ln_scale))

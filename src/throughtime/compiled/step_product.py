@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import Tensor
 
-from throughtime.compiled.fast import FAST, SIDE_BY_SIDE, parts, side_by_side
+from throughtime.compiled.fast import fast, fast_in_parts, parts, side_by_side
 from throughtime.compiled.product import add_product, ready
 from throughtime.compiled.row_norms import row_norm
 
@@ -58,7 +58,7 @@ def step_product(
     return norms
 
 
-@njit(**SIDE_BY_SIDE)
+@fast_in_parts
 def _multiply_side_by_side(ends, vectors, slopes, weights, carry, into, norms, adding, formed):
     for part in prange(len(ends) - 1):
         if formed:
@@ -67,7 +67,7 @@ def _multiply_side_by_side(ends, vectors, slopes, weights, carry, into, norms, a
             _through_gates(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, norms, adding)
 
 
-@njit(**FAST)
+@fast
 def _formed(first, end, vectors, slopes, weights, carry, into, norms, adding):
     _, count, hidden = vectors.shape
     projected = into.shape[2]
@@ -95,7 +95,7 @@ def _formed(first, end, vectors, slopes, weights, carry, into, norms, adding):
         sample += 1
 
 
-@njit(**FAST)
+@fast
 def _through_gates(first, end, vectors, slopes, weights, carry, into, norms, adding):
     _, count, hidden = vectors.shape
     scaled = np.empty((ROWS_AT_ONCE, hidden), dtype=vectors.dtype)
