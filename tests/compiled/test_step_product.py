@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from throughtime.compiled import row_norms, step_product
+from throughtime.compiled import StepProducts, row_norms
 
 BATCH, ROWS, HIDDEN = 3, 150, 37
 
@@ -14,6 +14,15 @@ def drawn(gates: int, projected: int, dtype: torch.dtype = torch.float64) -> tup
     slopes = list(torch.randn(gates, BATCH, HIDDEN, dtype=dtype))
     weights = list(torch.randn(gates, HIDDEN, projected, dtype=dtype))
     return torch.randn(BATCH, ROWS, HIDDEN, dtype=dtype), slopes, weights
+
+
+def product(slopes: list[Tensor], weights: list[Tensor], carry: Tensor | None) -> StepProducts:
+    """Of three steps, of which the second is the one that is given."""
+
+    def among_others(tensor: Tensor) -> Tensor:
+        return torch.stack([torch.full_like(tensor, torch.nan), tensor, torch.full_like(tensor, torch.nan)])
+
+    return StepProducts(list(map(among_others, slopes)), weights, None if carry is None else among_others(carry))
 
 
 @pytest.mark.parametrize("formed", [True, False])
@@ -30,7 +39,7 @@ def test_is_the_product_with_the_matrix(gates: int, projected: int, carried: boo
         else torch.full((BATCH, ROWS, projected), torch.nan, dtype=torch.float64)
     )
     expected = vectors @ matrices + (into if adding else 0)
-    norms = step_product(vectors, slopes, weights, carry, into, adding, formed)
+    norms = product(slopes, weights, carry).add(1, vectors, into, adding, formed)
     torch.testing.assert_close(into, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(norms, torch.linalg.vector_norm(expected, dim=-1), rtol=1e-12, atol=0)
 
@@ -40,21 +49,22 @@ def test_neither_threads_nor_other_rows_change_a_digit(formed: bool, monkeypatch
     vectors, slopes, weights = drawn(2, HIDDEN, torch.float32)
     carry = torch.randn(BATCH, HIDDEN)
     together, alone = torch.empty(2, BATCH, ROWS, HIDDEN)
-    step_product(vectors, slopes, weights, carry, together, False, formed)
+    products = product(slopes, weights, carry)
+    products.add(1, vectors, together, False, formed)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     for row in range(ROWS):
         into = torch.empty(BATCH, 1, HIDDEN)
-        step_product(vectors[:, row : row + 1], slopes, weights, carry, into, False, formed)
+        products.add(1, vectors[:, row : row + 1], into, False, formed)
         alone[:, row] = into.squeeze(1)
     assert (together == alone).all()
     again = torch.empty_like(together)
-    step_product(vectors, slopes, weights, carry, again, False, formed)
+    products.add(1, vectors, again, False, formed)
     assert (again == together).all()
 
 
 def test_no_vectors() -> None:
     vectors, slopes, weights = drawn(2, HIDDEN)
-    step_product(vectors[:, :0], slopes, weights, None, vectors.new_empty(BATCH, 0, HIDDEN), False, True)
+    product(slopes, weights, None).add(1, vectors[:, :0], vectors.new_empty(BATCH, 0, HIDDEN), False, True)
 
 
 @pytest.mark.parametrize("by_sample", [True, False])

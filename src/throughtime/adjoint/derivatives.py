@@ -9,6 +9,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from throughtime.cells import Cell, Named, Partial, derive
+from throughtime.compiled import StepProducts
 from throughtime.unroll import Trajectory, Weights
 
 # What is derived: the new carried state, and the cell's output where that is another.
@@ -24,15 +25,17 @@ class Stretch:
         partials: By what is derived; of the output at fixed carried state.
         carry: Of the new carried state with respect to the old one, through gates that see it unit by unit too.
         output_carry: Of the output likewise.
+        products: By what is derived, the products with its derivative with respect to h, where they are compiled.
     """
 
     places: range
     partials: dict[str, Partial]
     carry: Tensor | None
     output_carry: Tensor | None
+    products: Mapping[str, StepProducts]
 
 
-NOWHERE = Stretch(range(0), {}, None, None)
+NOWHERE = Stretch(range(0), {}, None, None, {})
 
 
 class Derivatives:
@@ -92,7 +95,23 @@ class Derivatives:
         places = range(max(0, stop - self._length), stop)
         found = self._evaluated(slice(places.start, places.stop))
         carry = self._along_carried(found[UPDATE], found[UPDATE].carried)
-        return Stretch(places, found, carry, self._along_carried(found[OUTPUT], None) if OUTPUT in found else None)
+        output_carry = self._along_carried(found[OUTPUT], None) if OUTPUT in found else None
+        return Stretch(places, found, carry, output_carry, self._products(found, carry))
+
+    def _products(self, found: Mapping[str, Partial], carry: Tensor | None) -> dict[str, StepProducts]:
+        if self._cell.enters == "diagonal" or self._trajectory.inputs.device.type != "cpu":
+            return {}
+        # What passes along the state itself is a part of the product where h is that state.
+        direct = carry if self._cell.carried == "h" else None
+        return {
+            name: StepProducts(
+                list(partial.recurrent.values()),
+                [self._by_gate[gate] for gate in partial.recurrent],
+                direct if name == UPDATE else None,
+            )
+            for name, partial in found.items()
+            if partial.recurrent
+        }
 
     def _evaluated(self, places: slice | Tensor) -> dict[str, Partial]:
         arguments = self._arguments(places)

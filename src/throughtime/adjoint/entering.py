@@ -70,7 +70,8 @@ class AtOneStep(Entering):
         if step not in self._by_step:
             return None
         entering, values, log_scale, norms = self._by_step[step]
-        new = slice(len(sources) - len(entering), len(sources))
+        count = sources.shape[0]
+        new = slice(count - entering.shape[0], count)
         # Nearly always they are the ones that have just joined.
         if torch.equal(sources[new], entering):
             return Entered(new, values, log_scale, norms)

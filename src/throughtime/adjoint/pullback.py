@@ -9,7 +9,6 @@ from torch import Tensor
 
 from throughtime.adjoint.derivatives import OUTPUT, UPDATE, Derivatives
 from throughtime.cells import Cell, Named, Partial, derive
-from throughtime.compiled import step_product
 from throughtime.notation import OUTPUT_GATE
 from throughtime.unroll import Trajectory, Weights
 
@@ -70,11 +69,9 @@ class Pullback:
         if into is None:
             projected = self.trajectory.states["h"].shape[-1]
             into = rows_by_sample(carried, len(carried), carried.shape[1], projected)
-        here, place = self._derivatives.stretch(step - 1)
-        carry = None if self.two_states or here.carry is None else here.carry[place]
-        norms = self._through(here.partials[UPDATE], place, carry, carried, into, add=False)
+        norms = self._through(UPDATE, step, carried, into, add=False)
         if self.two_states and not self.unit_by_unit:
-            norms = self._through(here.partials[OUTPUT], place, None, self.output(adjoint["h"]), into, add=True)
+            norms = self._through(OUTPUT, step, self.output(adjoint["h"]), into, add=True)
         if self.trajectory.restarts is not None:
             return self._stopped_(step, into), None
         return into, norms
@@ -190,20 +187,19 @@ class Pullback:
             adjoint *= ~self.trajectory.restarts[step - 1].unsqueeze(-1)
         return adjoint
 
-    def _through(
-        self, partial: Partial, place: int, carry: Tensor | None, adjoint: Tensor, into: Tensor, add: bool
-    ) -> Tensor | None:
+    def _through(self, name: str, step: int, adjoint: Tensor, into: Tensor, add: bool) -> Tensor | None:
         """Write what passes from a vector to h_{step-1} into a tensor of the shape of its adjoint, or add it there.
 
         Returns the norms of what stands there then, where they were taken on the way.
         """
-        by_gate = {} if self.unit_by_unit else partial.recurrent
+        here, place = self._derivatives.stretch(step - 1)
+        by_gate = {} if self.unit_by_unit else here.partials[name].recurrent
+        forming = bool(by_gate) and self._forming_pays(len(by_gate), adjoint.shape[0])
+        if name in here.products:
+            by_sample = adjoint.transpose(0, 1), into.transpose(0, 1)
+            return here.products[name].add(place, *by_sample, adding=add, formed=forming).T
         slopes = {gate: slope[place] for gate, slope in by_gate.items()}
-        forming = bool(slopes) and self._forming_pays(len(slopes), len(adjoint))
-        if slopes and adjoint.device.type == "cpu":
-            weights = [self._recurrent_weights[gate] for gate in slopes]
-            by_sample = adjoint.transpose(0, 1), list(slopes.values()), weights, carry, into.transpose(0, 1)
-            return step_product(*by_sample, adding=add, formed=forming).T
+        carry = None if name == OUTPUT or self.two_states or here.carry is None else here.carry[place]
         if forming:
             jacobian = self._formed(slopes, carry)
             if add:

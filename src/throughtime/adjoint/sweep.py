@@ -114,13 +114,15 @@ def sweep(
         before = started
         while started < sources and starts[started] >= step:
             started += 1
-        if started == before and not len(active):
+        if started == before and not active.shape[0]:
             continue
         active = torch.cat([active, order[before:started]])
-        if len(active) > len(rows):
-            rows = rows.of(slice(None), min(len(active) + ROWS_AT_ONCE, len(active) + sources - started))
+        # Of a tensor, the shape is told faster than the length.
+        count = active.shape[0]
+        if count > len(rows):
+            rows = rows.of(slice(None), min(count + ROWS_AT_ONCE, count + sources - started))
         try:
-            adjoint = rows.at(step, len(active), entering, active)
+            adjoint = rows.at(step, count, entering, active)
         except AdjointNotFinite as error:
             raise _located(error, step, entering, active) from None
         if cut:
@@ -129,11 +131,11 @@ def sweep(
             if len(here):
                 part = adjoint[_as_slice(here)]
                 yield SweptFrame(step, active[here], part, pullback)
-            if len(active) - len(here) >= ROWS_AT_ONCE or not len(here):
+            if count - len(here) >= ROWS_AT_ONCE or not len(here):
                 active, rows = active[here], rows.of(here, len(here))
-        elif len(active):
+        elif count:
             yield SweptFrame(step, active, adjoint, pullback)
-        if started == sources and not len(active):
+        if started == sources and not active.shape[0]:
             return
 
 
@@ -158,7 +160,7 @@ class _Rows:
         return cls(pullback, Scaled(values, log_scale))
 
     def __len__(self) -> int:
-        return len(self._adjoint.log_scale)
+        return self._adjoint.log_scale.shape[0]
 
     def of(self, kept: Tensor | slice, rows: int) -> _Rows:
         """Some of the rows, and behind them zeros up to a number of rows."""
@@ -208,5 +210,5 @@ def _as_slice(rows: Tensor) -> slice | Tensor:
 
 def _enter(adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor) -> None:
     for part in entering:
-        if part.state == state and len(active) and (entered := part.at(step, active)) is not None:
+        if part.state == state and active.shape[0] and (entered := part.at(step, active)) is not None:
             adjoint.add_(state, *entered)

@@ -11,4 +11,4 @@ from throughtime.compiled.rows import Forms as Forms
 from throughtime.compiled.rows import read_rows as read_rows
 from throughtime.compiled.slope_products import add_by_band as add_by_band
 from throughtime.compiled.slope_products import add_by_sample as add_by_sample
-from throughtime.compiled.step_product import step_product as step_product
+from throughtime.compiled.step_product import StepProducts as StepProducts

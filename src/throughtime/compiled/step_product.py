@@ -15,75 +15,85 @@ from throughtime.compiled.row_norms import row_norm
 ROWS_AT_ONCE = 64
 
 
-def step_product(
-    vectors: Tensor,
-    slopes: Sequence[Tensor],
-    weights: Sequence[Tensor],
-    carry: Tensor | None,
-    into: Tensor,
-    adding: bool,
-    formed: bool,
-) -> Tensor:
-    """v (diag(carry) + sum over gates g of diag(slope_g) W_g) for all vectors v, on all of torch's threads.
+class StepProducts:
+    """Products with the step Jacobians of neighbouring steps, diag(carry) + sum over gates g of diag(slope_g) W_g.
 
     Args:
-        vectors: (batch, row, hidden).
-        slopes: By gate, (batch, hidden); one at least.
+        slopes: By gate, (time, batch, hidden); one at least.
         weights: By gate, (hidden, projected).
-        carry: (batch, hidden), where projected is hidden; None for zeros.
-        into: Where to write it, (batch, row, projected), contiguous.
-        adding: Whether to add it to what is there.
-        formed: Whether to form the matrix in brackets, once a sample, or to multiply every vector by the slopes and
-            take it through the weights of every gate.
-
-    Returns:
-        The norms of what stands in `into` then, (batch, row), float64, taken while it is still near.
+        carry: (time, batch, hidden), where projected is hidden; None for zeros.
     """
-    ready(vectors.dtype)
-    # None would be another type, for which all would be compiled again.
-    direct = vectors.new_empty(0, 0) if carry is None else carry
-    norms = vectors.new_empty(vectors.shape[:2], dtype=torch.float64)
-    side_by_side(
-        _multiply_side_by_side,
-        parts(vectors.shape[0] * vectors.shape[1], ROWS_AT_ONCE),
-        vectors.contiguous().numpy(),
-        tuple(np.ascontiguousarray(slope.numpy()) for slope in slopes),
-        tuple(np.ascontiguousarray(weight.numpy()) for weight in weights),
-        direct.numpy(),
-        into.numpy(),
-        norms.numpy(),
-        adding,
-        formed,
-    )
-    return norms
+
+    def __init__(self, slopes: Sequence[Tensor], weights: Sequence[Tensor], carry: Tensor | None) -> None:
+        # None would be another type, for which all would be compiled again.
+        direct = slopes[0].new_empty(0, 0, 0) if carry is None else carry
+        self._slopes = tuple(_array(slope) for slope in slopes)
+        self._weights = tuple(_array(weight) for weight in weights)
+        self._carry = _array(direct)
+        ready(slopes[0].dtype)
+
+    def add(self, place: int, vectors: Tensor, into: Tensor, adding: bool, formed: bool) -> Tensor:
+        """v J for all vectors v, on all of torch's threads.
+
+        Args:
+            place: The step, counted from 0.
+            vectors: (batch, row, hidden).
+            into: Where to write it, (batch, row, projected), contiguous.
+            adding: Whether to add it to what is there.
+            formed: Whether to form J, once a sample, or to multiply every vector by the slopes and take it through the
+                weights of every gate.
+
+        Returns:
+            The norms of what stands in `into` then, (batch, row), float64, taken while it is still near.
+        """
+        batch, rows, _ = vectors.shape
+        norms = np.empty((batch, rows))
+        side_by_side(
+            _multiply_side_by_side,
+            parts(batch * rows, ROWS_AT_ONCE),
+            place,
+            vectors.contiguous().numpy(),
+            self._slopes,
+            self._weights,
+            self._carry,
+            into.numpy(),
+            norms,
+            adding,
+            formed,
+        )
+        return torch.from_numpy(norms)
+
+
+def _array(tensor: Tensor) -> np.ndarray:
+    return np.ascontiguousarray(tensor.detach().numpy())
 
 
 @fast_in_parts
-def _multiply_side_by_side(ends, vectors, slopes, weights, carry, into, norms, adding, formed):
+def _multiply_side_by_side(ends, place, vectors, slopes, weights, carry, into, norms, adding, formed):
     for part in prange(len(ends) - 1):
         if formed:
-            _formed(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, norms, adding)
+            _formed(ends[part], ends[part + 1], place, vectors, slopes, weights, carry, into, norms, adding)
         else:
-            _through_gates(ends[part], ends[part + 1], vectors, slopes, weights, carry, into, norms, adding)
+            _through_gates(ends[part], ends[part + 1], place, vectors, slopes, weights, carry, into, norms, adding)
 
 
 @fast
-def _formed(first, end, vectors, slopes, weights, carry, into, norms, adding):
+def _formed(first, end, place, vectors, slopes, weights, carry, into, norms, adding):
     _, count, hidden = vectors.shape
     projected = into.shape[2]
     matrix = np.empty((hidden, projected), dtype=vectors.dtype)
     sample = first // max(1, count)
     while sample * count < end:
         for j in range(hidden):
-            row, slope, weight = matrix[j], slopes[0][sample, j], weights[0][j]
+            row, slope, weight = matrix[j], slopes[0][place, sample, j], weights[0][j]
             for k in range(projected):
                 row[k] = slope * weight[k]
             for gate in range(1, len(slopes)):
-                slope, weight = slopes[gate][sample, j], weights[gate][j]
+                slope, weight = slopes[gate][place, sample, j], weights[gate][j]
                 for k in range(projected):
                     row[k] += slope * weight[k]
             if len(carry):
-                row[j] += carry[sample, j]
+                row[j] += carry[place, sample, j]
         begin, stop = max(first, sample * count), min(end, (sample + 1) * count)
         for row in range(begin - sample * count, stop - sample * count, ROWS_AT_ONCE):
             rows = slice(row, min(row + ROWS_AT_ONCE, stop - sample * count))
@@ -96,7 +106,7 @@ def _formed(first, end, vectors, slopes, weights, carry, into, norms, adding):
 
 
 @fast
-def _through_gates(first, end, vectors, slopes, weights, carry, into, norms, adding):
+def _through_gates(first, end, place, vectors, slopes, weights, carry, into, norms, adding):
     _, count, hidden = vectors.shape
     scaled = np.empty((ROWS_AT_ONCE, hidden), dtype=vectors.dtype)
     sample = first // max(1, count)
@@ -108,11 +118,11 @@ def _through_gates(first, end, vectors, slopes, weights, carry, into, norms, add
             if len(carry):
                 for i in range(len(given)):
                     for j in range(hidden):
-                        result[i, j] = given[i, j] * carry[sample, j] + (result[i, j] if adding else 0)
+                        result[i, j] = given[i, j] * carry[place, sample, j] + (result[i, j] if adding else 0)
             elif not adding:
                 result[:] = 0
             for gate in range(len(slopes)):
-                slope = slopes[gate][sample]
+                slope = slopes[gate][place, sample]
                 for i in range(len(given)):
                     for j in range(hidden):
                         scaled[i, j] = given[i, j] * slope[j]

@@ -64,8 +64,8 @@ class Reels(Measure[Frame]):
 
     def update(self, frame: Frame) -> None:
         """Gather the norms of one frame."""
-        count = len(frame.sources)
-        if self._rows + count > len(self._log_scale):
+        count = frame.sources.shape[0]
+        if self._rows + count > self._log_scale.shape[0]:
             self.finish()
         rows = slice(self._rows, self._rows + count)
         self._sources.append(frame.sources)
