@@ -186,6 +186,49 @@ def test_a_window_is_counted_from_the_end_of_every_sample(kind: type[Model]) -> 
         assert float(exam[name].truncation_error.sel(window=window)) == pytest.approx(expected, rel=1e-7)
 
 
+class PackedSteps(Model):
+    """Reads packed sequences and answers at every step."""
+
+    def forward(self, inputs: rnn.PackedSequence) -> Tensor:
+        return self.o(rnn.pad_packed_sequence(self.r(inputs)[0])[0])
+
+
+def masked(output: Tensor, lengths: Tensor) -> Tensor:
+    """A loss at every step of the samples that have not ended."""
+    there = torch.arange(1, len(output) + 1).unsqueeze(1) <= lengths
+    return (output.square().sum(2) * there).sum(1)
+
+
+@pytest.mark.parametrize("loss_steps", ["all", 12])
+@pytest.mark.parametrize("kind", [Model, PackedSteps, Stacked])
+def test_what_no_loss_reads_of_a_sample_counts_in_no_profile(kind: type[Model], loss_steps: str | int) -> None:
+    """With a loss at every step, samples that have ended are no zeros among the others."""
+    model = kind().double()
+    packed = rnn.pack_padded_sequence(inputs().double(), LENGTHS, enforce_sorted=False)
+    given = (packed,) if kind is PackedSteps else inputs().double()
+    found = tt.examine(model, given, LENGTHS, loss=masked, loss_steps=loss_steps)
+    plain = Stacked().double() if kind is Stacked else Model().double()
+    plain.load_state_dict(model.state_dict())
+    for name in found.recurrences:
+        measures = found[name]
+        squares, counts = np.zeros(measures.sizes["lag"]), np.zeros(measures.sizes["lag"])
+        for sample, length in enumerate(LENGTHS.tolist()):
+            followed = [step for step in measures.loss_step.values.tolist() if step <= length]
+            if not followed:
+                continue
+            cut = inputs()[:length, sample : sample + 1].double()
+            alone = tt.examine(plain, cut, loss=lambda output, _: output.square().sum((1, 2)), loss_steps=followed)[
+                name
+            ]
+            for lag in alone.lag.values.tolist():
+                count = sum(step >= lag for step in followed)
+                counts[lag] += count
+                squares[lag] += count * np.exp(2 * float(alone.lag_profile[-1].sel(lag=lag)))
+            profile = measures.sample_profile.isel(sample=sample)[: alone.sizes["lag"]]
+            np.testing.assert_allclose(profile, alone.lag_profile[-1], rtol=1e-9)
+        np.testing.assert_allclose(measures.lag_profile[-1], np.log(squares / counts) / 2, rtol=1e-9)
+
+
 class StepByStep(nn.Module):
     """An encoder, and a decoder that reads its last state in single calls of a cell, of which the last is read."""
 

@@ -24,7 +24,8 @@ class Profile:
 
     Args:
         lags: The lags, in steps.
-        values: ln of the root mean square over loss steps and samples of |dl_t/ds_{t - lag}|, in nats.
+        values: ln of the root mean square over loss steps and samples of |dl_t/ds_{t - lag}|, in nats. What a loss does
+            not read of a sample at all counts nowhere: samples that have ended, and losses that are masked.
         interval: Its 95 % interval over samples and losses, see `throughtime.measures.bootstrap`; NaN where there is a
             single sample and every loss is followed, or a lag is seen from a single group of losses.
         decay_rate: Slope of `values` over lags from 0 on, in nats per step: negative where gradients vanish. NaN
@@ -50,6 +51,8 @@ class LagProfile(NormMeasure):
         self._group = torch.arange(film.sources) % self._groups
         shape = (len(film.states), self._groups * self._lags, film.batch)
         self._ln_sum = torch.full(shape, -torch.inf, dtype=torch.float64)
+        # Whether anything of a source arrives anywhere in a sample.
+        self._read = torch.zeros(film.sources, film.batch, dtype=torch.bool)
 
     def take(self, reel: Reel) -> None:
         """Add every row at its lag."""
@@ -57,6 +60,7 @@ class LagProfile(NormMeasure):
         lags, known = (reel.lags.unsqueeze(-1), None) if by_sample is None else by_sample
         index = self._group[reel.sources].unsqueeze(-1) * self._lags + lags - self._smallest
         for state, ln_square in enumerate(reel.ln_square.values()):
+            self._note(reel.sources, ln_square)
             every = index.expand_as(ln_square)
             added = ln_square if known is None else ln_square.masked_fill(~known, -torch.inf)
             total = self._ln_sum[state]
@@ -64,6 +68,13 @@ class LagProfile(NormMeasure):
             anchor = highest.masked_fill(highest == -torch.inf, 0.0)
             summed = (total - anchor).exp().scatter_add_(0, every, (added - anchor.gather(0, every)).exp())
             self._ln_sum[state] = summed.log() + anchor
+
+    def _note(self, sources: Int[Tensor, " row"], ln_square: Float[Tensor, "row batch"]) -> None:
+        if float(ln_square.amin()) > -torch.inf:
+            self._read.index_fill_(0, sources, True)
+        else:
+            rows, samples = (ln_square > -torch.inf).nonzero(as_tuple=True)
+            self._read[sources[rows], samples] = True
 
     def ln_squares(self) -> tuple[Tensor, Float[Tensor, " lag"]]:
         """The lags, and ln of the sum over loss steps and samples of |dl_t/ds_{t - lag}|^2, of the last state."""
@@ -101,7 +112,7 @@ class LagProfile(NormMeasure):
         rates = torch.cat([decay_rate(lags, sums.ln_rms(some).transpose(-1, -2), total) for some in draws], dim=-1)
         there = (counts > 0).double()
         degrees = bootstrap.degrees(there.amax(2).sum(0))
-        if self._film.ends is not None:
+        if counts.shape[2] > 1:
             degrees = torch.minimum(degrees, there.sum((0, 2)) - 1)
         degrees = degrees.expand_as(values)
         some_lags = torch.arange(len(lags)).split(max(1, NUMBERS_AT_ONCE // (len(values) * len(weights))))
@@ -129,9 +140,15 @@ class LagProfile(NormMeasure):
         ends = film.positions.unsqueeze(-1) if film.ends is None else film.ends.unsqueeze(0)
         steps = ends.unsqueeze(1) - lags.unsqueeze(-1)
         first = torch.tensor(film.begins) if film.starts is None else film.starts.clamp(min=film.begins)
-        there = (steps >= first) & (steps <= film.steps) & (ends > 0).unsqueeze(1)
+        there = ((steps >= first) & (steps <= film.steps) & (ends > 0).unsqueeze(1)).double()
+        if film.ends is None and not self._read.all():
+            groups = [self._group == group for group in range(self._groups)]
+            counts = torch.stack([there[own].squeeze(2).T @ self._read[own].double() for own in groups])
+            # Where nothing at all is read, nothing arrives.
+            counts[:, counts.sum((0, 2)) == 0] = 1
+            return counts
         counts = torch.zeros(self._groups, *there.shape[1:], dtype=torch.float64)
-        return counts.index_add_(0, self._group, there.double())
+        return counts.index_add_(0, self._group, there)
 
 
 @dataclass(frozen=True)
