@@ -159,6 +159,14 @@ def test_lags_are_counted_from_the_end_of_every_sample(kind: type[Model], max_la
         np.testing.assert_allclose(measures.direct_derivative.values[-1, 0], direct, rtol=1e-9)
 
 
+@pytest.mark.parametrize("kind", [Model, Packed])
+def test_causes_by_lag_end_with_max_lag_where_samples_end_apart(kind: type[Model]) -> None:
+    """The samples that end first are followed further back than that from the end of the last one."""
+    cut, whole = (read_apart(kind().double(), max_lag=at_most).causes("r.l0").nats_by_lag for at_most in (9, None))
+    assert cut.lag.values.tolist() == list(range(10))
+    np.testing.assert_allclose(cut, whole.sel(lag=cut.lag), rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("kind", [Model, Packed, Stacked])
 def test_a_window_is_counted_from_the_end_of_every_sample(kind: type[Model]) -> None:
     """Against backpropagation that is cut so many steps before the end of each."""
