@@ -1,6 +1,6 @@
-"""Long sequences: seconds and memory against T, with so many losses followed so far back; a process for every T.
+"""Long sequences: seconds and memory against T, with so many losses followed so far back; a process for every number.
 
-`python -m benchmarks.long 1000000` measures a single length and prints it as JSON.
+`python -m benchmarks.long examine RNN 1000000` measures a single one and prints it as JSON.
 """
 
 import json
@@ -18,6 +18,7 @@ from benchmarks.section import Section
 from benchmarks.timing import agree, seconds_of
 
 LENGTHS = (25_000, 50_000, 100_000)
+MILLION = 1_000_000
 FEATURES, HIDDEN, MAX_LAG, LOSSES = 8, 64, 2048, 64
 KINDS = {"RNN": nn.RNN, "LSTM": nn.LSTM}
 
@@ -41,7 +42,7 @@ def loss(output: Tensor, targets: Tensor) -> Tensor:
 
 def measured() -> Section:
     """Every cell at every length."""
-    numbers = [in_its_own_process(kind, steps) for kind in KINDS for steps in LENGTHS]
+    numbers = [one(kind, steps) for kind in KINDS for steps in (*LENGTHS, MILLION)]
     rows = [
         (
             found["cell"],
@@ -60,43 +61,45 @@ def measured() -> Section:
     return Section(
         "long",
         f"Long sequences, B = 1, H = {HIDDEN}, max_lag = {MAX_LAG}, {LOSSES} losses followed",
-        "With all measures. A training step is the forward and the backward pass of the same model; memory is what the "
-        "process had at most beyond what it had before. The map of the last loss was first compared with autograd's "
-        f"over the last {MAX_LAG} steps. Exponents of growth with T: {exponents}.",
+        "With all measures. A training step is the forward and the backward pass of the same model, in a process of its "
+        "own; memory is what a process had at most beyond what it had before. The map of the last loss was compared "
+        f"with autograd's over the last {MAX_LAG} steps. Exponents of growth with T up to {LENGTHS[-1]:,}, where all "
+        f"steps are followed from some loss: {exponents}. Of a million steps no more than {MAX_LAG} are followed from "
+        "each, and the graph of a layer, which would not fit, is made segment by segment.",
         ("cell", "T", "examine, s", "in training steps", "examine, GiB", "training step, GiB"),
         rows,
         numbers,
     )
 
 
-def in_its_own_process(kind: str, steps: int) -> dict[str, Any]:
-    """One length, where its memory can be told from that of the others."""
-    command = [sys.executable, "-m", "benchmarks.long", str(steps), kind]
-    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found: dict[str, Any] = json.loads(printed)
+def one(kind: str, steps: int) -> dict[str, Any]:
+    """One length, each number from a process whose memory can be told from that of the others."""
+    found: dict[str, Any] = {"cell": kind, "steps": steps, "seconds": {}, "gibibytes": {}}
+    for what in ("step", "examine"):
+        command = [sys.executable, "-m", "benchmarks.long", what, kind, str(steps)]
+        printed = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        found["seconds"][what], found["gibibytes"][what] = printed["seconds"], printed["gibibytes"]
     return found
 
 
-def one(kind: str, steps: int) -> dict[str, Any]:
-    """One length."""
+def here(what: str, kind: str, steps: int) -> dict[str, float]:
+    """One number of one length, in this process."""
     torch.manual_seed(0)
     model = Model(KINDS[kind])
     inputs, targets = torch.randn(steps, 1, FEATURES), torch.randn(steps, 1, 1)
     began, found = _peak(), []
 
     def step() -> None:
-        model.zero_grad()
         loss(model(inputs), targets).sum().backward()
 
     def examine() -> None:
         found.append(tt.examine(model, inputs, targets, loss=loss, max_lag=MAX_LAG, loss_steps=LOSSES))
 
-    seconds, gibibytes = {}, {}
-    for name, run in {"step": step, "examine": examine}.items():
-        seconds[name] = seconds_of(run)
-        gibibytes[name] = _peak() - began
-    _compare(model, inputs, targets, found[0]["layer.l0"].gradient_map.sel(state="h", loss_step=steps))
-    return {"cell": kind, "steps": steps, "seconds": seconds, "gibibytes": gibibytes, "reach": found[0].reach(0.99)}
+    seconds = seconds_of({"step": step, "examine": examine}[what])
+    gibibytes = _peak() - began
+    for exam in found:
+        _compare(model, inputs, targets, exam["layer.l0"].gradient_map.sel(state="h", loss_step=steps))
+    return {"seconds": seconds, "gibibytes": gibibytes}
 
 
 def _compare(model: Model, inputs: Tensor, targets: Tensor, column: Any) -> None:
@@ -122,10 +125,10 @@ def _peak() -> float:
 
 
 def _exponent(numbers: list[dict[str, Any]], kind: str, what: str) -> float:
-    own = [found for found in numbers if found["cell"] == kind]
+    own = [found for found in numbers if found["cell"] == kind and found["steps"] in LENGTHS]
     sizes, values = [found["steps"] for found in own], [found[what]["examine"] for found in own]
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
 if __name__ == "__main__":
-    print(json.dumps(one(sys.argv[2] if len(sys.argv) > 2 else "RNN", int(sys.argv[1]))))
+    print(json.dumps(here(sys.argv[1], sys.argv[2], int(sys.argv[3]))))
