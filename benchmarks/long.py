@@ -63,9 +63,9 @@ def measured() -> Section:
         f"Long sequences, B = 1, H = {HIDDEN}, max_lag = {MAX_LAG}, {LOSSES} losses followed",
         "With all measures. A training step is the forward and the backward pass of the same model, in a process of "
         "its own; memory is what a process had at most beyond what it had before. The map of the last loss was "
-        f"compared with autograd's over the last {MAX_LAG} steps. Exponents of growth with T up to {LENGTHS[-1]:,}, where all "
-        f"steps are followed from some loss: {exponents}. Of a million steps no more than {MAX_LAG} are followed from "
-        "each, and the graph of a layer, which would not fit, is made segment by segment.",
+        f"compared with autograd's over the last {MAX_LAG} steps. Exponents of growth with T up to {LENGTHS[-1]:,}, "
+        f"where all steps are followed from some loss: {exponents}. Of a million steps no more than {MAX_LAG} are "
+        "followed from each, and the graph of a layer, which would not fit, is made segment by segment.",
         ("cell", "T", "examine, s", "in training steps", "examine, GiB", "training step, GiB"),
         rows,
         numbers,
