@@ -237,6 +237,42 @@ def test_what_no_loss_reads_of_a_sample_counts_in_no_profile(kind: type[Model], 
         np.testing.assert_allclose(measures.lag_profile[-1], np.log(squares / counts) / 2, rtol=1e-9)
 
 
+def delayed(output: Tensor, _: object) -> Tensor:
+    """Every other loss reads what was eight steps ago, and of one sample none does."""
+    back = [step - 8 if step % 2 and step >= 8 else step for step in range(len(output))]
+    return torch.stack([output[at, 1 if step % 2 else 0 :].square().sum() for step, at in enumerate(back)])
+
+
+@pytest.mark.parametrize("kind", ["Model", "Stacked", "ByHand"])
+def test_what_a_loss_reads_beyond_max_lag_counts_as_read(kind: str) -> None:
+    model = globals()[kind]()
+    if kind == "ByHand":
+        model.r = nn.RNN(2, 4)
+    whole, cut = (tt.examine(model.double(), inputs().double(), loss=delayed, max_lag=lag) for lag in (None, 3))
+    for name in whole.recurrences:
+        expected = whole[name].lag_profile.sel(lag=cut[name].lag)
+        np.testing.assert_allclose(cut[name].lag_profile, expected, rtol=1e-9)
+
+
+def test_a_sample_that_is_masked_throughout_changes_neither_rate_nor_intervals() -> None:
+    model, mask = Model().double(), torch.ones(STEPS, BATCH)
+    mask[:, -1] = 0
+
+    def loss(output: Tensor, weights: Tensor) -> Tensor:
+        return (output.square().sum(2) * weights).sum(1)
+
+    masked, without = (
+        tt.examine(model, inputs()[:, :samples].double(), mask[:, :samples], loss=loss)["r.l0"]
+        for samples in (BATCH, BATCH - 1)
+    )
+    for quantity in ("lag_profile", "decay_rate"):
+        np.testing.assert_allclose(masked[quantity], without[quantity], rtol=1e-9)
+    for quantity in ("lag_profile_interval", "decay_rate_interval"):
+        # The draws are others.
+        np.testing.assert_allclose(masked[quantity], without[quantity], atol=0.6)
+        assert np.isfinite(masked[quantity]).all()
+
+
 class StepByStep(nn.Module):
     """An encoder, and a decoder that reads its last state in single calls of a cell, of which the last is read."""
 

@@ -111,6 +111,7 @@ class Measuring:
             last_steps = [film.followed_to[rows] for film in self._films]
             for play in self._network.play(chunk, last_steps):
                 name, shown = self._recurrences[play.index].name, 0
+                self._recorders[play.index].reads(rows, play.read)
                 try:
                     for shown, frame in enumerate(_frames(play, rows), start=1):
                         for measure in self._recorders[play.index].audience:

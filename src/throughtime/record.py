@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 import xarray as xr
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from throughtime.adjoint import Pullback
@@ -86,6 +87,10 @@ class Recorder:
         self._reels = Reels(film, [self._map, self._profile])
         audience = (self._reels, self._terms, self._total, self._causes, self._padding)
         self.audience: tuple[Measure[Any], ...] = tuple(measure for measure in audience if measure is not None)
+
+    def reads(self, sources: Int[Tensor, " source"], read: Bool[Tensor, "source batch"]) -> None:
+        """Take down which samples some sources read at all."""
+        self._profile.reads(sources, read)
 
     def finish(self) -> None:
         """Take down what has been gathered: the film has been played to its end."""

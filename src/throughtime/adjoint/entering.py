@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint.scaled import norms_of
@@ -45,6 +45,10 @@ class Entering(ABC):
         """What enters which rows of `sources`."""
 
     @abstractmethod
+    def reads(self) -> Bool[Tensor, "source batch"]:
+        """Whether anything of a source enters a sample, at whatever step."""
+
+    @abstractmethod
     def last_by_sample(self) -> Int[Tensor, " batch"]:
         """The last step in reading order at which any source contributes to a sample; 0 where none does."""
 
@@ -78,10 +82,13 @@ class AtOneStep(Entering):
         rows, which = (sources.unsqueeze(1) == entering).nonzero(as_tuple=True)
         return Entered(rows, values[which], log_scale[which], norms[which]) if len(rows) else None
 
+    def reads(self) -> Bool[Tensor, "source batch"]:
+        """Where a direct derivative is not zero."""
+        return (self.direct != 0).any(dim=-1).cpu() & (self.first >= 0).unsqueeze(-1)
+
     def last_by_sample(self) -> Int[Tensor, " batch"]:
         """Of all that enter it."""
-        contributes = (self.direct != 0).any(dim=-1).cpu()
-        return (contributes * self.first.clamp(min=0).unsqueeze(-1)).amax(0)
+        return (self.reads() * self.first.clamp(min=0).unsqueeze(-1)).amax(0)
 
     @cached_property
     def _by_step(self) -> dict[int, tuple[Tensor, Tensor, Tensor, Tensor]]:
@@ -122,6 +129,10 @@ class AtEveryStep(Entering):
         if step == 0:
             return None
         return Entered(slice(None), self.values[sources, step - 1], self.log_scale[sources, step - 1])
+
+    def reads(self) -> Bool[Tensor, "source batch"]:
+        """Where there is a row."""
+        return (self.log_scale > -torch.inf).any(dim=1).cpu()
 
     def last_by_sample(self) -> Int[Tensor, " batch"]:
         """Of all sources."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeGuard
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint.scaled import Scaled, or_zero
@@ -117,13 +117,13 @@ class LoopFilm:
                     last = torch.where(read, torch.maximum(last, torch.tensor(step)), last)
         return last
 
-    def frames(
+    def play(
         self,
         sources: Int[Tensor, " source"],
         above: Sequence[InputAdjoint],
         last_step: Int[Tensor, " source"],
-    ) -> Iterator[LoopFrame]:
-        """The film, from the last state to the first.
+    ) -> tuple[Iterator[LoopFrame], Bool[Tensor, "source batch"]]:
+        """The film, from the last state to the first; and whether a source reads a sample at all.
 
         Args:
             sources: Indices into the losses.
@@ -131,12 +131,22 @@ class LoopFilm:
             last_step: The smallest step to which each source is followed.
         """
         total, scale = self._total(sources, above)
-        started = torch.zeros(len(sources), dtype=torch.bool)
+        read = torch.zeros(len(sources), self.loop.batch, dtype=torch.bool)
+        for state, visited in self.loop.visited.items():
+            for value in visited:
+                if id(value) in total:
+                    read |= (self.loop.rows(state, total[id(value)]) != 0).any(dim=-1).cpu()
+        return self._frames(total, scale, last_step), read
+
+    def _frames(
+        self, total: Mapping[int, Tensor], scale: Float[Tensor, " source"], last_step: Int[Tensor, " source"]
+    ) -> Iterator[LoopFrame]:
+        started = torch.zeros(len(scale), dtype=torch.bool)
         for step in range(self.loop.steps, -1, -1):
             values = {}
             for state, visited in self.loop.visited.items():
                 found = total.get(id(visited[step]))
-                values[state] = self._nothing(state, len(sources)) if found is None else self.loop.rows(state, found)
+                values[state] = self._nothing(state, len(scale)) if found is None else self.loop.rows(state, found)
             terms = {} if step == 0 else self._immediate(step, total)
             # A loss may reach the weights of a step past its states, through what else the step puts out.
             for value in (*values.values(), *terms.values()):
@@ -230,7 +240,7 @@ class LoopFilm:
             for state, values in self.loop.visited.items()
         }
 
-    def _immediate(self, step: int, total: dict[int, Tensor]) -> Named:
+    def _immediate(self, step: int, total: Mapping[int, Tensor]) -> Named:
         found: Named = {}
         for name, steps in self.loop.copies.items():
             parts = [total[id(copy)] for copy in steps[step - 1] if id(copy) in total]

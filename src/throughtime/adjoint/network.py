@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint.derivatives import bytes_of_derivatives
@@ -28,11 +28,13 @@ class Playing:
         index: Which recurrence.
         states: How many of its states this part has.
         frames: Their film, to be drawn to the end.
+        read: Whether a source reads a sample at all, here or through what is above, however far from its own step.
     """
 
     index: int
     states: int
     frames: Iterator[Frame]
+    read: Bool[Tensor, "source batch"]
 
 
 @dataclass(frozen=True)
@@ -217,6 +219,7 @@ class Network:
         """
         entering: list[list[Entering]] = [[] for _ in self._parts]
         above: list[InputAdjoint] = []
+        read: dict[int, Tensor] = {}
         for place in reversed(range(len(self._parts))):
             if not self._reached[place]:
                 continue
@@ -226,17 +229,36 @@ class Network:
             collector = ToInputs(part.run, len(sources), self._input_needed(place))
             last = (last_steps[part.index] - part.offset).clamp(min=0)
             frames = sweep(self._own_pullbacks[place], entering[place], len(sources), last)
-            yield Playing(part.index, part.run.steps + (part.offset == 0), self._shown(place, frames, collector))
+            read[place] = self._read(place, entering[place], read)
+            states, shown = part.run.steps + (part.offset == 0), self._shown(place, frames, collector)
+            yield Playing(part.index, states, shown, self._of_recurrence(place, read[place]))
             self._pass_on(place, collector, entering, above)
             entering[place] = []
         for index, film in self._loops.items():
             if self.reached(index):
-                frames_of_loop = film.frames(sources, above, last_steps[index])
-                yield Playing(index, self.recurrences[index].steps + 1, frames_of_loop)
+                yield Playing(index, self.recurrences[index].steps + 1, *film.play(sources, above, last_steps[index]))
 
     def outside(self, index: int, sources: Int[Tensor, " source"]) -> dict[str, Tensor]:
         """By weight of a loop, the gradient that comes from where the rest of the model works with it."""
         return self._loops[index].outside(sources) if index in self._loops else {}
+
+    def _read(
+        self, place: int, entering: Sequence[Entering], above: Mapping[int, Tensor]
+    ) -> Bool[Tensor, "source batch"]:
+        """Whether a source reads a sample of a run; what enters from above is known as far as it was followed only."""
+        found = torch.stack([one.reads() for one in entering]).any(0)
+        for other in self._above(place):
+            if other in above:
+                theirs = above[other]
+                if theirs.shape != found.shape:
+                    theirs = theirs.any(1, keepdim=True)
+                found = found | theirs
+        return found
+
+    def _of_recurrence(self, place: int, read: Bool[Tensor, "source batch"]) -> Bool[Tensor, "source batch"]:
+        """Of a later run of a packed sequence, which may hold fewer samples, the first ones."""
+        batch = self.recurrences[self._parts[place].index].batch
+        return torch.nn.functional.pad(read, (0, batch - read.shape[1]))
 
     def _shown(self, place: int, frames: Iterator[SweptFrame], collector: ToInputs) -> Iterator[Frame]:
         part = self._parts[place]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.measures.bootstrap import Bootstrap
@@ -51,8 +51,12 @@ class LagProfile(NormMeasure):
         self._group = torch.arange(film.sources) % self._groups
         shape = (len(film.states), self._groups * self._lags, film.batch)
         self._ln_sum = torch.full(shape, -torch.inf, dtype=torch.float64)
-        # Whether anything of a source arrives anywhere in a sample.
+        # Whether a source reads a sample at all.
         self._read = torch.zeros(film.sources, film.batch, dtype=torch.bool)
+
+    def reads(self, sources: Int[Tensor, " source"], read: Bool[Tensor, "source batch"]) -> None:
+        """Take down which samples some sources read at all: what they do not read is left out of the mean."""
+        self._read[sources] |= read
 
     def take(self, reel: Reel) -> None:
         """Add every row at its lag."""
@@ -60,7 +64,6 @@ class LagProfile(NormMeasure):
         lags, known = (reel.lags.unsqueeze(-1), None) if by_sample is None else by_sample
         index = self._group[reel.sources].unsqueeze(-1) * self._lags + lags - self._smallest
         for state, ln_square in enumerate(reel.ln_square.values()):
-            self._note(reel.sources, ln_square)
             every = index.expand_as(ln_square)
             added = ln_square if known is None else ln_square.masked_fill(~known, -torch.inf)
             total = self._ln_sum[state]
@@ -68,13 +71,6 @@ class LagProfile(NormMeasure):
             anchor = highest.masked_fill(highest == -torch.inf, 0.0)
             summed = (total - anchor).exp().scatter_add_(0, every, (added - anchor.gather(0, every)).exp())
             self._ln_sum[state] = summed.log() + anchor
-
-    def _note(self, sources: Int[Tensor, " row"], ln_square: Float[Tensor, "row batch"]) -> None:
-        if float(ln_square.amin()) > -torch.inf:
-            self._read.index_fill_(0, sources, True)
-        else:
-            rows, samples = (ln_square > -torch.inf).nonzero(as_tuple=True)
-            self._read[sources[rows], samples] = True
 
     def ln_squares(self) -> tuple[Tensor, Float[Tensor, " lag"]]:
         """The lags, and ln of the sum over loss steps and samples of |dl_t/ds_{t - lag}|^2, of the last state."""
@@ -110,10 +106,13 @@ class LagProfile(NormMeasure):
         rate = decay_rate(lags, values, total)
         draws = weights.split(max(1, NUMBERS_AT_ONCE // values.numel()))
         rates = torch.cat([decay_rate(lags, sums.ln_rms(some).transpose(-1, -2), total) for some in draws], dim=-1)
+        # As with the profile below: a draw without any of the samples that have a lag says nothing of it.
+        rates = torch.where(rates.isnan(), rate.unsqueeze(-1), rates)
         there = (counts > 0).double()
         degrees = bootstrap.degrees(there.amax(2).sum(0))
         if counts.shape[2] > 1:
-            degrees = torch.minimum(degrees, there.sum((0, 2)) - 1)
+            samples = there.amax(0).sum(-1)
+            degrees = torch.minimum(degrees, torch.where(samples > 1, samples, there.sum((0, 2))) - 1)
         degrees = degrees.expand_as(values)
         some_lags = torch.arange(len(lags)).split(max(1, NUMBERS_AT_ONCE // (len(values) * len(weights))))
         intervals = []
