@@ -72,9 +72,9 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], list[int]]:
     lengths: list[int] = []
     run = checkpointed._run
 
-    def noted(layer, input, hx, weights):
+    def noted(layer, own, input, hx):
         lengths.append(input.shape[1 if input.shape[0] == BATCH else 0])
-        return run(layer, input, hx, weights)
+        return run(layer, own, input, hx)
 
     monkeypatch.setattr(checkpointed, "_run", noted)
 
@@ -126,6 +126,76 @@ def test_of_a_batch_laid_out_by_sample_the_steps_are_cut(cut):
     parts = tt.examine(model, inputs, loss=per_step)
     assert lengths == [7, 8, 8]
     _same(parts, whole)
+
+
+class TimeFirst(nn.Module):
+    """What it makes of its layer's output rests on how that lies in memory."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.readout = layer, nn.Linear(HIDDEN, 2)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.readout(self.layer(inputs)[0].transpose(0, 1).view(-1, HIDDEN)).view(STEPS, BATCH, 2)
+
+
+class Swapped(nn.Module):
+    """Weights that are others for a single call."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        half = {"weight_hh_l0": 0.5 * self.layer.weight_hh_l0}
+        return torch.func.functional_call(self.layer, half, (inputs,))[0]
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: TimeFirst(nn.GRU(FEATURES, HIDDEN, batch_first=True)),
+        lambda: TimeFirst(tt.GRU(FEATURES, HIDDEN, batch_first=True)),
+        lambda: Swapped(nn.GRU(FEATURES, HIDDEN)),
+        lambda: Swapped(tt.GRU(FEATURES, HIDDEN)),
+    ],
+    ids=["layout", "layout of ours", "swapped weights", "swapped weights of ours"],
+)
+def test_what_a_model_makes_of_it_goes_on(make, cut):
+    model, inputs = built(make, batch_first=isinstance(make(), TimeFirst))
+    cut(None)
+    whole = tt.examine(model, inputs, loss=per_step)
+    lengths = cut(0)
+    parts = tt.examine(model, inputs, loss=per_step)
+    assert lengths == [7, 8, 8]
+    _same(parts, whole)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda layer, inputs: layer(inputs, None, 3),
+            r"GRU\.forward\(\) takes from 2 to 3 positional arguments but 4",
+        ),
+        (lambda layer, inputs: layer(inputs[..., :3]), r"input\.size\(-1\) must be equal to input_size"),
+        (lambda layer, inputs: layer(inputs, torch.zeros(1, 7, HIDDEN).double()), r"Expected hidden size \(1, 2, 5\)"),
+    ],
+    ids=["too much", "features", "state"],
+)
+def test_mistakes_are_told_as_the_layer_tells_them(call, message, cut):
+    class Mistaken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.GRU(FEATURES, HIDDEN)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return call(self.layer, inputs)[0]
+
+    cut(0)
+    with pytest.raises((TypeError, RuntimeError), match=message):
+        tt.examine(Mistaken().double(), torch.randn(STEPS, BATCH, FEATURES).double(), loss=per_step)
+    assert nn.GRU.forward.__qualname__ == "GRU.forward"
 
 
 def test_windows_of_truncated_backpropagation_are_cut_too(cut):

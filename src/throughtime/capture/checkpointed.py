@@ -7,11 +7,13 @@ Zhang, Guestrin 2016, arXiv:1604.06174).
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from inspect import signature
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from throughtime.capture.forwards import replaced
 from throughtime.capture.modules import Layers, SingleStep, layers_of, own_kind, parts_of
@@ -45,10 +47,13 @@ class Segments:
             input: What it is called with.
             keywords: What else it is called with, beside the state that it starts from.
         """
-        asked_for = any(value is not None and value is not False for value in keywords.values())
-        if asked_for or not isinstance(input, Tensor) or input.dim() != 3 or not _can_be_cut(layers):
-            return None
         module = layers.module
+        asked_for = any(value is not None and value is not False for value in keywords.values())
+        if asked_for or not isinstance(input, Tensor) or not _can_be_cut(layers):
+            return None
+        if input.dim() != 3 or not input.numel() or input.shape[-1] != module.input_size:
+            # The layer itself says what is wrong, where something is.
+            return None
         batch, steps = input.shape[:2] if module.batch_first else input.shape[1::-1]
         vectors = VECTORS * batch * module.hidden_size * input.element_size()
         taken = steps * module.num_layers * len(layers.cell.gates) * (vectors + NODES)
@@ -77,16 +82,20 @@ def checkpointed(modules: Mapping[str, nn.Module], memory: int | None, substitut
     def in_segments(layers: Layers, own: Callable[..., Any]) -> Callable[..., Any]:
         module = layers.module
 
-        def forward(input: Any, hx: Any = None, **keywords: Any) -> Any:
-            count = segments.of(layers, input, keywords)
+        def forward(*arguments: Any, **keywords: Any) -> Any:
+            given = _named(own, module, *arguments, **keywords)
+            input, hx = given.pop("input", None), given.pop("hx", None)
+            count = segments.of(layers, input, given)
             if count is None:
-                return own(module, input, hx, **keywords)
-            time, outputs = int(module.batch_first), []
+                return own(module, *arguments, **keywords)
+            outputs = []
             with substitution.paused():
-                for part in parts_of(input, count, time):
-                    output, hx = _run(partial(own, module), part, hx, tuple(module.parameters()))
-                    outputs.append(output)
-                return torch.cat(outputs, dim=time), hx
+                for part in parts_of(input, count, int(module.batch_first)):
+                    output, hx = _run(module, own, part, hx)
+                    outputs.append(output.transpose(0, 1) if module.batch_first else output)
+                # Laid out in memory by step, as the layer itself does.
+                joined = torch.cat(outputs)
+                return joined.transpose(0, 1) if module.batch_first else joined, hx
 
         return forward
 
@@ -95,16 +104,28 @@ def checkpointed(modules: Mapping[str, nn.Module], memory: int | None, substitut
         yield
 
 
-def _run(layer: Callable[..., Any], input: Tensor, hx: Any, weights: tuple[Tensor, ...]) -> tuple[Tensor, Any]:
+def _named(own: Callable[..., Any], module: nn.Module, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+    """The arguments of a call by name; none where the function does not take them."""
+    try:
+        _, *named = signature(own).bind(module, *arguments, **keywords).arguments.items()
+    except TypeError:
+        return {}
+    return dict(named)
+
+
+def _run(module: nn.Module, own: Callable[..., Any], input: Tensor, hx: Any) -> tuple[Tensor, Any]:
     """What a layer returns, without its graph."""
     given = tuple(hx) if isinstance(hx, tuple | list) else () if hx is None else (hx,)
+    # It may work with others later, where somebody swaps them for a call.
+    weights = dict(module._parameters)
 
     def run(input: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
         start = hx if hx is None else states if isinstance(hx, tuple | list) else states[0]
-        output, last = layer(input, start)
+        with patch.dict(module._parameters, weights):
+            output, last = own(module, input, start)
         return (output, *last) if isinstance(last, tuple) else (output, last)
 
-    output, *last = _Checkpoint.apply(run, 1 + len(given), input, *given, *weights)
+    output, *last = _Checkpoint.apply(run, 1 + len(given), input, *given, *module.parameters())
     return output, tuple(last) if len(last) > 1 else last[0]
 
 
@@ -118,18 +139,20 @@ class _Checkpoint(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, run: Callable[..., tuple[Tensor, ...]], count: int, *given: Tensor) -> tuple[Tensor, ...]:
         """Run it, on the first so many tensors; the others are its weights."""
-        ctx.run, ctx.weights = run, given[count:]
-        ctx.save_for_backward(*given[:count])
+        ctx.run, ctx.count = run, count
+        # The weights, too: where they are changed in place before the way back, torch says so.
+        ctx.save_for_backward(*given)
         return run(*given[:count])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         """Run it again, and backwards."""
-        wanted = ctx.needs_input_grad[2:]
-        given = [one.detach().requires_grad_(want) for one, want in zip(ctx.saved_tensors, wanted, strict=False)]
+        wanted, saved = ctx.needs_input_grad[2:], ctx.saved_tensors
+        given = [one.detach().requires_grad_(want) for one, want in zip(saved[: ctx.count], wanted, strict=False)]
         with torch.enable_grad():
             ends = ctx.run(*given)
-        starts = [one for one, want in zip((*given, *ctx.weights), wanted, strict=True) if want]
+        starts = [one for one, want in zip((*given, *saved[ctx.count :]), wanted, strict=True) if want]
         found = iter(torch.autograd.grad(ends, starts, gradients, allow_unused=True))
         return None, None, *(next(found) if want else None for want in wanted)
 
