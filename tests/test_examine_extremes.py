@@ -277,6 +277,53 @@ def test_layers_that_are_not_quite_torchs(model):
         assert exam.weight_terms(name, weight).attrs["relative_error"] < 1e-12
 
 
+class ThereAndBack(nn.GRU):
+    def forward(self, input, hx=None):
+        return super().forward(input.flip(0), super().forward(input, hx)[1])
+
+
+@pytest.mark.parametrize("given", [nn.GRU, ThereAndBack])
+def test_a_subclass_that_runs_its_layer_twice_in_a_call(given):
+    """One recurrence of twice the steps, as where the model itself calls the layer twice."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.layer = given(3, 4)
+
+        def forward(self, inputs):
+            if given is ThereAndBack:
+                return self.layer(inputs)[0]
+            return self.layer(inputs.flip(0), self.layer(inputs)[1])[0]
+
+    torch.manual_seed(1)
+    inputs = torch.randn(5, 2, 3, dtype=torch.float64)
+    exam = tt.examine(Model().double(), inputs, loss=lambda output, _: output.square().sum((1, 2)))
+    assert exam["layer.l0"].attrs["steps"] == 10
+    assert exam.weight_terms("layer.l0", "weight_hh").attrs["relative_error"] < 1e-12
+
+
+def test_few_losses_and_a_largest_lag_of_what_is_read_ahead():
+    """Every loss reads the last state too, so that distances go further than the windows."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.GRU(4, 5)
+
+        def forward(self, inputs):
+            output, last = self.layer(inputs)
+            return output + last
+
+    torch.manual_seed(0)
+    model, inputs = Model(), torch.randn(24, 3, 4)
+    loss = lambda output, _: output.square().sum((1, 2))  # noqa: E731
+    few = tt.examine(model, inputs, loss=loss, loss_steps=3, max_lag=5)["layer.l0"]
+    assert few.truncation_error_interval.sizes["window"] == few.truncation_error.sizes["window"]
+    assert few.window.max() == 6
+
+
 def test_settings_that_are_refused():
     layer, inputs = nn.GRU(3, 4), torch.randn(5, 2, 3)
     with pytest.raises(tt.ExaminationError, match=r"loss: it is torch\.float16"):

@@ -77,7 +77,11 @@ class OwnRun:
         """What this run worked with as a weight: the parameter, or at every call what the module made of others."""
         if not isinstance(recurrence, Opened):
             return [recurrence.parameters[name]]
-        found = [self.weights[module][call][attribute] for module, call, attribute in recurrence.origins(name)]
+        found = []
+        for module, call, attribute in recurrence.origins(name):
+            noted = self.weights[module]
+            # A subclass may run its layer several times in a call, all of them with the weights that were noted then.
+            found.append(noted[min(call, len(noted) - 1)][attribute])
         return list({id(one): one for one in found}.values())
 
 

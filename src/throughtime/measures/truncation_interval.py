@@ -57,7 +57,8 @@ def truncation_interval(
     distance = _between(starts.double().log(), octaves[known], windows.double().log())
     if losses is not None:
         beyond = windows > starts[-1]
-        last = losses[torch.searchsorted(windows, starts[-1])]
+        # Where lags are cut, no window need begin the last octave.
+        last = losses[torch.searchsorted(windows, starts[-1]).clamp(max=len(windows) - 1)]
         distance[beyond] *= (last / losses[beyond].clamp(min=1)).sqrt().unsqueeze(-1)
         # A single one tells nothing about the others.
         distance[beyond & (losses < 2), 0] = -FAR_APART
