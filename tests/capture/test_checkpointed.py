@@ -229,15 +229,22 @@ def test_what_would_compute_something_else_in_segments_is_left_whole(name, cut):
     assert lengths == []
 
 
-@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, tt.RNN, tt.GRU])
-def test_what_is_chaotic_is_run_in_the_same_segments_by_the_same_kernel_when_it_is_opened(layer, monkeypatch):
+@pytest.mark.parametrize("memory", [None, 0])
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("layer", [nn.RNN, nn.GRU, nn.LSTM, tt.RNN, tt.GRU, tt.LSTM])
+def test_what_is_chaotic_is_run_in_the_same_segments_by_the_same_kernel_when_it_is_opened(
+    layer, batch_first, memory, monkeypatch
+):
     """Else rounding would grow to other outputs, which an examination refuses."""
     torch.manual_seed(0)
-    monkeypatch.setattr(import_module("throughtime.examine"), "for_what_can_be_made_again", lambda _: 0)
-    chaotic, inputs = layer(FEATURES, 64), torch.randn(3 * checkpointed.SHORTEST + 60, 2, FEATURES)
+    monkeypatch.setattr(import_module("throughtime.examine"), "for_what_can_be_made_again", lambda _: memory)
+    chaotic = layer(FEATURES, 64, batch_first=batch_first)
+    steps = 3 * checkpointed.SHORTEST + 60
+    inputs = torch.randn((3, steps, FEATURES) if batch_first else (steps, 3, FEATURES))
     with torch.no_grad():
-        chaotic.weight_hh_l0.mul_(12)
-    exam = tt.examine(chaotic, inputs, loss=lambda output, _: per_step(output[0]), loss_steps=2, max_lag=5)
+        chaotic.weight_hh_l0.mul_(16)
+    axes = (0, 2) if batch_first else (1, 2)
+    exam = tt.examine(chaotic, inputs, loss=lambda output, _: output[0].square().sum(axes), loss_steps=2, max_lag=5)
     assert exam["l0"].lyapunov.max() > 0.1
 
 

@@ -89,13 +89,16 @@ def checkpointed(modules: Mapping[str, nn.Module], memory: int | None, substitut
             if count is None:
                 return own(module, *arguments, **keywords)
             outputs = []
+
+            def turned(tensor: Tensor) -> Tensor:
+                return tensor.transpose(0, 1) if module.batch_first else tensor
+
             with substitution.paused():
-                for part in parts_of(input, count, int(module.batch_first)):
-                    output, hx = _run(module, own, part, hx)
-                    outputs.append(output.transpose(0, 1) if module.batch_first else output)
-                # Laid out in memory by step, as the layer itself does.
-                joined = torch.cat(outputs)
-                return joined.transpose(0, 1) if module.batch_first else joined, hx
+                # In memory by step, as the layer itself lays out what it reads under autograd, and what it returns.
+                for part in parts_of(turned(input).contiguous(), count):
+                    output, hx = _run(module, own, turned(part), hx)
+                    outputs.append(turned(output))
+                return turned(torch.cat(outputs)), hx
 
         return forward
 

@@ -119,7 +119,8 @@ class Layers:
         arguments = (list(weights.named().values()), bool(self.module.bias), 1, 0.0, False, False, False)
         start: Sequence[Tensor] = [initial[state].unsqueeze(0) for state in self.cell.states]
         moved = []
-        for part in parts_of(reading.begun_at_once(read), segments):
+        # Of a batch laid out by sample, torch rounds otherwise than under autograd, which lays it out by step.
+        for part in parts_of(reading.begun_at_once(read).contiguous(), segments):
             start_as_torch = start if len(start) > 1 else start[0]
             output, *start = _kernel(self.module)(part, start_as_torch, *arguments)
             moved.append(output)
@@ -220,12 +221,12 @@ class SingleStep(Layers):
         return unroll(self.cell, weights, sequence, initial)
 
 
-def parts_of(sequence: Tensor, count: int | None, time: int = 0) -> Sequence[Tensor]:
+def parts_of(sequence: Tensor, count: int | None) -> Sequence[Tensor]:
     """A sequence in so many parts, of equal length to a step; None for one."""
     if count is None:
         return (sequence,)
     # Of tensor_split, every part alone has a gradient of the whole sequence's size.
-    return sequence.split([(sequence.shape[time] + part) // count for part in range(count)], dim=time)
+    return sequence.split([(len(sequence) + part) // count for part in range(count)])
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
