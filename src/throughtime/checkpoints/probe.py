@@ -43,6 +43,7 @@ def followed(recurrence: Opened, seed: int, on_step: Callable[[int, int], None])
     chunks = torch.arange(film.sources).split(max(1, SPENT // (numbers * directions.element_size())))
     for index, rows in enumerate(chunks):
         entering = AtOneStep(directions[rows], film.positions[rows])
+        recorder.reads(rows, entering.reads())
         for frame in sweep(pullback, [entering], len(rows), torch.zeros_like(rows)):
             for measure in recorder.audience:
                 measure.update(frame.of(rows))
