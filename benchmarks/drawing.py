@@ -1,5 +1,6 @@
 """How the benchmarks are drawn: bars, curves in panels, a roofline."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from throughtime.report.figures.drawing import GRID, INK, figure, line
 Curve = tuple[Sequence[float], Sequence[float], str]
 # Of letters beside curves, in pixels.
 SMALL = 11
+# Above the curves of a panel, as a part of their height.
+ROOM = 0.45
 
 
 def bars(values: Mapping[str, float], unit: str) -> go.Figure:
@@ -66,6 +69,10 @@ def panels(curves: Mapping[str, Mapping[str, Curve]]) -> go.Figure:
             row=row,
             col=column,
         )
+        # Room above the curves for what is said of them.
+        logs = [math.log10(value) for _, values, _ in by_name.values() for value in values]
+        span = max(logs) - min(logs)
+        drawn.update_yaxes(range=[min(logs) - 0.05 * span, max(logs) + ROOM * span], row=row, col=column)
         sizes = sorted({size for curve in by_name.values() for size in curve[0]})
         drawn.update_xaxes(title=label, tickvals=sizes, ticktext=[str(size) for size in sizes], row=row, col=column)
     drawn.update_xaxes(type="log", gridcolor=GRID, linecolor=GRID)

@@ -89,7 +89,7 @@ def _point(network: Network, names: set[str]) -> dict[str, float]:
     }
     if "jax" in names:
         runs["jax"] = best_scanned(network)[1]
-    timed = side_by_side({name: run for name, run in runs.items() if name in names | {"sweep"}}, rounds=2)
+    timed = side_by_side({name: run for name, run in runs.items() if name in names | {"sweep"}}, rounds=3)
     for name, peer in timed.items():
         agree(name, peer.found, timed["sweep"].found)
     return {name: peer.seconds for name, peer in timed.items()}
