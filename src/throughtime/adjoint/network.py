@@ -247,7 +247,7 @@ class Network:
     ) -> Bool[Tensor, "source batch"]:
         """Whether a source reads a sample of a run; what enters from above is known as far as it was followed only."""
         found = torch.stack([one.reads() for one in entering]).any(0)
-        for other in self._above(place):
+        for other in self._above[place]:
             if other in above:
                 theirs = above[other]
                 if theirs.shape != found.shape:
@@ -321,8 +321,14 @@ class Network:
         found = {below for by_end in self._below[place].values() for below in by_end}
         return found | ({self._place[id(run.continues)]} if run.unbroken else set())
 
-    def _above(self, place: int) -> list[int]:
-        return [above for above in range(place + 1, len(self._parts)) if place in self._feeding(above)]
+    @cached_property
+    def _above(self) -> list[list[int]]:
+        """By run, those that start from it, directly."""
+        found: list[list[int]] = [[] for _ in self._parts]
+        for place in range(len(self._parts)):
+            for below in self._feeding(place):
+                found[below].append(place)
+        return found
 
     def _input_needed(self, place: int) -> bool:
         """Whether the input of a run depends on a run or a loop below it."""
@@ -330,7 +336,7 @@ class Network:
         return bool(self._below[place].get(id(end))) or any(film.feeds(end) for film in self._loops.values())
 
     def _causal(self, place: int) -> bool:
-        run, to_losses, above = self._parts[place].run, self._to_losses.get(place), self._above(place)
+        run, to_losses, above = self._parts[place].run, self._to_losses.get(place), self._above[place]
         if to_losses is not None and not to_losses.single:
             if to_losses.read_at is None:
                 return False
