@@ -39,7 +39,7 @@ def test_is_the_product_with_the_matrix(gates: int, projected: int, carried: boo
         else torch.full((BATCH, ROWS, projected), torch.nan, dtype=torch.float64)
     )
     expected = vectors @ matrices + (into if adding else 0)
-    norms = product(slopes, weights, carry).add(1, vectors, into, adding, formed)
+    norms = product(slopes, weights, carry).multiply(1, vectors, into, adding, formed)
     torch.testing.assert_close(into, expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(norms, torch.linalg.vector_norm(expected, dim=-1), rtol=1e-12, atol=0)
 
@@ -50,21 +50,21 @@ def test_neither_threads_nor_other_rows_change_a_digit(formed: bool, monkeypatch
     carry = torch.randn(BATCH, HIDDEN)
     together, alone = torch.empty(2, BATCH, ROWS, HIDDEN)
     products = product(slopes, weights, carry)
-    products.add(1, vectors, together, False, formed)
+    products.multiply(1, vectors, together, False, formed)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     for row in range(ROWS):
         into = torch.empty(BATCH, 1, HIDDEN)
-        products.add(1, vectors[:, row : row + 1], into, False, formed)
+        products.multiply(1, vectors[:, row : row + 1], into, False, formed)
         alone[:, row] = into.squeeze(1)
     assert (together == alone).all()
     again = torch.empty_like(together)
-    products.add(1, vectors, again, False, formed)
+    products.multiply(1, vectors, again, False, formed)
     assert (again == together).all()
 
 
 def test_no_vectors() -> None:
     vectors, slopes, weights = drawn(2, HIDDEN)
-    product(slopes, weights, None).add(1, vectors[:, :0], vectors.new_empty(BATCH, 0, HIDDEN), False, True)
+    product(slopes, weights, None).multiply(1, vectors[:, :0], vectors.new_empty(BATCH, 0, HIDDEN), False, True)
 
 
 @pytest.mark.parametrize("by_sample", [True, False])

@@ -197,7 +197,7 @@ class Pullback:
         forming = bool(by_gate) and self._forming_pays(len(by_gate), adjoint.shape[0])
         if name in here.products:
             by_sample = adjoint.transpose(0, 1), into.transpose(0, 1)
-            return here.products[name].add(place, *by_sample, adding=add, formed=forming).T
+            return here.products[name].multiply(place, *by_sample, adding=add, formed=forming).T
         slopes = {gate: slope[place] for gate, slope in by_gate.items()}
         carry = None if name == OUTPUT or self.two_states or here.carry is None else here.carry[place]
         if forming:

@@ -7,7 +7,7 @@ Zhang, Guestrin 2016, arXiv:1604.06174).
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from inspect import signature
+from inspect import Signature, signature
 from typing import Any
 from unittest.mock import patch
 
@@ -80,10 +80,10 @@ def checkpointed(modules: Mapping[str, nn.Module], memory: int | None, substitut
     segments = Segments(memory)
 
     def in_segments(layers: Layers, own: Callable[..., Any]) -> Callable[..., Any]:
-        module = layers.module
+        module, form = layers.module, signature(own)
 
         def forward(*arguments: Any, **keywords: Any) -> Any:
-            given = _named(own, module, *arguments, **keywords)
+            given = _named(form, module, *arguments, **keywords)
             input, hx = given.pop("input", None), given.pop("hx", None)
             count = segments.of(layers, input, given)
             if count is None:
@@ -107,10 +107,10 @@ def checkpointed(modules: Mapping[str, nn.Module], memory: int | None, substitut
         yield
 
 
-def _named(own: Callable[..., Any], module: nn.Module, *arguments: Any, **keywords: Any) -> dict[str, Any]:
+def _named(form: Signature, module: nn.Module, *arguments: Any, **keywords: Any) -> dict[str, Any]:
     """The arguments of a call by name; none where the function does not take them."""
     try:
-        _, *named = signature(own).bind(module, *arguments, **keywords).arguments.items()
+        _, *named = form.bind(module, *arguments, **keywords).arguments.items()
     except TypeError:
         return {}
     return dict(named)

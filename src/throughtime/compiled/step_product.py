@@ -32,7 +32,7 @@ class StepProducts:
         self._carry = _array(direct)
         ready(slopes[0].dtype)
 
-    def add(self, place: int, vectors: Tensor, into: Tensor, adding: bool, formed: bool) -> Tensor:
+    def multiply(self, place: int, vectors: Tensor, into: Tensor, adding: bool, formed: bool) -> Tensor:
         """v J for all vectors v, on all of torch's threads.
 
         Args:
