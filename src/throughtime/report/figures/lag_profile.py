@@ -86,7 +86,7 @@ LAG_PROFILE = Picture(
     "at every step; its slope is the decay rate.",
     quantities=("lag_profile", "lag_profile_interval", "decay_rate", "decay_rate_interval"),
     draw=lag_profile,
-    caption="Root mean square over all steps t and samples; the band is the 95 % interval over what was looked at. "
-    "Click a name to hide or show it.",
+    caption="Root mean square over all steps t and the samples that each reads; the band is the 95 % interval over "
+    "what was looked at. Click a name to hide or show it.",
     caption_of_loss="Diamond: the reach.",
 )

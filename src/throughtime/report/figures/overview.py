@@ -77,7 +77,8 @@ OVERVIEW = Picture(
     "the logarithm of what is left of a random direction there.",
     quantities=(),
     draw=overview,
-    caption="Root mean square over all steps t and samples. Grey: exactly zero. Blank: not computed.",
+    caption="Root mean square over all steps t and the samples that each reads. Grey: exactly zero. "
+    "Blank: not computed.",
     caption_of_loss="Diamond: the reach.",
     least=2,
 )
