@@ -37,6 +37,17 @@ def test_the_interval_of_a_mean_is_students():
     assert (low, high) == pytest.approx(expected, abs=0.25 * (expected[1] - expected[0]))
 
 
+@pytest.mark.parametrize("samples", [2, 3, 4])
+def test_intervals_from_few_samples_cover_the_mean_of_many(samples):
+    """ln of the mean of log-normal squares, which is half their variance."""
+    seeds, sigma = 1000, 0.5
+    values = (sigma * torch.randn(seeds, samples, generator=torch.Generator().manual_seed(2)).double()).exp()
+    draws = (values @ drawn(samples, 1, 1.0).samples.T / samples).log()
+    low, high = Bootstrap.interval(draws, values.mean(1).log(), torch.full((seeds,), samples - 1.0)).T
+    covered = (low <= sigma**2 / 2) & (sigma**2 / 2 <= high)
+    assert 0.90 <= float(covered.double().mean()) <= 0.99
+
+
 def test_nothing_is_said_of_a_single_unit():
     one = Bootstrap.interval(torch.zeros(2, RESAMPLES), torch.zeros(2), drawn(1, 1, 1.0).degrees(torch.ones(2)))
     assert one.isnan().all()

@@ -73,14 +73,19 @@ class Bootstrap:
     ) -> Float[Tensor, "*rest 2"]:
         """The 95 % interval of an estimate from what the draws gave; NaN without a degree of freedom.
 
-        The hull of the central draws and of their mirror image at the estimate. The logarithm of a mean of squares lies
-        the lower the fewer samples there are, since few of them hold the rare large ones; the draws lie as much lower
-        again, which the mirror image makes good (Davison, Hinkley 1997, section 5.2). An infinite bound stays infinite.
+        The hull of three: the central draws, their mirror image at the estimate, and Student's interval from their
+        standard deviation. The logarithm of a mean of squares lies the lower the fewer samples there are, since few of
+        them hold the rare large ones; the draws lie as much lower again, which the mirror image makes good (Davison,
+        Hinkley 1997, section 5.2). Draws from two or three samples never leave these samples, and would cover what they
+        should half of the time; Student's interval does leave them. An infinite bound stays infinite.
         """
         low, high = Bootstrap.central(draws, degrees)
         mirrored = [torch.where(one.isfinite(), 2 * estimate - one, one) for one in (high, low)]
-        bounds = torch.stack([torch.minimum(low, mirrored[0]), torch.maximum(high, mirrored[1])], dim=-1)
-        return bounds.masked_fill((degrees < 1).unsqueeze(-1), torch.nan)
+        distance = torch.where(draws.isfinite(), draws - estimate.unsqueeze(-1), 0.0)
+        students = _students(degrees) * distance.square().mean(-1).sqrt()
+        lowest = torch.stack([low, mirrored[0], estimate - students]).amin(0)
+        highest = torch.stack([high, mirrored[1], estimate + students]).amax(0)
+        return torch.stack([lowest, highest], dim=-1).masked_fill((degrees < 1).unsqueeze(-1), torch.nan)
 
     @staticmethod
     def central(
@@ -91,13 +96,18 @@ class Bootstrap:
         How central they are follows Student's t (Hesterberg 2015, What teachers should know about the bootstrap,
         section 3.3).
         """
-        tail = special.ndtr(-special.stdtrit(degrees.clamp(min=1).numpy(), (1 + COVERAGE) / 2))
+        tail = special.ndtr(-_students(degrees).numpy())
         # Several times as fast as torch's.
         ordered = torch.from_numpy(np.sort(draws.numpy(), axis=-1))
         last = draws.shape[-1] - 1
         place = (torch.from_numpy(tail) * last).round().long()
         low, high = (ordered.gather(-1, one.unsqueeze(-1)).squeeze(-1) for one in (place, last - place))
         return low, high
+
+
+def _students(degrees: Float[Tensor, "*rest"]) -> Float[Tensor, "*rest"]:
+    """How many standard deviations on either side Student's distribution has its central part within."""
+    return torch.from_numpy(special.stdtrit(degrees.double().clamp(min=1).numpy(), (1 + COVERAGE) / 2))
 
 
 def _weights(units: int, generator: torch.Generator) -> Float[Tensor, "draw unit"]:
