@@ -76,7 +76,8 @@ class Examination:
 
         Args:
             recurrence: Its name.
-            weight: "weight_ih", "weight_hh", "bias_ih" or "bias_hh"; "weight_hr" where there is a projection.
+            weight: A name among `relative_errors`: of a layer "weight_ih", "weight_hh", "bias_ih", "bias_hh", and what
+                else its cell has; of a loop, that of the parameter.
 
         Returns:
             `norm` (loss_step, state_step): Frobenius norm of weight term (t, i), summed over the batch; `ln_norm`: its
@@ -94,6 +95,17 @@ class Examination:
         # Kept is the logarithm alone: the map of a long sequence is large.
         found = terms[weight]
         return found.assign(norm=(found["ln_norm"].dims, np.exp(found["ln_norm"].values)))
+
+    def relative_errors(self, recurrence: str) -> dict[str, float]:
+        """By name, every weight of a recurrence that has weight terms, with all of them summed, against `.grad`.
+
+        Empty where no loss was followed.
+
+        Raises:
+            KeyError: No such recurrence.
+        """
+        terms = self._record(recurrence).weight_terms
+        return {weight: float(found.attrs["relative_error"]) for weight, found in terms.items()}
 
     def causes(self, recurrence: str) -> xr.Dataset:
         """What changed the norm of the adjoint of the carried state, step by step.

@@ -1,12 +1,17 @@
 """`exam.plot`: the report's own figures, one by one."""
 
+import json
 import math
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
+import throughtime as tt
 from throughtime.report import Plots
 from throughtime.report.pictures import PICTURES
+from throughtime.report.readings import readings
 
 UNITS = ("nats", "step", "%", "direction", "no unit", "number")
 ALONE = [name for name, picture in PICTURES.items() if picture.panels]
@@ -37,6 +42,44 @@ def test_causes_name_themselves_in_a_legend(linear):
     figure = linear(0.5).plot.causes("l0")
     assert figure.layout.showlegend
     assert [trace.name for trace in figure.data if trace.showlegend is not False] == ["weights", "all causes"]
+
+
+class Written(nn.Module):
+    """A loop written out, with parameters of its own names."""
+
+    def __init__(self):
+        super().__init__()
+        self.read, self.recurrent = nn.Linear(2, 3), nn.Linear(3, 3)
+
+    def step(self, x, h):
+        return torch.tanh(self.read(x) + self.recurrent(h))
+
+    def forward(self, inputs):
+        h, outputs = inputs.new_zeros(inputs.shape[1], 3), []
+        for x in inputs:
+            h = self.step(x, h)
+            outputs.append(h)
+        return torch.stack(outputs)
+
+
+@pytest.mark.parametrize(
+    ("model", "weights"),
+    [
+        (Written, {"read.weight", "read.bias", "recurrent.weight", "recurrent.bias"}),
+        (lambda: tt.PeepholeLSTM(2, 3), {"weight_ih", "weight_hh", "bias_ih", "weight_ci", "weight_cf", "weight_co"}),
+    ],
+)
+def test_weights_of_any_name_are_reported(model, weights):
+    torch.manual_seed(0)
+    loss = lambda output, _: (output[0] if isinstance(output, tuple) else output).square().sum((1, 2))  # noqa: E731
+    exam = tt.examine(model(), torch.randn(12, 4, 2), loss=loss)
+    (name,) = exam.recurrences
+    (reading,) = readings({"": exam})
+    assert weights <= set(exam.relative_errors(name)) == set(reading.relative_errors)
+    assert all(error < 1e-5 for error in reading.relative_errors.values())
+    assert "add up to .grad within" in reading.checked
+    assert set(json.loads(exam.to_json())["recurrences"][name]["weights"]) == set(reading.relative_errors)
+    assert exam.plot.gradient_share(name).data[0].y.sum() == pytest.approx(1)
 
 
 def test_what_is_not_there_is_said(linear):

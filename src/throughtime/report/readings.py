@@ -13,8 +13,6 @@ from throughtime.notation import INPUTS, LAG, LARGEST, LOSS_STEP, NORM, STATE, W
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
 
-WEIGHT_NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-
 
 @runtime_checkable
 class Examined(Protocol):
@@ -29,6 +27,9 @@ class Examined(Protocol):
         """The names of the recurrences."""
 
     def __getitem__(self, recurrence: str) -> xr.Dataset: ...
+
+    def relative_errors(self, recurrence: str) -> dict[str, float]:
+        """By weight, all weight terms summed, against `.grad`."""
 
     def weight_terms(self, recurrence: str, weight: str) -> xr.Dataset:
         """The split of dL/dW over loss steps and state steps."""
@@ -279,25 +280,14 @@ def _reading(place: int, network: str, exam: Examined, recurrence: str) -> Readi
         },
         findings=tuple(
             sorted(
-                (finding for finding in exam.findings if finding.recurrence in (recurrence, "")),
+                (finding for finding in exam.findings if finding.recurrence == recurrence),
                 key=lambda finding: -finding.severity,
             )
         ),
         measures=exam[recurrence],
         causes=exam.causes(recurrence),
-        relative_errors=dict(_relative_errors(exam, recurrence)),
+        relative_errors=exam.relative_errors(recurrence),
     )
-
-
-def _relative_errors(exam: Examined, recurrence: str) -> list[tuple[str, float]]:
-    errors = []
-    for weight in WEIGHT_NAMES:
-        try:
-            terms = exam.weight_terms(recurrence, weight)
-        except KeyError:  # a layer without biases, or no loss
-            continue
-        errors.append((weight, float(terms.attrs.get("relative_error", math.nan))))
-    return errors
 
 
 def in_steps(count: object) -> str:
