@@ -3,7 +3,10 @@
 import math
 
 import pytest
+import torch
+from torch import nn
 
+import throughtime as tt
 from throughtime.findings import Finding, Number
 from throughtime.report.readings import readings
 from throughtime.report.traced import traced, traced_text
@@ -15,8 +18,8 @@ def reading(linear):
     return reading
 
 
-def finding(evidence, *numbers, causes=()):
-    return Finding("vanishing", "l0", 2, evidence, numbers=numbers, causes=dict(causes))
+def finding(evidence, *numbers, causes=(), steps=0):
+    return Finding("vanishing", "l0", 2, evidence, numbers=numbers, causes=dict(causes), cause_steps=steps)
 
 
 def test_a_number_of_the_evidence_leads_to_its_figure(reading):
@@ -34,8 +37,21 @@ def test_a_part_is_found_in_percent(reading):
 
 
 def test_causes_are_stated_per_step(reading):
-    text = traced_text(finding("Per step: the weights −0.69.", causes={"weights": 11 * math.log(0.5)}), reading)
+    causes = {"weights": 11 * math.log(0.5)}
+    text = traced_text(finding("Per step: the weights −0.69.", causes=causes, steps=11), reading)
     assert 'the weights <a href="#mean_causes">−0.69</a>.' in text
+
+
+def test_causes_are_those_of_the_losses_that_send_anything():
+    """Where the later losses are masked, there are fewer steps than the sequence has."""
+    torch.manual_seed(0)
+    mask = (torch.arange(60) < 30).float()
+    exam = tt.examine(nn.RNN(3, 8), torch.randn(60, 4, 3), mask, lambda output, mask: output[0].sum((1, 2)) * mask)
+    (one,), (reading,) = exam.findings, readings({"": exam})
+    text = str(traced_text(one, reading))
+    _, told = text.split("Per step, in nats: ")
+    assert told.startswith('saturation <a href="#mean_causes">−')
+    assert ', the weights <a href="#mean_causes">−' in told
 
 
 def test_a_number_of_the_dataset_needs_no_mention(everything):

@@ -79,4 +79,6 @@ def _closed(
         Number(f"gate_range of {role} at most in the median unit", middle, threshold=threshold),
     )
     evidence = says.format(part=part, middle=middle, lost=lost, threshold=threshold)
-    return Finding(VERDICT, measured.name, severity, evidence, remedies, TALLEC, numbers, measured.nats)
+    return Finding(
+        VERDICT, measured.name, severity, evidence, remedies, TALLEC, numbers, measured.nats, measured.cause_steps
+    )

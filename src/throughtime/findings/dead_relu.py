@@ -25,4 +25,14 @@ def finding(measured: Measured) -> Finding | None:
         "passes through them."
     )
     numbers = (Number("dead_units", dead, threshold=MOST_UNITS),)
-    return Finding(VERDICT, measured.name, 3 if dead == 1 else 2, evidence, REMEDIES, LU, numbers, measured.nats)
+    return Finding(
+        VERDICT,
+        measured.name,
+        3 if dead == 1 else 2,
+        evidence,
+        REMEDIES,
+        LU,
+        numbers,
+        measured.nats,
+        measured.cause_steps,
+    )

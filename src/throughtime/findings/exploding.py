@@ -35,7 +35,7 @@ def finding(measured: Measured) -> Finding | None:
     )
     numbers = (measured.change_number, *(_number(measured, sample) for sample in alone), *rates(measured))
     remedies = SAMPLE_REMEDIES if alone else REMEDIES
-    return Finding(VERDICT, measured.name, 2, evidence, remedies, PASCANU, numbers, measured.nats)
+    return Finding(VERDICT, measured.name, 2, evidence, remedies, PASCANU, numbers, measured.nats, measured.cause_steps)
 
 
 def _alone(measured: Measured) -> list[int]:

@@ -40,6 +40,7 @@ class Finding:
         numbers: What the evidence rests on.
         causes: By cause, how many nats it adds to ln |dl_t/ds| from lag 0 to the largest lag; empty where the verdict
             is not about that.
+        cause_steps: The steps that these nats are of, so that the evidence can give them per step.
     """
 
     verdict: str
@@ -50,6 +51,7 @@ class Finding:
     reference: str = ""
     numbers: tuple[Number, ...] = ()
     causes: Mapping[str, float] = field(default_factory=dict)
+    cause_steps: int = 0
 
 
 def finding_of(document: Mapping[str, Any]) -> Finding:

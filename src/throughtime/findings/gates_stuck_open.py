@@ -37,4 +37,4 @@ def finding(measured: Measured) -> Finding | None:
         Number("units whose keep gate never closes", part, threshold=MOST_UNITS),
         Number("gate_range of keep over all steps in the median unit", middle, threshold=1 - LEFT_OUT),
     )
-    return Finding(VERDICT, measured.name, 1, evidence, REMEDIES, TALLEC, numbers, measured.nats)
+    return Finding(VERDICT, measured.name, 1, evidence, REMEDIES, TALLEC, numbers, measured.nats, measured.cause_steps)

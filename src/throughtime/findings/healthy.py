@@ -12,5 +12,11 @@ def finding(measured: Measured) -> Finding:
     """What is said where no illness was found."""
     evidence = sentences(changed(measured), because(measured), compared(measured), measured.caveat)
     return Finding(
-        VERDICT, measured.name, 0, evidence, numbers=(measured.change_number, *rates(measured)), causes=measured.nats
+        VERDICT,
+        measured.name,
+        0,
+        evidence,
+        numbers=(measured.change_number, *rates(measured)),
+        causes=measured.nats,
+        cause_steps=measured.cause_steps,
     )

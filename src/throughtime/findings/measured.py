@@ -124,6 +124,11 @@ class Measured:
                 found[str(cause)] = float(known.sum())
         return found
 
+    @property
+    def cause_steps(self) -> int:
+        """How many steps that change is made of."""
+        return min(self.causes.sizes[LAG], int(self.lags[-1]))
+
     @cached_property
     def sample_changes(self) -> np.ndarray:
         """The same change in every sample alone, to its own largest lag; NaN where nothing arrives at either end."""

@@ -40,7 +40,9 @@ def _on_the_way(measured: Measured) -> Finding | None:
         Number("saturation", part, threshold=MOST_UNITS),
     )
     severity = 3 if measured.nats and lost == min(measured.nats.values()) else 2
-    return Finding(VERDICT, measured.name, severity, evidence, REMEDIES, HOCHREITER, numbers, measured.nats)
+    return Finding(
+        VERDICT, measured.name, severity, evidence, REMEDIES, HOCHREITER, numbers, measured.nats, measured.cause_steps
+    )
 
 
 def _on_entering(measured: Measured) -> Finding | None:

@@ -41,6 +41,7 @@ def finding(measured: Measured) -> Finding | None:
         HOCHREITER,
         (measured.change_number, *rates(measured)),
         measured.nats,
+        measured.cause_steps,
     )
 
 

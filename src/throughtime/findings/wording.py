@@ -8,7 +8,7 @@ import numpy as np
 from throughtime.findings.finding import Number
 from throughtime.findings.measured import Measured
 from throughtime.findings.thresholds import HUNDREDFOLD, ROUNDED_AWAY
-from throughtime.notation import ACTIVATION_SLOPE, LAG, WEIGHTS
+from throughtime.notation import ACTIVATION_SLOPE, WEIGHTS
 
 # Causes below this part of the largest are left out of the sentence; the numbers have them all.
 NEGLIGIBLE = 0.01
@@ -62,8 +62,7 @@ def changed(measured: Measured) -> str:
 
 def because(measured: Measured) -> str:
     """By what, as a sentence; "" where it is not known."""
-    parts, steps = measured.nats, measured.causes.sizes[LAG]
-    steps = min(steps, int(measured.lags[-1]))
+    parts, steps = measured.nats, measured.cause_steps
     if not parts or not steps:
         return ""
     told = [

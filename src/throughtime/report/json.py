@@ -19,7 +19,7 @@ from throughtime.report.readings import Examined, Reading, readings
 
 # The number is raised whenever a member is added, removed or changes its meaning: a document is described by the schema
 # of its own number only.
-SCHEMA = "throughtime.report/2"
+SCHEMA = "throughtime.report/3"
 
 _ATTRIBUTES = (
     "cell",

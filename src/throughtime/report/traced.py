@@ -8,7 +8,6 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
-from throughtime.notation import LAG
 from throughtime.report.pictures import PICTURES, shown_in
 from throughtime.report.readings import Reading, number
 
@@ -81,11 +80,8 @@ def _known(finding: Any, reading: Reading) -> Iterator[tuple[float, str]]:
         if value.ndim == 0 and (name := shown_in(str(quantity), reading)):
             yield float(value), name
     # The causes are stated per step, and drawn so.
-    lags = reading.measures[LAG].values
-    largest = int(lags[lags <= max(1, reading.steps - 1)].max(initial=0))
-    steps = min(largest, reading.causes.sizes[LAG])
-    if finding.causes and steps and (name := shown_in("causes", reading)):
-        yield from ((nats / steps, name) for nats in finding.causes.values())
+    if finding.cause_steps and (name := shown_in("causes", reading)):
+        yield from ((nats / finding.cause_steps, name) for nats in finding.causes.values())
 
 
 def _reads_as(text: str, value: float) -> bool:
