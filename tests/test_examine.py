@@ -2,6 +2,7 @@
 
 import copy
 import random
+import re
 
 import numpy as np
 import pytest
@@ -320,6 +321,26 @@ REFUSED = {
     ),
     "tied weight": (lambda: examine(Tied()), r"weight terms of weight_ih in recurrence 'recurrence\.l0' do not add up"),
 }
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_lag", 2.5),
+        ("max_lag", True),
+        ("memory", 1e9),
+        ("window", "5"),
+        ("seed", "a"),
+        ("time_axis", 0.0),
+        ("recurrence", 5),
+        ("recurrence", [0]),
+        ("tokens", 5),
+        ("trained_in", "float16"),
+    ],
+)
+def test_an_argument_of_the_wrong_type_is_named(name, value):
+    with pytest.raises(TypeError, match=f"^{name}: expected .* found {re.escape(repr(value))}"):
+        examine(**{name: value})
 
 
 class Counting(nn.Module):

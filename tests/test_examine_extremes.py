@@ -332,6 +332,4 @@ def test_settings_that_are_refused():
         tt.examine(layer, inputs, loss=per_step)
     with pytest.raises(tt.ExaminationError, match="tokens: expected one per step"):
         tt.examine(layer, inputs, loss=per_step, tokens="abc")
-    with pytest.raises(tt.ExaminationError, match="max_lag: expected a whole number"):
-        tt.examine(layer, inputs, loss=per_step, max_lag=2.5)
     assert tt.examine(layer, inputs, loss=per_step, loss_steps=np.int64(2)).recurrences == ["l0"]

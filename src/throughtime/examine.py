@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from throughtime.budget import for_what_can_be_made_again
 from throughtime.capture import ExaminationError, Recurrence, preserved
-from throughtime.capture.checks import check_finite, check_model, losses_of
+from throughtime.capture.checks import check_finite, check_model, check_strings, check_whole, losses_of
 from throughtime.capture.plainly import plainly
 from throughtime.capture.runs import runs_of
 from throughtime.examination import Examination
@@ -41,8 +41,8 @@ def examine(
 ) -> Examination:
     """How far back in time a model learns, and why no further.
 
-    The model is run twice, once as it is and once with its recurrences opened; afterwards its parameters, gradients,
-    buffers, training flags and the random state are as before.
+    The model is run twice, once as it is and once with its recurrences opened, and once more where it detaches a state
+    between steps; afterwards its parameters, gradients, buffers, training flags and the random state are as before.
 
     Args:
         model: Any module in float32 or float64 that contains nn.RNN, nn.GRU, nn.LSTM, their cells or throughtime's
@@ -86,9 +86,15 @@ def examine(
     check_model(model)
     if not callable(loss):
         raise TypeError(f"loss: expected a function loss(output, targets), found {type(loss).__name__}")
-    for name, number, least in (("max_lag", max_lag, 0), ("memory", memory, 1), ("window", window, 1)):
-        if number is not None and (not isinstance(number, numbers.Integral) or number < least):
-            raise ExaminationError(f"{name}: expected a whole number of at least {least}, found {number!r}")
+    least = {"max_lag": 0, "memory": 1, "window": 1}
+    given = {"max_lag": max_lag, "memory": memory, "window": window, "time_axis": time_axis, "seed": seed}
+    for name, number in given.items():
+        if number is not None:
+            check_whole(name, number, least.get(name))
+    if recurrence is not None:
+        check_strings("recurrence", recurrence)
+    if tokens is not None and not isinstance(tokens, Iterable):
+        raise TypeError(f"tokens: expected one label per step, found {tokens!r}")
     if trained_in is not None and not (isinstance(trained_in, torch.dtype) and trained_in.is_floating_point):
         raise TypeError(f"trained_in: expected a floating dtype such as torch.bfloat16, found {trained_in!r}")
     check_finite("inputs", inputs)

@@ -166,8 +166,8 @@ def test_a_network_that_explodes_is_named_as_the_file_names_it(tmp_path) -> None
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"steps": 1}, "steps: expected at least 2, found 1"),
-        ({"samples": 0}, "samples: expected at least 1, found 0"),
+        ({"steps": 1}, "steps: expected a whole number of at least 2, found 1"),
+        ({"samples": 0}, "samples: expected a whole number of at least 1, found 0"),
         ({"nonlinearity": "gelu"}, "nonlinearity: expected one of"),
     ],
 )

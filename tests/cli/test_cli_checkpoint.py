@@ -70,7 +70,7 @@ def test_any_file_that_is_no_python_is_taken_for_a_checkpoint(run, folder, check
         (["model.pt", "--data", "wide.npy", "--out", "wide.npy"], "wide.npy: it would be overwritten, but it is what"),
         (["model.pt", "--out", "model.pt"], "model.pt: it would be overwritten, but it is what is examined"),
         (["model.pt", "--text", "a.txt"], "--text: it is for the training of the four networks, but model.pt"),
-        (["model.pt", "--steps", "1"], "steps: expected at least 2, found 1"),
+        (["model.pt", "--steps", "1"], "steps: expected a whole number of at least 2, found 1"),
         (["model.py:build", "--data", "wide.npy"], "--data: it is for a checkpoint, but model.py:build brings inputs"),
         (["--data", "wide.npy"], "--data: it is for a checkpoint, but the training brings inputs of its own"),
     ],

@@ -1,5 +1,7 @@
 """Where NaN or inf arises first: recurrence, step and quantity, forwards and backwards."""
 
+import pickle
+
 import pytest
 import torch
 from torch import nn
@@ -76,7 +78,9 @@ class Read(nn.Module):
 def refused(call):
     with pytest.raises(tt.NotFiniteError) as caught:
         call()
-    found = caught.value
+    # As on its way out of another process.
+    found = pickle.loads(pickle.dumps(caught.value))
+    assert str(found) == str(caught.value)
     return found.recurrence, found.step, found.quantity, found.loss_step
 
 

@@ -1,6 +1,7 @@
 """What must hold before a model is examined: finite weights and inputs, a dtype that can be followed, usable losses."""
 
-from collections.abc import Callable, Iterator, Mapping
+import numbers
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -52,6 +53,32 @@ def check_model(model: object) -> None:
             raise ExaminationError(
                 f"model: {name} holds {count} NaN or inf among {tensor.numel()} values; load or train a finite one"
             )
+
+
+def check_whole(argument: str, value: object, least: int | None = None) -> None:
+    """An argument must be a whole number, no smaller than `least` where one is given.
+
+    Raises:
+        TypeError: It is no whole number.
+        ExaminationError: It is too small.
+    """
+    expected = f"{argument}: expected a whole number{'' if least is None else f' of at least {least}'}, found {value!r}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(expected)
+    if least is not None and value < least:
+        raise ExaminationError(expected)
+
+
+def check_strings(argument: str, value: object) -> None:
+    """An argument must be a string, or several.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(value, str):
+        return
+    if not isinstance(value, Collection) or not all(isinstance(one, str) for one in value):
+        raise TypeError(f"{argument}: expected a string or several, found {value!r}")
 
 
 def check_finite(argument: str, value: Any) -> None:

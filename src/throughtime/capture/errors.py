@@ -38,6 +38,10 @@ class NotFiniteError(ExaminationError):
             f"{quantity}{of_loss}; {advice}"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        parts = (self.recurrence, self.step, self.steps, self.quantity, self.advice, self.loss_step)
+        return type(self), parts
+
 
 class AdjointNotFinite(ExaminationError):
     """NaN or inf arose in an adjoint on its way back.
@@ -55,4 +59,5 @@ class AdjointNotFinite(ExaminationError):
 
     def changed(self, **changes: Any) -> AdjointNotFinite:
         """The same under other names: of another quantity, of other sources, of another step."""
-        return AdjointNotFinite(**{**vars(self), **changes})
+        parts = {"quantity": self.quantity, "advice": self.advice, "sources": self.sources, "step": self.step}
+        return AdjointNotFinite(**{**parts, **changes})

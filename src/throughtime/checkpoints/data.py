@@ -24,6 +24,7 @@ def read_data(data: str | os.PathLike[str] | np.ndarray | Tensor) -> tuple[np.nd
     of a text file are whole, they come back as integers; an array keeps its dtype.
 
     Raises:
+        TypeError: They are neither a file nor an array.
         ExaminationError: They are no finite numbers of one to three axes; what was found is said.
         OSError: The file cannot be read.
     """
@@ -32,6 +33,8 @@ def read_data(data: str | os.PathLike[str] | np.ndarray | Tensor) -> tuple[np.nd
         values = data.detach().cpu().numpy()
     elif isinstance(data, np.ndarray):
         values = data
+    elif not isinstance(data, str | os.PathLike):
+        raise TypeError(f"data: expected a file's name, an array or a tensor, found {type(data).__name__}")
     else:
         path = Path(data)
         values, name = _read(path), str(path)

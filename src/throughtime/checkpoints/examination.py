@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from throughtime.capture import ExaminationError, Opened, Run
+from throughtime.capture.checks import check_whole
 from throughtime.cells import Cell
 from throughtime.cells.rnn import NONLINEARITIES
 from throughtime.checkpoints.data import read_data
@@ -69,10 +70,11 @@ def examine_checkpoint(
         ExaminationError: The file holds no recurrence that can be recognised, or the data fits none; the message says
             what was found and what to do.
         OSError: A file cannot be read.
+        TypeError: An argument is of the wrong type.
     """
     for name, number, least in (("steps", steps, 2), ("samples", samples, 1)):
-        if number < least:
-            raise ExaminationError(f"{name}: expected at least {least}, found {number}")
+        check_whole(name, number, least)
+    check_whole("seed", seed)
     if nonlinearity not in NONLINEARITIES:
         raise ExaminationError(f"nonlinearity: expected one of {sorted(NONLINEARITIES)}, found {nonlinearity!r}")
     path = Path(path)
