@@ -73,5 +73,7 @@ def test_what_is_given_back(together, reverse, drawn):
 
 
 def test_nobody_asks(drawn):
-    nothing = drawn(0, BATCH, FEATURES)
-    give_back(nothing, drawn(3, GATES), drawn(GATES, FEATURES), drawn(3, FEATURES), 0, False, FIRST, END)
+    nothing, read = drawn(0, BATCH, FEATURES), drawn(3, FEATURES)
+    before = read.copy()
+    give_back(nothing, drawn(3, GATES), drawn(GATES, FEATURES), read, 0, False, FIRST, END)
+    np.testing.assert_array_equal(read, before)

@@ -64,7 +64,8 @@ def test_neither_threads_nor_other_rows_change_a_digit(formed: bool, monkeypatch
 
 def test_no_vectors() -> None:
     vectors, slopes, weights = drawn(2, HIDDEN)
-    product(slopes, weights, None).multiply(1, vectors[:, :0], vectors.new_empty(BATCH, 0, HIDDEN), False, True)
+    norms = product(slopes, weights, None).multiply(1, vectors[:, :0], vectors.new_empty(BATCH, 0, HIDDEN), False, True)
+    assert norms.shape == (BATCH, 0)
 
 
 @pytest.mark.parametrize("by_sample", [True, False])

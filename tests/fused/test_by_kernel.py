@@ -147,7 +147,7 @@ def test_first_and_second_derivatives_by_finite_differences(cell: Cell, way: str
 
 @pytest.mark.usefixtures("poisoned")
 @pytest.mark.parametrize("cell", COMPILED, ids=repr)
-def test_no_digit_depends_on_the_number_of_threads(cell: Cell) -> None:
+def test_no_digit_but_of_weight_gradients_depends_on_the_number_of_threads(cell: Cell) -> None:
     drawn = Drawn(cell, 9, 14, 11)
     found, of_weights, threads = [], [], torch.get_num_threads()
     for number in (1, 2, 3):

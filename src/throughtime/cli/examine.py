@@ -108,7 +108,10 @@ def examine(
         ),
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Of the weights, the batches and the bootstrap.")
+        int,
+        typer.Option(
+            min=0, max=LARGEST_SEED, help="Of everything random: weights, batches, drawn inputs, the bootstrap."
+        ),
     ] = 0,
     steps: Annotated[
         int | None,
