@@ -22,8 +22,8 @@ from throughtime.measures import Film, LagBands
 from throughtime.measures.band_sums import NUMBERS_AT_ONCE as NUMBERS_OF_SUMS
 from throughtime.measures.band_sums import STEPS_AT_ONCE as STEPS_OF_SUMS
 from throughtime.measures.bootstrap import RESAMPLES
-from throughtime.measures.lag_profile import GROUPS
 from throughtime.measures.lag_profile import NUMBERS_AT_ONCE as NUMBERS_OF_DRAWS
+from throughtime.measures.lag_profile import groups_of
 from throughtime.measures.reel import NUMBERS_AT_ONCE as NUMBERS_OF_NORMS
 from throughtime.measures.sample_sums import DIRECTIONS
 from throughtime.measures.term_norms import LARGEST_BATCH
@@ -110,7 +110,7 @@ def _made_again(recurrences: Sequence[Opened]) -> list[int]:
     for run in (run for recurrence in recurrences for run in recurrence.runs):
         both = run.trajectory.input_pre, run.trajectory.recurrent_pre
         if any(isinstance(one, Recomputed) for one in both):
-            found.append(sum(one[0].numel() * one[0].element_size() for one in both) * run.steps)
+            found.append(sum(one[0].nbytes for one in both) * run.steps)
     return found
 
 
@@ -138,7 +138,7 @@ def _found(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     states, weights = len(film.states), len(recurrence.parameters)
     maps = (2 * states + weights) * film.sources * len(film.kept)
     causes = (1 + 4 * _paths(recurrence)) * _followed(recurrence, film) * len(film.kept)
-    by_lag = states * _groups(film) * _lags(film) * film.batch
+    by_lag = states * groups_of(film) * film.lag_count * film.batch
     by_weight = (len(bands) + 1) * sum(weight.numel() for weight in recurrence.parameters.values())
     return DOUBLE * (maps + causes + by_lag + _steps(film)) + recurrence.dtype.itemsize * by_weight
 
@@ -162,9 +162,9 @@ def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
 
 def _at_the_end(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     """What is made and gone again when it has been played: of the bootstrap, and of a map."""
-    states, lags = len(film.states), _lags(film)
+    states, lags = len(film.states), film.lag_count
     drawn = min(NUMBERS_OF_DRAWS, states * lags * RESAMPLES)
-    profile = 2 * states * _groups(film) * lags * film.batch
+    profile = 2 * states * groups_of(film) * lags * film.batch
     copies = 2 * film.sources * len(film.kept)
     gram = 3 * len(bands) ** 2
     causes = 3 * (1 + _paths(recurrence)) * _followed(recurrence, film) * len(film.kept)
@@ -179,15 +179,6 @@ def _followed(recurrence: Recurrence, film: Film) -> int:
     if isinstance(recurrence, Opened):
         return sources_followed(film, recurrence.cell, recurrence.weights)
     return min(film.sources, SOURCES_FOLLOWED)
-
-
-def _groups(film: Film) -> int:
-    return 1 if film.followed == 1 else min(GROUPS, film.sources)
-
-
-def _lags(film: Film) -> int:
-    smallest, largest = film.lag_range
-    return largest - smallest + 1
 
 
 def _steps(film: Film) -> int:

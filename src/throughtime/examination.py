@@ -26,7 +26,7 @@ class Record:
     Args:
         measures: One Dataset with `gradient_map`, `sample_map`, `lag_profile`, `decay_rate`, `truncation_error`, ...
         weight_terms: By weight name, a Dataset with `ln_norm` and `norm_by_lag`; empty without a loss.
-        causes: A Dataset with `nats`, `nats_by_lag` and `share`.
+        causes: A Dataset with `nats`, `nats_by_lag`, `share` and `gain`.
     """
 
     measures: xr.Dataset
@@ -113,7 +113,9 @@ class Examination:
         Returns:
             `nats` (cause, loss_step, state_step): the contribution of a cause to ln |dl_t/ds_{i-1}| - ln |dl_t/ds_i|,
             labelled by i; `nats_by_lag` (cause, lag): its mean over the loss steps; `share` (path, loss_step,
-            state_step): the part of what arrives at i - 1 that came along a path, adding up to 1.
+            state_step): the part of what arrives at i - 1 that came along a path, adding up to 1; `gain` (path, factor,
+            loss_step, state_step): ln of the factor by which the activation slopes, and then the weights, change the
+            norm along a path that runs through a gate.
 
         Raises:
             KeyError: No such recurrence.

@@ -20,16 +20,23 @@ FIRST_SAMPLE = "first_sample"  # the few at which what costs more is looked at
 UNIT = "unit"
 GATE = "gate"
 QUANTILE = "quantile"
-ROLE = "role"  # of a gate in the gated form: "keep", "write", "read"
+FACTOR = "factor"  # of a path: the activation slope or the weights
+ROLE = "role"  # of a gate in the gated form: one of the three below
 EXPONENT = "exponent"  # Lyapunov exponents, the largest is number 1
 LAG_GRID = "lag_grid"  # lags at powers of two
 SINGULAR_VALUE = "singular_value"  # the largest is number 1
 
 # The bounds of an interval.
 BOUNDS = ("low", "high")
+# So many standard errors on either side make the 95 % interval of a normal distribution.
+STANDARD_ERRORS = 1.96
 
 # The norms of a step Jacobian: the largest singular value, and the root mean square of all of them.
 LARGEST, MEAN = "largest", "mean"
+
+# The roles of a gate in the gated form: what stands before the old state, before the candidate, and between the carried
+# state and the hidden one.
+KEEP, WRITE, READ = "keep", "write", "read"
 
 # The paths of a step Jacobian d s_i / d s_{i-1}, for every cell in the gated form.
 CARRY = "carry"
@@ -45,5 +52,5 @@ INPUTS = "inputs"
 # The causes of a change of ln-norm that are no path of a gated cell.
 ACTIVATION_SLOPE = "activation slope"  # saturation
 WEIGHTS = "weights"
-STEP = "step"  # all of a step whose equations are not known
+WHOLE_STEP = "step"  # all of a step whose equations are not known
 ENTERING = "entering"  # what joins the adjoint at a state directly, from the loss or from a layer above

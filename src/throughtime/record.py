@@ -39,6 +39,7 @@ from throughtime.notation import (
     BOUND,
     BOUNDS,
     CAUSE,
+    FACTOR,
     LAG,
     LOSS_STEP,
     PATH,
@@ -241,9 +242,9 @@ class Recorder:
                 "nats": ((CAUSE, LOSS_STEP, STATE_STEP), _numpy(found.nats), nats),
                 "nats_by_lag": ((CAUSE, LAG), _numpy(by_lag), nats),
                 "share": ((PATH, LOSS_STEP, STATE_STEP), _numpy(found.share)),
-                "gain": ((PATH, "factor", LOSS_STEP, STATE_STEP), _numpy(found.gain), nats),
+                "gain": ((PATH, FACTOR, LOSS_STEP, STATE_STEP), _numpy(found.gain), nats),
             },
-            {CAUSE: list(found.names), PATH: list(found.paths), "factor": factors, **axes, LAG: _numpy(lags)},
+            {CAUSE: list(found.names), PATH: list(found.paths), FACTOR: factors, **axes, LAG: _numpy(lags)},
             {"state": self._recurrence.states[-1]},
         )
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from throughtime import report
-from throughtime.report.page import embedded
+from throughtime.report.embedding import embedded
 
 ATTACK = "<script>alert(1)</script>"
 

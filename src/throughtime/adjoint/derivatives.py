@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
-from throughtime.cells import Cell, Named, Partial, derive
+from throughtime.cells import Cell, Partial, derive
 from throughtime.compiled import StepProducts
 from throughtime.unroll import Trajectory, Weights
 
@@ -82,7 +82,7 @@ class Derivatives:
 
     def paths(self, places: Int[Tensor, " step"]) -> dict[str, Partial]:
         """Those of the update by path, at any steps less one."""
-        arguments = self._arguments(places)
+        arguments = (*self._trajectory.seen_by(self._cell, places), self._weights.units)
         found = {path: evaluate(*arguments) for path, evaluate in self._derivation.evaluate_paths.items()}
         return self.where_passing(self._where_running(found, places), places)
 
@@ -114,17 +114,11 @@ class Derivatives:
         }
 
     def _evaluated(self, places: slice | Tensor) -> dict[str, Partial]:
-        arguments = self._arguments(places)
+        arguments = (*self._trajectory.seen_by(self._cell, places), self._weights.units)
         found = {UPDATE: self._derivation.evaluate_update(*arguments)}
         if self._cell.carried != "h":
             found[OUTPUT] = self._derivation.evaluate_hidden(*arguments)
         return self._where_running(found, places)
-
-    def _arguments(self, places: slice | Tensor) -> tuple[Named, Named, Tensor, Tensor, Named]:
-        cell, trajectory = self._cell, self._trajectory
-        x, u = cell.split(trajectory.input_pre[places]), cell.split_recurrent(trajectory.recurrent_pre[places])
-        before, after = trajectory.before(cell.carried)[places], trajectory.states[cell.carried][1:][places]
-        return x, u, before, after, self._weights.units
 
     def _where_running(self, found: Mapping[str, Partial], places: slice | Tensor) -> dict[str, Partial]:
         """Zero where a sample rests in the padding: nothing passes there."""

@@ -76,7 +76,7 @@ class LoopFilm:
     @property
     def bytes_per_source(self) -> int:
         """What its derivatives take for one source."""
-        return sum(2 * start.numel() * start.element_size() for start in self._starts)
+        return sum(2 * start.nbytes for start in self._starts)
 
     def last_reached(self, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
         """For every source the last step whose state its loss depends on; -1 where there is none."""

@@ -36,16 +36,11 @@ class Pushforward:
         self.dtype, self.device = like.dtype, like.device
         self._cell, self._running, self._restarts = cell, trajectory.running, trajectory.restarts
         self._weights = Weights.of({name: value.to(like) for name, value in weights.named().items()})
-        derivation, carried = derive(cell), cell.carried
-        along = [
-            trajectory.input_pre[:],
-            trajectory.recurrent_pre[:],
-            trajectory.before(carried),
-            trajectory.states[carried][1:],
-        ]
-        x, u, before, after = (tensor.to(like) for tensor in along)
-        arguments = (cell.split(x), cell.split_recurrent(u), before, after, self._weights.units)
-        self._zero = torch.zeros_like(before)
+        derivation = derive(cell)
+        x, u, before, after = trajectory.seen_by(cell)
+        x, u = ({gate: value.to(like) for gate, value in pre.items()} for pre in (x, u))
+        arguments = (x, u, before.to(like), after.to(like), self._weights.units)
+        self._zero = torch.zeros_like(arguments[2])
         self._update = derivation.evaluate_update(*arguments)
         self._output = derivation.evaluate_hidden(*arguments) if len(cell.states) > 1 else None
 

@@ -60,7 +60,7 @@ class Segment:
         """What a vector-Jacobian product takes on its way: about as much as the graph keeps, and both ends."""
         leaves = [self._leaves[state] for state in self._reached]
         kept = {one.untyped_storage().data_ptr(): one for one in saved_behind(self._end) if not one.is_leaf}
-        return sum(bytes_of(one) for one in (*kept.values(), *leaves, self._end))
+        return sum(one.nbytes for one in (*kept.values(), *leaves, self._end))
 
     @property
     def bytes_at_once(self) -> int:
@@ -88,7 +88,7 @@ class Segment:
     def _entered(self) -> int:
         scales = 2 * DOUBLE * self._run.steps * self._run.batch
         # What a reverse recurrence reads is a copy.
-        return sum(bytes_of(self._leaves[state]) for state in self._reached) * (1 + self._run.reverse) + scales
+        return sum(self._leaves[state].nbytes for state in self._reached) * (1 + self._run.reverse) + scales
 
     @property
     def _seen(self) -> int:
@@ -200,11 +200,6 @@ class Segment:
         leaves = [self._leaves[state] for state in self._reached]
         for part in gradients.split(max(1, min(AT_ONCE, BYTES_AT_ONCE // self.bytes_per_vector))):
             yield dict(zip(self._reached, batched_vjp(self._end, leaves, part), strict=True))
-
-
-def bytes_of(tensor: Tensor) -> int:
-    """Of its numbers."""
-    return tensor.numel() * tensor.element_size()
 
 
 def segments(runs: Sequence[Run], end: Tensor) -> dict[int, Segment]:

@@ -197,14 +197,14 @@ class _Opening:
             weights,
             parameters,
             trajectory,
-            sequence,
-            start.states,
-            hidden,
-            final,
-            continues,
-            unbroken,
-            next(self.substitution.clock),
-            {key: (*call, attribute) for key, attribute in layers.attributes(layer, direction).items()},
+            inputs=sequence,
+            initial=start.states,
+            hidden=hidden,
+            final=final,
+            continues=continues,
+            unbroken=unbroken,
+            number=next(self.substitution.clock),
+            origins={key: (*call, attribute) for key, attribute in layers.attributes(layer, direction).items()},
         )
         self._runs.append(run)
         if continues is not None and any(self.substitution.was_reconnected(given) for given in start.given.values()):

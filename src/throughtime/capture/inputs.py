@@ -24,13 +24,11 @@ class InputPlan:
     """Which tensor is the input that is followed.
 
     Args:
-        module: The embedding whose output it is; None where it is among the model's arguments.
-        place: Its place among the arguments, as an index into all floating-point tensors.
+        module: The embedding whose output it is; None for the first floating-point tensor among the model's arguments.
         axis: Its axis of time.
     """
 
     module: nn.Module | None
-    place: int
     axis: int
 
 
@@ -49,7 +47,7 @@ def input_plan(model: nn.Module, inputs: Any, losses: int, time_axis: int | None
     tensors = [tensor for _, tensor in tensors_of("inputs", inputs)]
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]
     if floating:
-        return InputPlan(None, 0, _axis(tuple(floating[0].shape), losses, time_axis))
+        return InputPlan(None, _axis(tuple(floating[0].shape), losses, time_axis))
     embedding = next((one for one in model.modules() if isinstance(one, nn.Embedding | nn.EmbeddingBag)), None)
     if embedding is None or not tensors:
         raise ExaminationError(
@@ -57,7 +55,7 @@ def input_plan(model: nn.Module, inputs: Any, losses: int, time_axis: int | None
             "with respect to"
         )
     shape = (*tensors[0].shape, embedding.embedding_dim)
-    return InputPlan(embedding, 0, _axis(shape, losses, time_axis))
+    return InputPlan(embedding, _axis(shape, losses, time_axis))
 
 
 class InputWatch:

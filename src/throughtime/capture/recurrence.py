@@ -179,6 +179,8 @@ class Loop(Recurrence):
         parameters: The weights themselves, by the same names.
         outside: By weight, what the rest of the model worked with: the weight itself, or copies of it.
         cell_name: What the module or function is called.
+        detached: The steps after which the model itself cuts the graph.
+        began: When the first of its calls was, in the order of execution.
         samples: How many samples its inputs have, where they tell.
     """
 

@@ -197,7 +197,15 @@ class LoopWatch:
         samples = len(received[0]) if received else None
         kind = type(candidate.callee.module).__name__ if candidate.inline else candidate.callee.kind
         return Loop(
-            chain.name, chain.states, copies, named, outside, kind, detached, self._times[chain.calls[0]], samples
+            chain.name,
+            chain.states,
+            copies,
+            parameters=named,
+            outside=outside,
+            cell_name=kind,
+            detached=detached,
+            began=self._times[chain.calls[0]],
+            samples=samples,
         )
 
     def _entering(self, candidate: Candidate, call: Call) -> list[Tensor]:

@@ -11,14 +11,14 @@ from throughtime.adjoint import LoopFrame
 from throughtime.causes.decomposition import Crossing, Decomposition
 from throughtime.measures import Film
 from throughtime.measures.film import log_mean_exp
-from throughtime.notation import ENTERING, STEP
+from throughtime.notation import ENTERING, WHOLE_STEP
 
 
 class StepCauses(Crossing[LoopFrame]):
     """The causes of a loop."""
 
     def __init__(self, film: Film) -> None:
-        super().__init__(film, (STEP, ENTERING))
+        super().__init__(film, (WHOLE_STEP, ENTERING))
 
     def _take(self, frame: LoopFrame, here: Tensor, rows: Tensor) -> None:
         self._there[rows, self._film.column[frame.step]] = log_mean_exp(

@@ -3,9 +3,7 @@
 from typing import Any
 
 from throughtime.cells.cell import Cell, Update
-from throughtime.cells.functions import relu, tanh
-
-NONLINEARITIES = {"tanh": tanh, "relu": relu}
+from throughtime.cells.nonlinearity import NONLINEARITIES, known_nonlinearity
 
 
 class RNN(Cell):
@@ -18,9 +16,7 @@ class RNN(Cell):
     gates = ("h",)
 
     def __init__(self, nonlinearity: str = "tanh") -> None:
-        if nonlinearity not in NONLINEARITIES:
-            raise ValueError(f"nonlinearity: expected one of {sorted(NONLINEARITIES)}, found {nonlinearity!r}")
-        self.nonlinearity = nonlinearity
+        self.nonlinearity = known_nonlinearity(nonlinearity)
 
     def step(self, x: Any, u: Any, h: Any) -> Update:
         """keep = 0, write = 1."""

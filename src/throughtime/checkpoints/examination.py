@@ -11,7 +11,7 @@ from torch import Tensor
 from throughtime.capture import ExaminationError, Opened, Run
 from throughtime.capture.checks import check_whole
 from throughtime.cells import Cell
-from throughtime.cells.rnn import NONLINEARITIES
+from throughtime.cells.nonlinearity import known_nonlinearity
 from throughtime.checkpoints.data import read_data
 from throughtime.checkpoints.inputs import Inputs, drawn_inputs, given_inputs
 from throughtime.checkpoints.layers import Checkpoint
@@ -75,8 +75,10 @@ def examine_checkpoint(
     for name, number, least in (("steps", steps, 2), ("samples", samples, 1)):
         check_whole(name, number, least)
     check_whole("seed", seed)
-    if nonlinearity not in NONLINEARITIES:
-        raise ExaminationError(f"nonlinearity: expected one of {sorted(NONLINEARITIES)}, found {nonlinearity!r}")
+    try:
+        known_nonlinearity(nonlinearity)
+    except ValueError as error:
+        raise ExaminationError(*error.args) from None
     path = Path(path)
     checkpoint = _read(path)
     dtype = _dtype(checkpoint)

@@ -5,7 +5,6 @@ the agreeing verb is the more probable one of "was" and "were", by the distance 
 gradient of the loss at that verb reaches.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -24,7 +23,6 @@ SENTENCES = 400  # at each distance
 EXAMINED = 64  # sentences
 FRACTION = 0.99  # of the gradient, for the reach
 CHANCE = 0.5
-NORMAL_QUANTILE = 1.959964  # of an interval of 95 %
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,10 @@ class Accuracy:
     @property
     def interval(self) -> tuple[float, float]:
         """The binomial interval of 95 % (Wilson 1927), which stays within 0 and 1."""
-        n, z = self.sentences, NORMAL_QUANTILE
-        centre = self.rate + z**2 / (2 * n)
-        width = z * math.sqrt(self.rate * (1 - self.rate) / n + z**2 / (4 * n**2))
-        # At 0 and at 1 the interval ends there exactly; the formula misses it by rounding.
-        low = 0.0 if self.correct == 0 else (centre - width) / (1 + z**2 / n)
-        return low, 1.0 if self.correct == n else (centre + width) / (1 + z**2 / n)
+        from scipy import stats  # slow to import, and needed here only
+
+        found = stats.binomtest(self.correct, self.sentences).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from throughtime.findings.finding import Finding, Number
 from throughtime.findings.measured import Measured
 from throughtime.findings.references import TALLEC
 from throughtime.findings.thresholds import HUNDREDFOLD, MOST_UNITS
+from throughtime.notation import KEEP, READ, WRITE
 
 VERDICT = "closed gate"
 
@@ -43,7 +44,7 @@ def _kept(measured: Measured) -> Finding | None:
         return None
     says = "The keep gate never opens: {part:.0%} of the units never keep a tenth of their state, {middle:.2g} at most "
     says += "in the median unit, so that the gradient it carries falls by at least {lost:.3g} nats a step."
-    return _closed(measured, "keep", NEVER_A_TENTH, says, 3, KEEP_REMEDIES)
+    return _closed(measured, KEEP, NEVER_A_TENTH, says, 3, KEEP_REMEDIES)
 
 
 def _written(measured: Measured) -> Finding | None:
@@ -53,14 +54,14 @@ def _written(measured: Measured) -> Finding | None:
     says = "The write gate never opens: {part:.0%} of the units write less than {threshold:.2g} of a candidate at any "
     says += "step, which over all steps is not a tenth of one; the median unit writes {middle:.2g} at most. Nothing of "
     says += "the input is in the state that the gradient reaches."
-    return _closed(measured, "write", NEVER_A_TENTH / measured.steps, says, 2, WRITE_REMEDIES)
+    return _closed(measured, WRITE, NEVER_A_TENTH / measured.steps, says, 2, WRITE_REMEDIES)
 
 
 def _read(measured: Measured) -> Finding | None:
     """Less than a hundredth of the gradient of h arrives at c."""
     says = "Nothing of c is read: in {part:.0%} of the units the slope dh/dc is below {threshold:.2g} at every step, "
     says += "{middle:.2g} at most in the median unit, so no more than that of a gradient enters."
-    return _closed(measured, "read", math.exp(-HUNDREDFOLD), says, 2, READ_REMEDIES)
+    return _closed(measured, READ, math.exp(-HUNDREDFOLD), says, 2, READ_REMEDIES)
 
 
 def _closed(

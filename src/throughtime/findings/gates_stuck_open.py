@@ -6,6 +6,7 @@ from throughtime.findings.finding import Finding, Number
 from throughtime.findings.measured import Measured
 from throughtime.findings.references import TALLEC
 from throughtime.findings.thresholds import LEFT_OUT, MOST_UNITS
+from throughtime.notation import KEEP
 
 VERDICT = "gates stuck open"
 
@@ -18,7 +19,7 @@ REMEDIES = (
 
 def finding(measured: Measured) -> Finding | None:
     """Most units lose less than 1 % of their state over the whole sequence, even at their smallest keep gate."""
-    smallest, largest = measured.gate_range("keep", "low"), measured.gate_range("keep", "high")
+    smallest, largest = measured.gate_range(KEEP, "low"), measured.gate_range(KEEP, "high")
     if smallest is None or largest is None or not measured.arrives:
         return None
     held = smallest**measured.steps

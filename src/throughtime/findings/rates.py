@@ -10,14 +10,13 @@ import math
 from throughtime.findings.finding import Number
 from throughtime.findings.measured import Measured
 from throughtime.findings.wording import signed
+from throughtime.notation import STANDARD_ERRORS
 
 # A large Gaussian matrix has a largest singular value of twice its spectral radius (Geman 1980; Girko 1985): what is
 # less normal than that is called non-normal. In nats.
 GAUSSIAN = math.log(2)
 # What adds up to less over the sequence, in nats, is no disagreement.
 TENFOLD = math.log(10)
-# So many standard errors make the 95 % interval of a normal distribution.
-STANDARD_ERRORS = 1.96
 
 PER_STEP = "nats per step"
 WORDS = {"decay_rate": "the lag profile", "lyapunov": "the Lyapunov exponent", "mean_jacobian": "the mean step"}

@@ -1,6 +1,5 @@
 """Where the illnesses and their thresholds are described."""
 
-BENGIO = "Bengio, Simard, Frasconi 1994, Learning long-term dependencies with gradient descent is difficult"
 DWARAMPUDI = "Dwarampudi, Subba Reddy 2019, Effects of padding on LSTMs and CNNs"
 HOCHREITER = "Hochreiter, Bengio, Frasconi, Schmidhuber 2001, Gradient flow in recurrent nets"
 LU = "Lu, Shin, Su, Karniadakis 2020, Dying ReLU and initialization: theory and numerical examples"

@@ -6,7 +6,7 @@ from throughtime.findings.rates import compared, rates
 from throughtime.findings.references import HOCHREITER
 from throughtime.findings.thresholds import ROUNDED_AWAY
 from throughtime.findings.wording import because, changed, sentences
-from throughtime.notation import ACTIVATION_SLOPE, STEP
+from throughtime.notation import ACTIVATION_SLOPE, WHOLE_STEP
 
 VERDICT = "vanishing"
 
@@ -53,6 +53,6 @@ def _nothing(measured: Measured) -> Finding:
 def _remedies(measured: Measured) -> tuple[str, ...]:
     if ACTIVATION_SLOPE in measured.nats:
         return VANILLA_REMEDIES
-    if STEP not in measured.nats:
+    if WHOLE_STEP not in measured.nats:
         return GATED_REMEDIES
     return () if measured.is_input else LOOP_REMEDIES

@@ -27,6 +27,6 @@ def inlined(function: Callable[..., Any], variant: str = "") -> Any:
     return numba.njit(**OPTIONS)(function)
 
 
-def side_by_side(function: Callable[..., Any]) -> Any:
+def compiled_in_parts(function: Callable[..., Any]) -> Any:
     """A function compiled likewise that calls others in `prange`, each in a thread of its own."""
     return numba.njit(cache=True, parallel=True, **OPTIONS)(function)

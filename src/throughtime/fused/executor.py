@@ -69,7 +69,7 @@ def executor(
     rows = len(known["weight_ih"]) if "weight_ih" in known else sequence.shape[-1]
     worthwhile = able and rows * sequence.shape[0] * sequence.shape[1] >= WORTH_COMPILING
     if plain and _has_torch(cell, sequence):
-        small = "weight_hh" in known and known["weight_hh"].numel() * known["weight_hh"].element_size() <= CACHED
+        small = "weight_hh" in known and known["weight_hh"].nbytes <= CACHED
         return "fused" if worthwhile and small and _device(sequence) == "cpu" else "torch"
     return "fused" if worthwhile else "reference"
 

@@ -37,10 +37,8 @@ from throughtime.compiled.sequences import (
 
 '''
 
-IMPORTS = "from numba import prange\n\nfrom throughtime.fused.compiling import compiled, side_by_side"
-OWN_IMPORTS = (
-    "import math\n\nfrom numba import prange\n\nfrom throughtime.fused.compiling import compiled, inlined, side_by_side"
-)
+IMPORTS = "from numba import prange\n\nfrom throughtime.fused.compiling import compiled, compiled_in_parts"
+OWN_IMPORTS = f"import math\n\n{IMPORTS}, inlined"
 
 FORWARD = """
 @compiled
@@ -114,7 +112,7 @@ def backward_of(
 
 PARTS = """
 
-@side_by_side
+@compiled_in_parts
 def {way}(
 {arguments}
 ):

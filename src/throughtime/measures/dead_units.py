@@ -22,8 +22,7 @@ def dead_units(cell: Cell, trajectory: Trajectory, units: Named | None = None) -
     flat = {gate: activation for gate, activation in derive(cell).activations.items() if activation.flat}
     always: dict[str, list[Tensor]] = {gate: [] for gate in flat}
     for stretch in trajectory.stretches() if flat else ():
-        before, after = stretch.before(cell.carried), stretch.states[cell.carried][1:]
-        x, u = cell.split(stretch.input_pre[:]), cell.split_recurrent(stretch.recurrent_pre[:])
+        x, u, before, after = stretch.seen_by(cell)
         for gate, activation in flat.items():
             value, slope = (one.expand_as(before) for one in activation.evaluate(x, u, before, after, units))
             silent = (value == 0) & (slope == 0)

@@ -138,6 +138,12 @@ class Film:
         largest = int(self.positions.max()) - self.begins
         return smallest, largest if self.max_lag is None else min(largest, self.max_lag)
 
+    @property
+    def lag_count(self) -> int:
+        """How many lags can occur."""
+        smallest, largest = self.lag_range
+        return largest - smallest + 1
+
 
 FrameKind = TypeVar("FrameKind", bound=Frame, contravariant=True)
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from throughtime.adjoint import Pushforward
 from throughtime.cells import Cell
+from throughtime.measures.fewer_directions import fewer_directions
 from throughtime.unroll import Trajectory, Weights
 
 # How many steps are followed at most, and in how many samples.
@@ -30,7 +31,7 @@ def forward_memory(cell: Cell, weights: Weights, trajectory: Trajectory) -> Floa
         trajectory: Where the derivatives are taken, at its last steps.
     """
     read = trajectory.last(LARGEST_STEPS, LARGEST_SAMPLES)
-    pushes, changes = Pushforward(cell, weights, read), _directions(read.inputs)
+    pushes, changes = Pushforward(cell, weights, read), fewer_directions(read.inputs, DIRECTIONS)
     hidden, tiny = read.states["h"].shape[-1], torch.finfo(pushes.dtype).tiny
     moved = pushes.input(1, changes)
     norms, sizes = [torch.linalg.vector_norm(moved[:, :hidden], dim=(1, 2))], []
@@ -42,11 +43,3 @@ def forward_memory(cell: Cell, weights: Weights, trajectory: Trajectory) -> Floa
     if sizes:
         ln_norm[1:] += torch.stack(sizes).double().log().cumsum(0)
     return (torch.logsumexp(2 * ln_norm, dim=1) - math.log(pushes.batch)) / 2
-
-
-def _directions(inputs: Float[Tensor, "time batch input"]) -> Float[Tensor, "input direction"]:
-    features = inputs.shape[-1]
-    if features <= DIRECTIONS:
-        return torch.eye(features, dtype=inputs.dtype)
-    drawn = torch.randn(features, DIRECTIONS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return (torch.linalg.qr(drawn)[0] * (features / DIRECTIONS) ** 0.5).to(inputs.dtype)

@@ -7,10 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from throughtime.cells import Cell, Named, derive
+from throughtime.notation import KEEP, READ, WRITE
 from throughtime.unroll import Trajectory
-
-# What stands before the old state, before the candidate, and between the carried state and the hidden one.
-KEEP, WRITE, READ = "keep", "write", "read"
 
 
 def gate_range(
@@ -45,11 +43,10 @@ def gate_range(
 def _gates(cell: Cell, trajectory: Trajectory, units: Named | None) -> Iterator[tuple[str, Tensor]]:
     derivation = derive(cell)
     pre_activations = {*derivation.x.values(), *derivation.u.values()}
-    before, after = trajectory.before(cell.carried), trajectory.states[cell.carried][1:]
+    before = trajectory.before(cell.carried)
     update = cell.update(trajectory.input_pre[:], trajectory.recurrent_pre[:], before, units)
     for role, expression in ((KEEP, derivation.keep), (WRITE, derivation.write)):
         if expression.free_symbols & pre_activations:
             yield role, getattr(update, role).expand_as(before)
     if derivation.hidden is not None:
-        x, u = cell.split(trajectory.input_pre[:]), cell.split_recurrent(trajectory.recurrent_pre[:])
-        yield READ, derivation.evaluate_hidden(x, u, before, after, units).carried.expand_as(before)
+        yield READ, derivation.evaluate_hidden(*trajectory.seen_by(cell), units).carried.expand_as(before)

@@ -54,11 +54,10 @@ def activations(
     """By gate, its values and its slopes wherever it was looked at, (looked_at,) each, and its steepest slope."""
     steps = torch.linspace(1, trajectory.steps, min(trajectory.steps, LARGEST_STEPS)).round().long()
     seen = trajectory.at(steps, torch.arange(min(trajectory.inputs.shape[1], LARGEST_SAMPLES)))
-    before, after = seen.before(cell.carried), seen.states[cell.carried][1:]
-    arguments = (cell.split(seen.input_pre[:]), cell.split_recurrent(seen.recurrent_pre[:]), before, after, units)
+    x, u, before, after = seen.seen_by(cell)
     for gate, activation in derive(cell).activations.items():
         value, slope = (
             found.expand_as(before)[... if seen.running is None else seen.running].flatten()
-            for found in activation.evaluate(*arguments)
+            for found in activation.evaluate(x, u, before, after, units)
         )
         yield gate, (value, slope, activation.steepest)

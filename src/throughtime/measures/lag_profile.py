@@ -45,9 +45,8 @@ class LagProfile(NormMeasure):
 
     def __init__(self, film: Film) -> None:
         self._film = film
-        self._smallest, self._largest = film.lag_range
-        self._lags = self._largest - self._smallest + 1
-        self._groups = 1 if film.followed == 1 else min(GROUPS, film.sources)
+        (self._smallest, self._largest), self._lags = film.lag_range, film.lag_count
+        self._groups = groups_of(film)
         self._group = torch.arange(film.sources) % self._groups
         shape = (len(film.states), self._groups * self._lags, film.batch)
         self._ln_sum = torch.full(shape, -torch.inf, dtype=torch.float64)
@@ -148,6 +147,11 @@ class LagProfile(NormMeasure):
             return counts
         counts = torch.zeros(self._groups, *there.shape[1:], dtype=torch.float64)
         return counts.index_add_(0, self._group, there)
+
+
+def groups_of(film: Film) -> int:
+    """How many groups of losses are resampled: one where all are followed."""
+    return 1 if film.followed == 1 else min(GROUPS, film.sources)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from throughtime.adjoint import or_zero
 from throughtime.compiled import add_by_sample
+from throughtime.measures.fewer_directions import fewer_directions
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, Learned, Slopes
@@ -108,12 +109,3 @@ def _values(film: Film, weights: Sequence[Learned], like: Tensor) -> Float[Tenso
         [(ones if one.values is None else one.values) * len(one.names) ** 0.5 for one in weights], dim=-1
     )
     return columns @ fewer_directions(columns, DIRECTIONS) if columns.shape[-1] > DIRECTIONS else columns
-
-
-def fewer_directions(columns: Float[Tensor, "*rest feature"], at_most: int) -> Float[Tensor, "feature direction"]:
-    """Random directions at right angles, on the scale that keeps the mean of every scalar product."""
-    features = columns.shape[-1]
-    if features <= at_most:
-        return torch.eye(features).to(columns)
-    drawn = torch.randn(features, at_most, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    return (torch.linalg.qr(drawn)[0] * (features / at_most) ** 0.5).to(columns)

@@ -10,10 +10,10 @@ from torch import Tensor
 from throughtime.adjoint import Scaled, or_zero
 from throughtime.compiled import Forms, add_cell_products, read_rows
 from throughtime.measures.band_sums import add_by_torch
+from throughtime.measures.fewer_directions import fewer_directions
 from throughtime.measures.film import Film
 from throughtime.measures.learned import Family, Slopes
 from throughtime.measures.octaves import Octaves
-from throughtime.measures.sample_sums import fewer_directions
 
 # Groups of losses, each evenly spread over the sequence, see `throughtime.measures.lag_profile`. Far fewer than there,
 # since every one takes a part in a matrix product: 7 degrees of freedom make an interval a fifth wider than many would.

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -54,7 +55,10 @@ def truncation_interval(
         return torch.full((len(windows), 2), torch.nan, dtype=torch.float64)
     # The first octave is distance 0, which no window leaves out.
     starts = gram.octaves.starts[1:][known]
-    distance = _between(starts.double().log(), octaves[known], windows.double().log())
+    ln_windows, ln_starts = windows.double().log().numpy(), starts.double().log().numpy()
+    # Beyond the ends, the value there.
+    ends = [np.interp(ln_windows, ln_starts, end) for end in octaves[known].T.numpy()]
+    distance = torch.from_numpy(np.stack(ends, axis=-1))
     if losses is not None:
         beyond = windows > starts[-1]
         # Where lags are cut, no window need begin the last octave.
@@ -89,14 +93,3 @@ def _of_octaves(gram: SampleGram, bootstrap: Bootstrap) -> Float[Tensor, "octave
 
 def _ln_ratio(squares: Float[Tensor, "*some"], of: Tensor) -> Float[Tensor, "*some"]:
     return (squares / of).log() / 2
-
-
-def _between(
-    x: Float[Tensor, " given"], values: Float[Tensor, "given 2"], at: Float[Tensor, " asked"]
-) -> Float[Tensor, "asked 2"]:
-    """Linear interpolation; beyond the ends, the value there."""
-    right = torch.searchsorted(x, at).clamp(1, max(len(x) - 1, 1)).clamp(max=len(x) - 1)
-    left = (right - 1).clamp(min=0)
-    width = torch.where(right > left, x[right] - x[left], 1.0)
-    part = ((at - x[left]) / width).clamp(0, 1).unsqueeze(-1)
-    return torch.lerp(values[left], values[right], part)

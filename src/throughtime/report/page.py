@@ -4,15 +4,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 
 import jinja2
 import numpy as np
 from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from throughtime.report.cards import Card
 from throughtime.report.embedding import embedded
+from throughtime.report.environment import environment_of
 from throughtime.report.figures import causes_drawn
 from throughtime.report.figures.blocks import LARGEST_SIDE
 from throughtime.report.files import written_whole
@@ -132,24 +131,11 @@ def _learned(all_readings: Sequence[Reading]) -> str:
     return f"{furthest.label} {furthest.learns}, {nearest.label} {shorter}."
 
 
-def environment_of(package: str) -> jinja2.Environment:
-    """The templates of a package: everything a user wrote is escaped, and a name that is missing is an error."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader(package),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 @cache
 def _templates() -> jinja2.Environment:
     environment = environment_of("throughtime.report")
     environment.filters |= {"number": number, "equations": _equations, "unbroken": _unbroken}
     environment.globals |= {
-        "plotly_js": lambda: Markup(get_plotlyjs()),
-        "source": _source,
         "signs": SIGNS,
         "colours": COLOURS,
         "most": MOST,
@@ -165,11 +151,6 @@ def _templates() -> jinja2.Environment:
 def _unbroken(words: str) -> str:
     """Words in which no line ends between a number and its percent sign."""
     return words.replace(" %", "\N{NO-BREAK SPACE}%")
-
-
-def _source(name: str) -> Markup:
-    """A style sheet or script of ours, as it is."""
-    return Markup((files("throughtime.report") / "templates" / name).read_text(encoding="utf-8"))
 
 
 def _equations(reading: Reading) -> list[Markup]:

@@ -97,6 +97,6 @@ def stretch(matrices: Float[Tensor, "*steps rows columns"]) -> Float[Tensor, "*s
 
 def _arguments(cell: Cell, trajectory: Trajectory) -> tuple[Named, Named, Tensor, Tensor]:
     """What a derivation is evaluated on: pre-activations by gate and the state before and after, first sample."""
-    hidden = trajectory.states["h"].detach()[:, 0]
-    x, u = trajectory.input_pre[:][:, 0].detach(), trajectory.recurrent_pre[:][:, 0].detach()
-    return cell.split(x), cell.split_recurrent(u), hidden[:-1], hidden[1:]
+    x, u, before, after = trajectory.seen_by(cell)
+    x, u = ({gate: value[:, 0].detach() for gate, value in pre.items()} for pre in (x, u))
+    return x, u, before[:, 0].detach(), after[:, 0].detach()

@@ -2,14 +2,12 @@
 
 import os
 from functools import cache
-from importlib.resources import files
 
 import jinja2
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
 
 from throughtime.report import written_whole
-from throughtime.report.page import embedded, environment_of
+from throughtime.report.embedding import embedded_figure
+from throughtime.report.environment import environment_of
 from throughtime.report.typeset import mathml
 from throughtime.story import pictures, writing
 from throughtime.story.claim import note, shown, verdict
@@ -55,7 +53,7 @@ def to_html(story: Story) -> str:
             story=story,
             t=len(story.words),
             formulas={name: mathml(latex) for name, latex in FORMULAS.items()},
-            figures={name: embedded(figure.to_json()) for name, figure in drawn.items()},
+            figures={name: embedded_figure(figure) for name, figure in drawn.items()},
         )
     )
 
@@ -70,16 +68,5 @@ def _environment() -> jinja2.Environment:
         "mathml": mathml,
         "accuracy": shown,
     }
-    environment.globals |= {
-        "writing": writing,
-        "note": note,
-        "verdict": verdict,
-        "plotly_js": lambda: Markup(get_plotlyjs()),
-        "source": _source,
-    }
+    environment.globals |= {"writing": writing, "note": note, "verdict": verdict}
     return environment
-
-
-def _source(room: str, name: str) -> Markup:
-    """A style sheet or script of ours, as it is."""
-    return Markup((files(f"throughtime.{room}") / "templates" / name).read_text(encoding="utf-8"))

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from throughtime.compare.agreement import CHANCE, Agreement
-from throughtime.report.figures.drawing import CAUSES, figure, line, text, translucent
+from throughtime.report.figures.drawing import CAUSES, MARK, figure, line, text, translucent
 from throughtime.story.numbers import Story
 from throughtime.story.writing import number, percent, size
 
@@ -59,7 +59,7 @@ def products(story: Story) -> go.Figure:
     )
     drawn = _over_words(story)
     low, high = _powers([0.0, *(term.ln_product for _, chain, _ in chains for term in chain.terms)])
-    drawn.add_hline(0, line={"width": 1, "color": "#868c94"})
+    drawn.add_hline(0, line={"width": 1, "color": MARK})
     for name, chain, style in chains:
         ordered = chain.terms[::-1]
         own = [number(jacobian.norm) for jacobian in chain.jacobians[::-1]]
@@ -108,7 +108,7 @@ def accuracy(agreement: Agreement) -> go.Figure:
     drawn = figure(
         height=400, xaxis={"title": "distance from noun to verb, in steps", "range": [0, max(distances) + 1]}
     )
-    drawn.add_hline(100 * CHANCE, line={"width": 1.5, "dash": "dot", "color": "#868c94"})
+    drawn.add_hline(100 * CHANCE, line={"width": 1.5, "dash": "dot", "color": MARK})
     for index, contestant in enumerate(agreement.contestants):
         rates = [100 * one.rate for one in contestant.accuracies]
         bounds = [[100 * bound for bound in one.interval] for one in contestant.accuracies]
@@ -154,7 +154,7 @@ def reaches(agreement: Agreement) -> go.Figure:
             cliponaxis=False,
             hovertemplate=f"{text(contestant.name)}: %{{x}} steps<extra></extra>",
         )
-    drawn.add_vline(agreement.longest, line={"width": 1.5, "dash": "dot", "color": "#868c94"})
+    drawn.add_vline(agreement.longest, line={"width": 1.5, "dash": "dot", "color": MARK})
     longest = max(agreement.longest, *(contestant.reach for contestant in agreement.contestants))
     drawn.update_xaxes(title="reach, in steps", range=[0, 1.12 * longest])
     return drawn.update_yaxes(autorange="reversed", ticksuffix="  ")

@@ -173,6 +173,15 @@ class Trajectory:
         """What steps 1 .. T started from: s_0 .. s_{T-1}, unless something between the steps changed it."""
         return self.states[state][:-1] if self.entered is None else self.entered[state]
 
+    def seen_by(self, cell: Cell, places: slice | Tensor = slice(None)) -> tuple[Named, Named, Tensor, Tensor]:
+        """What a cell's equations see at steps 1 .. T, or at some of them, counted from 0.
+
+        Returns:
+            By gate W_ih x_i + b_ih, by gate W_hh h_{i-1} + b_hh, and the carried state before and after.
+        """
+        before, after = self.before(cell.carried)[places], self.states[cell.carried][1:][places]
+        return cell.split(self.input_pre[places]), cell.split_recurrent(self.recurrent_pre[places]), before, after
+
     @property
     def _all_running(self) -> Bool[Tensor, "time batch"]:
         return self.inputs.new_ones(self.inputs.shape[:2], dtype=torch.bool) if self.running is None else self.running

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from throughtime.notation import EXPONENT
+from throughtime.notation import EXPONENT, STANDARD_ERRORS
 from throughtime.report.figures.drawing import MARK, figure, line, owner, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
@@ -27,7 +27,7 @@ def lyapunov(readings: Sequence[Reading]) -> go.Figure:
     drawn.add_hline(0, line={"width": 1, "dash": "dot", "color": MARK})
     for place, reading in enumerate(measured):
         name, values = text(reading.label), reading.measures["lyapunov"]
-        error = np.nan_to_num(2 * reading.measures["lyapunov_error"].values)
+        error = np.nan_to_num(STANDARD_ERRORS * reading.measures["lyapunov_error"].values)
         # Side by side, so that no error bar covers another.
         aside = 0.5 * (place - (len(measured) - 1) / 2) / len(measured)
         drawn.add_scatter(
@@ -58,5 +58,5 @@ LYAPUNOV = Picture(
     quantities=("lyapunov", "lyapunov_error"),
     draw=lyapunov,
     shows=_has_exponents,
-    caption="Of the full state: h, or h and c. Bars: twice the standard error, from the means of blocks of steps.",
+    caption="Of the full state: h, or h and c. Bars: the 95 % interval, from the means of blocks of steps.",
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from throughtime.notation import BOUND, BOUNDS, STATE
+from throughtime.notation import BOUND, BOUNDS, STANDARD_ERRORS, STATE
 from throughtime.report.figures.drawing import MARK, figure, line, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
@@ -23,7 +23,6 @@ _REASONS = {
     "fluctuation": ("fluctuation", 5, "x"),
 }
 _ROW, _BETWEEN = 42, 66  # pixels of a recurrence, and between the halves
-_STANDARD_ERRORS = 1.96  # of a 95 % interval
 
 
 def rates(readings: Sequence[Reading]) -> go.Figure:
@@ -97,7 +96,7 @@ def _estimate(reading: Reading, quantity: str) -> tuple[float, float, float]:
         return float(measures["decay_rate"].sel({STATE: reading.carried})), low, high
     if quantity == "lyapunov":
         value, error = (float(measures[name][0]) for name in ("lyapunov", "lyapunov_error"))
-        return value, value - _STANDARD_ERRORS * error, value + _STANDARD_ERRORS * error
+        return value, value - STANDARD_ERRORS * error, value + STANDARD_ERRORS * error
     return float(measures[quantity]), math.nan, math.nan
 
 
