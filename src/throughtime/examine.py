@@ -15,7 +15,8 @@ from throughtime.capture.checks import check_finite, check_model, check_strings,
 from throughtime.capture.plainly import plainly
 from throughtime.capture.runs import runs_of
 from throughtime.examination import Examination
-from throughtime.measuring import Measuring, Progress, listed
+from throughtime.measuring import Measuring, listed
+from throughtime.progress import Progress, untold
 
 # Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
 FOLLOW_ALL = 1024
@@ -108,7 +109,7 @@ def examine(
         def losses_from(output: Any) -> Tensor:
             return losses_of(loss, output, targets)
 
-        progress = on_progress or (lambda done, total, name: None)
+        progress = on_progress or untold
         followed, phase = partial(chosen, loss_steps), partial(progress, 0, 1)
         again = for_what_can_be_made_again(memory)
         runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase, again)

@@ -1,6 +1,6 @@
 """From the runs of a model to its examination: the film of every recurrence, played once for all measures."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from throughtime.examination import Examination, Record
 from throughtime.findings import findings
 from throughtime.measures import Film, LagBands, padding
 from throughtime.notation import INPUTS
+from throughtime.progress import Progress
 from throughtime.record import Recorder
 from throughtime.self_check import Summed, distance, not_finite, not_followed, parts_not_followed, relative_errors
 
@@ -25,8 +26,6 @@ FREE_OPERATIONS = 1e9
 BANDS_SHARE = 0.25
 # So many windows there are however small that part is.
 FEWEST_BANDS = 24
-
-Progress = Callable[[int, int, str], None]
 
 
 class Measuring:

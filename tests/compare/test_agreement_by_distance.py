@@ -61,9 +61,9 @@ def test_the_loss_of_padding_is_zero():
 
 def test_all_networks_see_the_same_and_report_their_steps():
     calls = []
-    networks = trained(steps=2, seed=1, on_step=lambda *call: calls.append(call))
+    networks = trained(steps=2, seed=1, on_progress=lambda *call: calls.append(call))
     assert list(networks) == list(LAYERS)
-    assert calls == [(name, done, 2) for name in LAYERS for done in (1, 2)]
+    assert calls == [(done, 2, name) for name in LAYERS for done in (1, 2)]
     again = trained(steps=2, seed=1)
     for name, network in networks.items():
         for one, same, first in zip(

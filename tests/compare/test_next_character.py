@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from throughtime.compare import NETWORKS, Progress, next_character
+from throughtime.compare import NETWORKS, Advance, next_character
 from throughtime.compare.next_character import EXAMINED_BATCH, NextCharacter, held_out_loss, loss_per_step, trained
 from throughtime.tasks import corpus
 
@@ -28,7 +28,7 @@ def short():
 @pytest.fixture(scope="module")
 def run(short):
     """One run: what it returned and every progress it told."""
-    told: list[Progress] = []
+    told: list[Advance] = []
     return next_character(TEXT, STEPS, seed=1, on_progress=told.append), told
 
 

@@ -59,8 +59,8 @@ def test_the_same_seed_tells_the_same(tell, four_words):
 def test_progress_is_told(tell):
     calls = []
     tell("the cats", on_progress=lambda *call: calls.append(call))
-    assert calls[0] == ("RNN", 1, 1)
-    assert calls[-1] == ("measuring", 5, 5)
+    assert calls[0] == (1, 1, "RNN")
+    assert calls[-1] == (5, 5, "measuring")
 
 
 @pytest.mark.parametrize("empty", ["", "  ", "..."])

@@ -1,7 +1,6 @@
 """Examining a checkpoint: without code, so without a loss."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +20,11 @@ from throughtime.checkpoints.recognition import recognised
 from throughtime.checkpoints.tensors import read_tensors
 from throughtime.examination import Examination
 from throughtime.findings import findings
+from throughtime.progress import Progress, untold
 from throughtime.unroll import Reading, Weights, unroll
 
 # What is said of Keras's own formats.
 _KERAS = (".h5", ".hdf5", ".keras")
-
-Progress = Callable[[int, int, str], None]
 
 
 def examine_checkpoint(
@@ -88,7 +86,7 @@ def examine_checkpoint(
         inputs = given_inputs(checkpoint, *read_data(data), seed, dtype)
     recurrences = _unrolled(checkpoint, inputs, nonlinearity, dtype, path)
     records = {}
-    progress = on_progress or (lambda done, total, name: None)
+    progress = on_progress or untold
     with torch.no_grad():
         for index, one in enumerate(recurrences):
 

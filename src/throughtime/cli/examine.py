@@ -168,7 +168,7 @@ def _main_job(console: Console, path: Path | None, steps: int, seed: int) -> Map
     _say(console, f"Next-character models of {source}, {len(text):,} characters")
     with Display(console, compare.NETWORKS) as display:
 
-        def show(progress: compare.Progress) -> None:
+        def show(progress: compare.Advance) -> None:
             value = "" if progress.loss is None else f"{progress.loss:.2f} nats/character"
             phase = FINISHED[progress.phase] if progress.done == progress.total else progress.phase
             display.update(progress.network, phase, progress.done, progress.total, value)

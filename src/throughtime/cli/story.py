@@ -27,7 +27,7 @@ def story(
             check_writable(out)
         console = Terminal()
         with Display(console) as display:
-            result = tell(sentence, seed, steps, lambda name, done, total: display.update(name, "", done, total))
+            result = tell(sentence, seed, steps, lambda done, total, name: display.update(name, "", done, total))
         console.print(render(result))
         if out is not None:
             write_html(result, out)

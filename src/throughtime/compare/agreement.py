@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from throughtime.compare.next_word import HIDDEN, LONGEST, NextWord, OnStep, loss_per_step
+from throughtime.compare.next_word import HIDDEN, LONGEST, NextWord, loss_per_step
 from throughtime.compare.next_word import STEPS as STEPS
 from throughtime.compare.threads import one_thread
 from throughtime.examine import examine
+from throughtime.progress import Progress, untold
 from throughtime.tasks.agreement import VERBS, VOCABULARY, Batch, batch
 
 # Measurement, on sentences of its own.
@@ -90,16 +91,18 @@ class Agreement:
     seed: int
 
 
-def agreement(networks: Mapping[str, NextWord], steps: int, seed: int = 0, on_step: OnStep | None = None) -> Agreement:
+def agreement(
+    networks: Mapping[str, NextWord], steps: int, seed: int = 0, on_progress: Progress | None = None
+) -> Agreement:
     """Accuracy by distance and reach of trained networks, on sentences that were not trained on.
 
     Args:
         networks: As `trained` returns them.
         steps: How long they were trained.
         seed: The one they were trained with.
-        on_step: Called after every network.
+        on_progress: Called with (networks done, all networks, "measuring").
     """
-    report = on_step or (lambda name, done, total: None)
+    report = on_progress or untold
     # Training draws from `seed` itself.
     generator = torch.Generator().manual_seed(seed + 2**40)
     held_out = {distance: batch([distance] * SENTENCES, generator) for distance in DISTANCES}
@@ -110,7 +113,7 @@ def agreement(networks: Mapping[str, NextWord], steps: int, seed: int = 0, on_st
             accuracies = tuple(accuracy(network, sentences) for sentences in held_out.values())
             parameters = sum(parameter.numel() for parameter in network.parameters())
             contestants.append(Contestant(name, parameters, accuracies, reach(network, examined)))
-            report("measuring", done, len(networks))
+            report(done, len(networks), "measuring")
     return Agreement(tuple(contestants), steps, HIDDEN, LONGEST, seed)
 
 

@@ -36,7 +36,7 @@ SCORED_BATCH = 64
 
 
 @dataclass(frozen=True)
-class Progress:
+class Advance:
     """How far the work has come.
 
     Args:
@@ -54,7 +54,7 @@ class Progress:
     loss: float | None = None
 
 
-OnProgress = Callable[[Progress], None]
+OnAdvance = Callable[[Advance], None]
 
 
 class NextCharacter(nn.Module):
@@ -80,7 +80,7 @@ def loss_per_step(
 
 
 def next_character(
-    text: str, steps: int = STEPS, seed: int = 0, on_progress: OnProgress | None = None
+    text: str, steps: int = STEPS, seed: int = 0, on_progress: OnAdvance | None = None
 ) -> dict[str, Examination]:
     """Train every network of `NETWORKS` on a text and examine it on a stretch that was held out.
 
@@ -102,7 +102,7 @@ def next_character(
         return {name: _trained_and_examined(name, data, steps, seed, report) for name in NETWORKS}
 
 
-def _trained_and_examined(name: str, data: Corpus, steps: int, seed: int, report: OnProgress) -> Examination:
+def _trained_and_examined(name: str, data: Corpus, steps: int, seed: int, report: OnAdvance) -> Examination:
     model = trained(name, data, steps, seed, report)
     inputs, targets = data.windows(EXAMINED_STEPS, EXAMINED_BATCH, torch.Generator().manual_seed(seed), held_out=True)
     examination = examine(
@@ -112,7 +112,7 @@ def _trained_and_examined(name: str, data: Corpus, steps: int, seed: int, report
         loss=loss_per_step,
         seed=seed,
         tokens=data.characters(inputs[:, 0]),
-        on_progress=lambda done, total, _: report(Progress(name, "examining", done, total)),
+        on_progress=lambda done, total, _: report(Advance(name, "examining", done, total)),
     )
     loss = held_out_loss(model, data, seed)
     note = f"{loss:.2f} nats per held-out character after {steps} steps of training."
@@ -120,7 +120,7 @@ def _trained_and_examined(name: str, data: Corpus, steps: int, seed: int, report
     return examination
 
 
-def trained(name: str, data: Corpus, steps: int, seed: int, report: OnProgress) -> NextCharacter:
+def trained(name: str, data: Corpus, steps: int, seed: int, report: OnAdvance) -> NextCharacter:
     """One of `NETWORKS`, trained on everything but what is held out."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -138,7 +138,7 @@ def trained(name: str, data: Corpus, steps: int, seed: int, report: OnProgress) 
         nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
         optimiser.step()
         schedule.step()
-        report(Progress(name, "training", done, steps, loss.item()))
+        report(Advance(name, "training", done, steps, loss.item()))
     return model
 
 

@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from throughtime import unroll
 from throughtime.compare.threads import one_thread
+from throughtime.progress import Progress, untold
 from throughtime.tasks.agreement import NO_TARGET, VOCABULARY, Batch, batch
 
 HIDDEN, EMBEDDING = 64, 32
@@ -30,8 +31,6 @@ LAYERS: dict[str, Callable[[], unroll.Recurrent]] = {
     "LSTM": lambda: unroll.LSTM(EMBEDDING, HIDDEN),
 }
 
-OnStep = Callable[[str, int, int], None]
-
 
 class NextWord(nn.Module):
     """x_t = embedding of word t, a recurrence, y_t = softmax(W_oh h_t + b_h): the probabilities of the next word.
@@ -50,13 +49,13 @@ class NextWord(nn.Module):
         return self.readout(self.recurrence(self.embedding(words))[0])
 
 
-def trained(steps: int = STEPS, seed: int = 0, on_step: OnStep | None = None) -> dict[str, NextWord]:
+def trained(steps: int = STEPS, seed: int = 0, on_progress: Progress | None = None) -> dict[str, NextWord]:
     """All networks of `LAYERS`, trained on the same batches.
 
     Args:
         steps: Training steps of each network.
         seed: Of the weights and the sentences.
-        on_step: Called with the network's name, the steps done and all its steps.
+        on_progress: Called with (steps done, all its steps, the network's name).
     """
     generator = torch.Generator().manual_seed(seed)
     batches = [
@@ -64,7 +63,7 @@ def trained(steps: int = STEPS, seed: int = 0, on_step: OnStep | None = None) ->
         for _ in range(steps)
     ]
     with one_thread():
-        return {name: _train(untrained(name, seed), name, batches, on_step or _ignore) for name in LAYERS}
+        return {name: _train(untrained(name, seed), name, batches, on_progress or untold) for name in LAYERS}
 
 
 def untrained(name: str, seed: int = 0) -> NextWord:
@@ -82,7 +81,7 @@ def loss_per_step(
     return losses.view_as(targets).sum(1)
 
 
-def _train(network: NextWord, name: str, batches: list[Batch], report: OnStep) -> NextWord:
+def _train(network: NextWord, name: str, batches: list[Batch], report: Progress) -> NextWord:
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, 2 - 2 * done / len(batches)))
     for done, sentences in enumerate(batches, start=1):
@@ -92,9 +91,5 @@ def _train(network: NextWord, name: str, batches: list[Batch], report: OnStep) -
         nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
         optimiser.step()
         schedule.step()
-        report(name, done, len(batches))
+        report(done, len(batches), name)
     return network
-
-
-def _ignore(name: str, done: int, total: int) -> None:
-    """No progress is wanted."""

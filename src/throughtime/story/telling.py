@@ -1,22 +1,19 @@
 """From a sentence to its story."""
 
-from collections.abc import Callable
-
 import torch
 
 from throughtime.cells import equations, path_formulas
 from throughtime.compare.agreement import agreement
 from throughtime.compare.next_word import STEPS, NextWord, trained, untrained
 from throughtime.compare.threads import one_thread
+from throughtime.progress import Progress
 from throughtime.story.chain import chain
 from throughtime.story.numbers import Chain, Story
 from throughtime.tasks.agreement import END, VERBS, VOCABULARY, agreeing_verb
 from throughtime.tasks.vocabulary import Encoded
 
 
-def tell(
-    sentence: str, seed: int = 0, steps: int = STEPS, on_progress: Callable[[str, int, int], None] | None = None
-) -> Story:
+def tell(sentence: str, seed: int = 0, steps: int = STEPS, on_progress: Progress | None = None) -> Story:
     """The chain rule through time, term by term, on a sentence.
 
     Five networks are trained to agree a verb with its noun; a tanh network and the gated layer then read the sentence,
@@ -26,7 +23,7 @@ def tell(
         sentence: At least one word.
         seed: Of the weights and of all sentences.
         steps: Training steps of each network, at least 1.
-        on_progress: Called with what is being done, how much of it is done, and how much there is.
+        on_progress: Called with (how much is done, how much there is, what is being done).
 
     Raises:
         ValueError: There is no word in the sentence, or `steps` is below 1.
