@@ -159,7 +159,7 @@ class Measuring:
         for index, one, error, rest, lost in zip(indices, summed, errors, beyond, self._lost(indices), strict=True):
             if isinstance(error, ExaminationError):
                 # What was only taken for a recurrence, and is not as it was taken, is left out; that is said.
-                if not (self._guessed and isinstance(one.recurrence, Loop) and len(summed) > 1):
+                if not (self._guessed and isinstance(one.recurrence, Loop)):
                     raise error
                 self._mistaken.append(f"{one.recurrence.name!r} is left out: {error}")
                 continue
@@ -167,6 +167,8 @@ class Measuring:
             record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost, rest)
             if place := record.measures.attrs["first_not_finite"]:
                 self._arose[one.recurrence.name] = place
+        if not records:
+            raise next(error for error in errors if isinstance(error, ExaminationError))
         return records
 
     def _lost(self, indices: Sequence[int]) -> list[float | None]:

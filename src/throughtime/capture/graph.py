@@ -1,7 +1,7 @@
 """What a tensor was computed from, as autograd's graph knows it."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from functools import cache
 from typing import Any
 
@@ -39,16 +39,20 @@ def distance(tensor: Tensor, source: Tensor, blocked: Iterable[Tensor] = ()) -> 
     return None
 
 
-def leaves_behind(tensor: Tensor, blocked: Iterable[Tensor] = ()) -> set[int]:
-    """The ids of the leaves that a tensor was computed from, without those beyond the blocked tensors."""
+def leaves_behind(tensor: Tensor, walls: Set[Any] = frozenset()) -> set[int]:
+    """The ids of the leaves that a tensor was computed from, without those beyond other tensors.
+
+    Args:
+        tensor: The tensor.
+        walls: The operations that those others came from; its own may be among them.
+    """
     if tensor.grad_fn is None:
         return {id(tensor)}
-    walls = {one.grad_fn for one in blocked if one.grad_fn is not None}
     queue: deque[Any] = deque([tensor.grad_fn])
     seen, found = {tensor.grad_fn}, set()
     while queue:
         node = queue.popleft()
-        if node in walls:
+        if node in walls and node is not tensor.grad_fn:
             continue
         if hasattr(node, "variable"):
             found.add(id(node.variable))

@@ -25,6 +25,8 @@ from throughtime.capture.watch import Call, Callee, Key
 # What a first argument may be called that is the input of a step, not its state, even where a model feeds it what the
 # step before returned.
 _INPUTS = re.compile(r"^(x|u|y|in|inp|input|inputs|token|tokens|emb|embedded|embedding|features|obs|data)(_?t)?$", re.I)
+# A state need not be read at every step, but at one of so many.
+CALLS_READ = 32
 # What states are called that are hidden or carried for certain.
 _HIDDEN, _CARRIED = re.compile(r"^(h|hx|h_.*|hidden.*)$", re.I), re.compile(r"^(c|cx|c_.*|cell.*)$", re.I)
 
@@ -96,7 +98,7 @@ def candidates(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
         return kept
     blocked = [tensor for call in known for tensor in call.returned.values()]
     inner = [found for callee, its in by_callee.items() if (found := _inline(callee, its, blocked)) is not None]
-    return _outermost_loop(inner)
+    return _outermost_loops(inner, calls)
 
 
 def named(calls: Sequence[Call], names: Sequence[str], modules: Iterable[str] = ()) -> list[Candidate]:
@@ -157,19 +159,48 @@ def chains(candidate: Candidate, calls: Sequence[Call]) -> list[list[Call]]:
     return found
 
 
+def sequences(candidate: Candidate, calls: Sequence[Call]) -> list[list[Call]]:
+    """The chains of a candidate; loops without a function of their own are apart where one starts anew.
+
+    That can be told only where no detach cuts the graph between two steps.
+    """
+    found: list[list[Call]] = []
+    for chain in chains(candidate, calls):
+        for place, call in enumerate(chain):
+            if place == 0 or (candidate.inline and not _goes_on(candidate, chain[place - 1], call)):
+                found.append([])
+            found[-1].append(call)
+    return found
+
+
+def _goes_on(candidate: Candidate, one: Call, other: Call) -> bool:
+    """Whether any state around a call was computed from what an earlier one returned."""
+    entering = {
+        state.entering: other.caller[state.entering] for state in candidate.states if state.entering in other.caller
+    }
+    return _depends(entering, one.returned.values(), ())
+
+
 def visited(candidate: Candidate, chain: Sequence[Call]) -> dict[str, list[Tensor | None]]:
     """By state, s_0 .. s_T along a chain; None where one was not seen."""
     states: dict[str, list[Tensor | None]] = {}
     for state in candidate.states:
         if state.leaving is None:
             entered = [_entering(call, state) for call in chain]
-            last = chain[-1].after.get(state.entering)
-            fits = last is not None and entered[-1] is not None and last.shape == entered[-1].shape
-            states[state.name] = [*entered, last if fits and last is not entered[-1] else None]
+            states[state.name] = [*entered, _last(state, chain[-1], entered[-1])]
         else:
             left = [call.returned.get(state.leaving) for call in chain]
             states[state.name] = [_entering(chain[0], state), *left]
     return states
+
+
+def _last(state: State, call: Call, before: Tensor | None) -> Tensor | None:
+    """What the last step led to: the last value of the variable that was computed from what the call returned."""
+    for value in reversed(call.left.get(state.entering, [])):
+        fits = before is not None and value is not before and value.shape == before.shape
+        if fits and _depends({state.entering: value}, call.returned.values(), ()):
+            return value
+    return None
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -199,16 +230,18 @@ def _linked(callee: Callee, calls: Sequence[Call], pairs: Counter[tuple[str, str
     best: dict[str, str] = {}
     for (place, back), _ in pairs.most_common():
         best.setdefault(place, back)
-    first = _outer_name(next(iter(calls[0].received)))
-    inputs = [place for place in best if _outer_name(place) == first and _INPUTS.match(first)]
+    first = outer_name(next(iter(calls[0].received)))
+    inputs = [place for place in best if outer_name(place) == first and _INPUTS.match(first)]
     if len(inputs) < len(best):
         best = {place: back for place, back in best.items() if place not in inputs}
     if not best:
         return None
     # A state that a module keeps for itself, and is given besides, is one.
-    given = {back for place, back in best.items() if _outer_name(place) != "self"}
-    best = {place: back for place, back in best.items() if _outer_name(place) != "self" or back not in given}
+    given = {back for place, back in best.items() if outer_name(place) != "self"}
+    best = {place: back for place, back in best.items() if outer_name(place) != "self" or back not in given}
     best |= _changed_between(calls, best)
+    # What is only kept to be looked at, attention weights say, is no state.
+    best = {place: back for place, back in best.items() if _is_read(place, calls)} or best
     order = [place for call in calls for place in call.received if place in best]
     places = sorted(best, key=order.index)
     names = _names([_inner_name(place) for place in places])
@@ -244,20 +277,32 @@ def _passed_on(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
     return pairs
 
 
+def _is_read(place: str, calls: Sequence[Call]) -> bool:
+    """Whether any of the first calls computes something of what it finds at a place."""
+    for call in calls[:CALLS_READ]:
+        received = call.received.get(place)
+        if received is not None and any(
+            _memory(tensor) != _memory(received) and distance(tensor, received) is not None
+            for tensor in call.returned.values()
+        ):
+            return True
+    return False
+
+
 def _changed_between(calls: Sequence[Call], states: Mapping[str, str]) -> dict[str, str]:
     """Further states, that the model changes between two calls: computed from what was returned, but not by way of a
     state that is passed on as it is."""
     one, two = calls[:2]
     blocked = [one.returned[back] for back in states.values() if back in one.returned]
     found: dict[str, str] = {}
-    first = _outer_name(next(iter(one.received)))
+    first = outer_name(next(iter(one.received)))
     for place, tensor in two.received.items():
-        if place in states or _outer_name(place) == "self" or (_outer_name(place) == first and _INPUTS.match(first)):
+        if place in states or outer_name(place) == "self" or (outer_name(place) == first and _INPUTS.match(first)):
             continue
         for back, before in one.returned.items():
             if back in {*states.values(), *found.values()} or before.shape != tensor.shape:
                 continue
-            if _outer_name(back) != "self" and before.requires_grad and distance(tensor, before, blocked) is not None:
+            if outer_name(back) != "self" and before.requires_grad and distance(tensor, before, blocked) is not None:
                 found[place] = back
                 break
     return found
@@ -355,12 +400,19 @@ def _inline(callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor]) ->
     return Candidate(callee, owner or "loop", calls, _ordered(states))
 
 
-def _outermost_loop(found: Sequence[Candidate]) -> list[Candidate]:
-    """One candidate per function around a loop: that whose calls begin its iterations."""
-    by_loop: dict[tuple[int, str], Candidate] = {}
-    for one in found:
-        by_loop.setdefault((id(one.calls[0].after), one.states[0].entering), one)
-    return list(by_loop.values())
+def _outermost_loops(found: Sequence[Candidate], calls: Sequence[Call]) -> list[Candidate]:
+    """One candidate per loop and state: that whose calls begin its iterations. Loops one after the other are apart."""
+    order = {call: number for number, call in enumerate(calls)}
+    kept: list[Candidate] = []
+    for one in sorted(found, key=lambda one: order[one.calls[0]]):
+        if not any(
+            one.calls[0].after is other.calls[0].after
+            and one.states[0].entering == other.states[0].entering
+            and order[one.calls[0]] < order[other.calls[-1]]
+            for other in kept
+        ):
+            kept.append(one)
+    return kept
 
 
 def _depends(received: dict[str, Tensor], returned: Iterable[Tensor], blocked: Sequence[Tensor]) -> bool:
@@ -384,7 +436,7 @@ def _names(given: Sequence[str]) -> list[str]:
     return [("h", "c")[index] if index < 2 else f"s{index + 1}" for index in range(len(given))]
 
 
-def _outer_name(place: str) -> str:
+def outer_name(place: str) -> str:
     """Of "state[0]" the part "state", of "self.memory" the part "self"."""
     return re.split(r"[.\[]", place, maxsplit=1)[0]
 

@@ -67,6 +67,8 @@ class Call:
         caller: The local variables of the function that made it, as they were then, by place.
         returned: The tensors that came out: "[1][0]" of the value, "self.memory" left behind.
         after: Where the caller has ended since, its variables at that time.
+        left: What the caller's variables held from this call to its next one that is watched, or to its end, by place,
+            where these are looked at.
     """
 
     callee: Callee
@@ -75,6 +77,7 @@ class Call:
     caller: dict[str, Tensor] = field(default_factory=dict)
     returned: dict[str, Tensor] = field(default_factory=dict)
     after: dict[str, Tensor] = field(default_factory=dict)
+    left: dict[str, list[Tensor]] = field(default_factory=dict)
 
     def around(self) -> Iterator[Call]:
         """The calls from inside which it was made, from the innermost outwards."""
@@ -90,6 +93,7 @@ class Watch:
     Args:
         model: The model, for the names.
         only: The callees to watch, by key; None for all.
+        variables: Those of the callers that are looked at between their calls, by name.
         on_call: Called when a watched call begins.
         on_return: Called when it has returned.
     """
@@ -98,11 +102,13 @@ class Watch:
         self,
         model: nn.Module,
         only: frozenset[Key] | None = None,
+        variables: frozenset[str] = frozenset(),
         on_call: Callable[[Call], None] | None = None,
         on_return: Callable[[Call], None] | None = None,
     ) -> None:
         self._names = {id(module): name for name, module in named_modules(model)}
-        self._model, self._only, self._on_call, self._on_return = model, only, on_call, on_return
+        self._model, self._only, self._variables = model, only, variables
+        self._on_call, self._on_return = on_call, on_return
         self.calls: list[Call] = []
         self._callees: dict[Key, Callee] = {}
         self._open: list[tuple[FrameType, Call]] = []
@@ -132,6 +138,10 @@ class Watch:
                     self._returned(frame, value)
                 if id(frame) in self._callers:
                     self._caller_ended(frame)
+
+        elif event == "c_call" and self._variables and id(frame) in self._callers:
+            # Between two lines nothing is told but the calls of functions written in C.
+            self._look(frame)
 
     def _module_called(self, frame: FrameType) -> None:
         module = frame.f_locals["self"]
@@ -182,7 +192,9 @@ class Watch:
         while caller is not None and caller.f_code.co_filename.startswith(_TORCH):
             caller = caller.f_back
         if caller is not None and _is_users(caller.f_code):
-            call.caller = _variables(caller)
+            if id(caller) in self._callers:
+                self._look(caller)
+            call.caller = _variables(caller.f_locals)
             self._callers.setdefault(id(caller), (caller, []))[1].append(call)
         self._open.append((frame, call))
         if self._on_call is not None:
@@ -209,8 +221,16 @@ class Watch:
         if self._on_return is not None:
             self._on_return(call)
 
+    def _look(self, frame: FrameType) -> None:
+        left, local = self._callers[id(frame)][1][-1].left, frame.f_locals
+        for place, tensor in _variables({name: local[name] for name in self._variables if name in local}).items():
+            seen = left.setdefault(place, [])
+            if not seen or seen[-1] is not tensor:
+                seen.append(tensor)
+
     def _caller_ended(self, frame: FrameType) -> None:
-        after = _variables(frame)
+        self._look(frame)
+        after = _variables(frame.f_locals)
         for call in self._callers.pop(id(frame))[1]:
             call.after = after
 
@@ -259,9 +279,9 @@ def _kept(owner: Any) -> dict[str, Tensor]:
     return found
 
 
-def _variables(frame: FrameType) -> dict[str, Tensor]:
+def _variables(local: Mapping[str, Any]) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
-    for name, value in frame.f_locals.items():
+    for name, value in local.items():
         if name == "self":
             found.update(_kept(value))
         else:

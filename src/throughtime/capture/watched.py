@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from throughtime.capture.errors import FORWARDS, ExaminationError, NotFiniteError
 from throughtime.capture.graph import leaves_behind
-from throughtime.capture.loops import Candidate, chains, visited
+from throughtime.capture.loops import Candidate, outer_name, sequences, visited
 from throughtime.capture.recurrence import Loop, Recurrence
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watch import Call, Key, Watch
@@ -72,7 +72,7 @@ class LoopWatch:
     def __enter__(self) -> LoopWatch:
         if self._by_key:
             self._substitution.stand_in = self._stand_in
-            self._watch = Watch(self._model, frozenset(self._by_key), self._began, self._ended)
+            self._watch = Watch(self._model, frozenset(self._by_key), self._variables, self._began, self._ended)
             self._watch.__enter__()
         return self
 
@@ -93,17 +93,26 @@ class LoopWatch:
 
     def recurrences(self) -> list[Recurrence]:
         """All loops that ran, one for every sequence that something was called through."""
-        found: list[_Chain] = []
+        found: list[tuple[str, Candidate, Sequence[Call], dict[str, list[Tensor | None]]]] = []
+        numbers: Counter[str] = Counter()
         for candidate in self._by_key.values():
             calls = [call for call in self._calls if call.callee.key == candidate.key]
             # A call that no other continues is no recurrence.
-            longer = [chain for chain in chains(candidate, calls) if len(chain) > 1]
-            for number, chain in enumerate(longer, start=1):
+            for chain in (chain for chain in sequences(candidate, calls) if len(chain) > 1):
+                numbers[candidate.name] += 1
+                number = numbers[candidate.name]
                 name = f"{candidate.name}#{number}" if number > 1 else candidate.name
-                states = self._visited(name, candidate, chain)
-                found.append(_Chain(name, candidate, chain, states, self._used(candidate, chain, states)))
-        inside = {id(copy) for chain in found for step in chain.used for _, copy in step}
-        return [self._loop(chain, inside) for chain in found]
+                found.append((name, candidate, chain, self._visited(name, candidate, chain)))
+        every = {value.grad_fn for *_, states in found for one in states.values() for value in one if value is not None}
+        made = [_Chain(*one, self._used(*one[1:], every)) for one in found]
+        inside = {id(copy) for chain in made for step in chain.used for _, copy in step}
+        return [self._loop(chain, inside) for chain in made]
+
+    @property
+    def _variables(self) -> frozenset[str]:
+        """The variables that hold states, of the functions around loops."""
+        inline = (one for one in self._by_key.values() if one.inline)
+        return frozenset(outer_name(state.entering) for one in inline for state in one.states)
 
     @property
     def _calls(self) -> list[Call]:
@@ -168,10 +177,23 @@ class LoopWatch:
         _check_finite(name, states)
         return states
 
-    def _used(self, candidate: Candidate, chain: Sequence[Call], states: dict[str, list[Tensor | None]]) -> list[Uses]:
-        """For every step, the weights that it works with and the copies of them."""
+    def _used(
+        self,
+        candidate: Candidate,
+        chain: Sequence[Call],
+        states: dict[str, list[Tensor | None]],
+        every: Set[Any],
+    ) -> list[Uses]:
+        """For every step, the weights that it works with and the copies of them.
+
+        Args:
+            candidate: What was called.
+            chain: Its calls.
+            states: Its states.
+            every: What the states of all loops came from.
+        """
         if candidate.inline:
-            return self._used_by_step(states)
+            return self._used_by_step(states, every)
         return [list(self._copies[call].values()) for call in chain]
 
     def _loop(self, chain: _Chain, inside: set[int]) -> Loop:
@@ -212,16 +234,18 @@ class LoopWatch:
         places = call.caller if candidate.inline else call.received
         return [places[state.entering] for state in candidate.states if state.entering in places]
 
-    def _used_by_step(self, states: dict[str, list[Tensor | None]]) -> list[Uses]:
-        """For every step, the uses of weights that its states, and those of no other step, were computed from."""
+    def _used_by_step(self, states: dict[str, list[Tensor | None]], every: Set[Any]) -> list[Uses]:
+        """For every step, the uses of weights that its states, and those of no other step, were computed from.
+
+        What lies behind a state of another loop is that loop's.
+        """
         by_copy = {id(copy): (weight, copy) for weight, copy in self._uses}
         reached: list[set[int]] = []
-        for before, after in pairwise(zip(*states.values(), strict=True)):
-            walls = [value for value in before if value is not None]
+        for _, after in pairwise(zip(*states.values(), strict=True)):
             found: set[int] = set()
             for value in after:
                 if value is not None:
-                    found |= leaves_behind(value, walls) & by_copy.keys()
+                    found |= leaves_behind(value, every) & by_copy.keys()
             reached.append(found)
         counts: defaultdict[int, int] = defaultdict(int)
         for found in reached:
