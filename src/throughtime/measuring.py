@@ -46,6 +46,7 @@ class Measuring:
         self._network = Network(runs.recurrences, runs.losses)
         self._recurrences = runs.recurrences
         losses = runs.losses.detach()[self._sources].cpu()
+        self._out_of_step: list[str] = []
         self._films = [self._film(index) for index in range(len(self._recurrences))]
         bands = [self._bands(*one) for one in zip(self._recurrences, self._films, strict=True)]
         shares = shared_out(memory, self._network, runs.losses, self._films, bands)
@@ -193,6 +194,10 @@ class Measuring:
                 apart = torch.where(ends > 0, ends, -1)
         elif self._losses == recurrence.steps:
             positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+            elsewhere = self._network.out_of_step(index)
+            if elsewhere is not None:
+                self._out_of_step.append(recurrence.name)
+                positions = elsewhere[self._sources]
         else:
             positions = self._network.last_read(index, self._sources)
         if self._losses == 1:
@@ -278,6 +283,11 @@ class Measuring:
             notes.append(
                 f"There are {self._losses} losses for sequences of {listed(lengths)} steps: there, the lag of a loss "
                 "is counted from the last step that it reads."
+            )
+        if self._out_of_step:
+            notes.append(
+                f"The losses read {', '.join(map(repr, self._out_of_step))} at other steps than their own: there, the "
+                "lag of a loss is counted from the last step that it reads."
             )
         if self._losses == 1:
             notes.append(

@@ -98,6 +98,22 @@ class LoopFilm:
             last[open_ones[reached]] = step
         return last
 
+    def out_of_step(self) -> Int[Tensor, " source"] | None:
+        """For every loss, the last step whose state it depends on, where a sequence was turned around by hand.
+
+        None otherwise. A loss depends on earlier steps in any case, so that other orders cannot be told.
+        """
+        first, last = torch.zeros(1, dtype=torch.long), next(iter(self.loop.visited.values()))[-1]
+        if len(self._losses) < 2 or last is None or not _has_graph(last):
+            return None
+        row = self._one_hot(first)[0]
+        (found,) = torch.autograd.grad(self._losses, last, row, retain_graph=True, allow_unused=True)
+        if found is None or not found.any():
+            return None
+        labels = torch.arange(1, len(self._losses) + 1)
+        read = self.last_reached(labels - 1)
+        return read if (read == self.loop.steps + 1 - labels)[read > 0].all() else None
+
     def last_read_by_sample(self) -> Int[Tensor, " batch"]:
         """The last step whose state the only loss depends on, of every sample; 0 for a sample that has none.
 

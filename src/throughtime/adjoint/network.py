@@ -167,6 +167,75 @@ class Network:
                 found = torch.where(first > 0, torch.maximum(found, first + part.offset), found)
         return torch.where(found > 0, found, steps)
 
+    def out_of_step(self, index: int) -> Int[Tensor, " source"] | None:
+        """For every loss, the last step in reading order whose state it reads, where that is not its own step.
+
+        So it is where a sequence is turned around by hand, or an encoder is read at its end by a decoder that has as
+        many steps. None where losses that read later steps than their own read that one, too, or may.
+        """
+        if index in self._loops:
+            return self._loops[index].out_of_step()
+        recurrence, labels = self.recurrences[index], torch.arange(1, len(self._losses) + 1)
+        own = recurrence.steps + 1 - labels if recurrence.reverse else labels
+        last, in_step = torch.zeros_like(own), torch.zeros(len(own), dtype=torch.bool)
+        for place, part in enumerate(self._parts):
+            if part.index == index:
+                here = self._steps_read[place]
+                if here is None:
+                    return None
+                here = (here + part.offset) * (here > 0)
+                last, in_step = torch.maximum(last, here), in_step | (here == own)
+        ahead = last > own
+        return torch.where(last > 0, last, own) if ahead.any() and not in_step[ahead].any() else None
+
+    @cached_property
+    def _steps_read(self) -> list[Int[Tensor, " source"] | None]:
+        """For every run and loss, the one of its own steps in reading order at which the loss reads it, 0 for none.
+
+        Directly or through other recurrences; None for a run of which losses read several steps.
+        """
+        found: list[Tensor | None] = [None] * len(self._parts)
+        for place in reversed(range(len(self._parts))):
+            steps = torch.zeros(len(self._losses), dtype=torch.long)
+            for one in self._ways(place, found):
+                if one is None or bool(((one > 0) & (steps > 0) & (one != steps)).any()):
+                    break
+                steps = torch.maximum(steps, one)
+            else:
+                found[place] = steps
+        return found
+
+    def _ways(self, place: int, found: Sequence[Tensor | None]) -> Iterator[Tensor | None]:
+        """The same by every way from the losses to a run, but for that through its own recurrence."""
+        if place in self._to_losses:
+            yield self._to_losses[place].steps_read
+        for other in self._above[place]:
+            if self._parts[other].index != self._parts[place].index:
+                yield self._read_through(place, other, found[other])
+
+    def _read_through(
+        self, place: int, above: int, read: Int[Tensor, " source"] | None
+    ) -> Int[Tensor, " source"] | None:
+        """The same of what is read by way of a run above."""
+        run, reader = self._parts[place].run, self._parts[above].run
+        between = [by_end[place] for by_end in self._below[above].values() if place in by_end]
+        if all(segment.reads_the_end_only for segment in between):
+            return run.steps * self._reached_by[above]
+        alike = (run.steps, run.batch, run.reverse) == (reader.steps, reader.batch, reader.reverse)
+        return read if alike and all(segment.local for segment in between) else None
+
+    @cached_property
+    def _reached_by(self) -> list[Bool[Tensor, " source"]]:
+        """For every run, which losses depend on it at all, or may."""
+        found = [torch.zeros(len(self._losses), dtype=torch.bool) for _ in self._parts]
+        for place in reversed(range(len(self._parts))):
+            if place in self._to_losses:
+                read = self._to_losses[place].steps_read
+                found[place] |= torch.tensor(True) if read is None else read > 0
+            for other in self._above[place]:
+                found[place] |= found[other]
+        return found
+
     def last_read_by_sample(self, index: int) -> Int[Tensor, " batch"] | None:
         """The last step in reading order at which the only loss reads the states of every sample.
 

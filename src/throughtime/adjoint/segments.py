@@ -114,6 +114,26 @@ class Segment:
             return None
         return torch.full((len(self._end),), -1).index_copy_(0, losses.cpu(), steps.cpu())
 
+    @property
+    def steps_read(self) -> Int[Tensor, " loss"] | None:
+        """For every loss the one step, in reading order, whose states it reads, 0 for none; None where they are several.
+
+        Where all losses read the last states that were computed, a loss may also read none.
+        """
+        if self.read_at is None:
+            return torch.full((len(self._end),), self._run.steps) if self.reads_the_end_only else None
+        step = self._run.steps - self.read_at if self._run.reverse else self.read_at + 1
+        return step.masked_fill(self.read_at < 0, 0)
+
+    @cached_property
+    def reads_the_end_only(self) -> bool:
+        """Whether nothing of the states but the last ones that were computed enters."""
+        if "h" not in self._reached:
+            return True
+        (pulled,) = self._pulled_in_parts(self._weights().unsqueeze(0))
+        steps = (pulled["h"][0] != 0).flatten(1).any(dim=1)
+        return not bool(self._run.reading.order(steps)[:-1].any())
+
     @cached_property
     def local(self) -> bool:
         """Whether every step and sample of the end depends on the same step and sample of the states only.
