@@ -116,7 +116,7 @@ class Segment:
 
     @property
     def steps_read(self) -> Int[Tensor, " loss"] | None:
-        """For every loss the one step, in reading order, whose states it reads, 0 for none; None where it reads several.
+        """For every loss the one step, in reading order, whose states it reads, 0 for none; None where it is not one.
 
         Where all losses read the last states that were computed, a loss may also read none.
         """
