@@ -135,8 +135,7 @@ class Examination:
             ValueError: `fraction` is not above 0 and below 1.
         """
         found = {name: reach(*windows, 1 - fraction) for name, windows in self._windows("truncation_error", fraction)}
-        arrives = {name: bool((self._records[name].measures["gradient_map"] > -np.inf).any()) for name in found}
-        return {name: window if arrives[name] else 0 for name, window in found.items()}
+        return {name: window if self._learns(name) else 0 for name, window in found.items()}
 
     def reach_interval(self, fraction: float = 0.99) -> dict[str, tuple[int, int] | None]:
         """The 95 % interval of `reach`: what all losses of many more samples of the same kind would give.
@@ -154,6 +153,13 @@ class Examination:
             low, high = (reach(windows, bound, 1 - fraction) for bound in bounds.T)
             found[name] = None if np.isnan(bounds).any() else (low, high)
         return found
+
+    def _learns(self, name: str) -> bool:
+        """Whether any gradient arrives, and any of it in the weights, where there are any."""
+        record = self._records[name]
+        arrives = bool((record.measures["gradient_map"] > -np.inf).any())
+        terms = record.weight_terms.values()
+        return arrives and (not terms or any(bool((one["ln_norm"] > -np.inf).any()) for one in terms))
 
     def _windows(self, measure: str, fraction: float) -> Iterator[tuple[str, tuple[np.ndarray, np.ndarray]]]:
         """By recurrence, the windows and what is known of each."""

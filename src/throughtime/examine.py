@@ -101,7 +101,7 @@ def examine(
     check_finite("inputs", inputs)
     if torch.is_inference_mode_enabled():
         raise ExaminationError("model: inference mode keeps no derivatives; leave torch.inference_mode() first")
-    with preserved(model), torch.enable_grad(), plainly():
+    with preserved(model), torch.enable_grad(), plainly() as notes:
         for parameter in model.parameters():
             if parameter.is_floating_point():
                 parameter.requires_grad_()
@@ -119,7 +119,9 @@ def examine(
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
         measuring = Measuring(runs, max_lag, memory, seed)
-        return measuring.run(labels, progress, _training(window, trained_in))
+        examination = measuring.run(labels, progress, _training(window, trained_in))
+        examination.notes += tuple(notes)
+        return examination
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
@@ -128,9 +130,9 @@ def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
     Raises:
         ExaminationError: `loss_steps` is no choice among `losses` steps.
     """
-    if loss_steps == "auto":
+    if isinstance(loss_steps, str) and loss_steps == "auto":
         loss_steps = "all" if losses <= FOLLOW_ALL else SPREAD
-    if loss_steps == "all":
+    if isinstance(loss_steps, str) and loss_steps == "all":
         return torch.arange(losses)
     choices = f'"auto", "all", a number from 1 on or steps from 1 to {losses}'
     expected = f"loss_steps: expected {choices}, found {loss_steps!r}"

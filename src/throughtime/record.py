@@ -181,7 +181,8 @@ class Recorder:
         trajectory = self._recurrence.on_cpu.trajectory if isinstance(self._recurrence, Opened) else None
         present = profile.values[:, int((profile.lags == 0).nonzero())]
         of_readout(self._film, self._map, present, self._total, trajectory, self._losses, into)
-        of_windows(cut, lags, bool((self._map.result() > -torch.inf).any()), into)
+        norms = [term.ln_norm for term in terms.values()] or [self._map.result()]
+        of_windows(cut, lags, any(bool((one > -torch.inf).any()) for one in norms), into)
         of_samples(self._film, gram, cut, lags, self._seed, into)
 
     @property

@@ -21,8 +21,7 @@ def check_outputs(own: OwnRun, captured: Captured, losses: Tensor) -> None:
         ExaminationError: It has not; the recurrence is named.
     """
     for name, outputs in captured.module_outputs.items():
-        # None are kept of a subclass that changes them.
-        for mine, theirs in zip(outputs, own.module_outputs[name], strict=False):
+        for mine, theirs in zip(outputs, own.module_outputs[name], strict=True):
             if not _close(mine, theirs.detach()):
                 raise ExaminationError(
                     f"model: recurrence {name or 'model'!r} gave other outputs when opened, by "

@@ -38,3 +38,7 @@ def _dispatching(own: Callable[..., Any], forwards: Mapping[int, Callable[..., A
         return own(self, *arguments, **keywords)
 
     return forward
+
+
+# By this a watcher recognises that a forward function is called, also past `__call__`.
+DISPATCHED = _dispatching(nn.Module.forward, {}).__code__

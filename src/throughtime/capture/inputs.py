@@ -54,8 +54,8 @@ def input_plan(model: nn.Module, inputs: Any, losses: int, time_axis: int | None
             "inputs: expected a floating-point tensor among them, or an nn.Embedding in the model, to take derivatives "
             "with respect to"
         )
-    shape = (*tensors[0].shape, embedding.embedding_dim)
-    return InputPlan(embedding, _axis(shape, losses, time_axis))
+    # Its last axis is that of the features.
+    return InputPlan(embedding, _axis(tuple(tensors[0].shape), losses, time_axis))
 
 
 class InputWatch:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch.nn.utils.rnn import PackedSequence
 
 from throughtime.capture.checkpointed import checkpointed
 from throughtime.capture.errors import ExaminationError
+from throughtime.capture.forwards import replaced
 from throughtime.capture.modules import (
     RECURRENT_MODULES,
     SINGLE_STEP_MODULES,
@@ -104,7 +106,7 @@ def survey(
         memory: Bytes that autograd's graphs of them may take; see `checkpointed`.
     """
     watch, substitution = Watch(model), Substitution()
-    with _outputs(model) as (outputs, weights), checkpointed(opened, memory, substitution), substitution, watch:
+    with checkpointed(opened, memory, substitution), _outputs(model) as (outputs, weights), substitution, watch:
         output = call()
     found, problem = torch.zeros(0), None
     try:
@@ -123,7 +125,7 @@ def reconnected_run(
 ) -> OwnRun:
     """Run the model as it is, but for some of its detaches, which leave the graph whole."""
     substitution = Substitution(reconnected)
-    with _outputs(model) as (outputs, weights), checkpointed(opened, memory, substitution), substitution:
+    with checkpointed(opened, memory, substitution), _outputs(model) as (outputs, weights), substitution:
         return OwnRun(outputs, weights, losses())
 
 
@@ -133,19 +135,18 @@ def _outputs(model: nn.Module) -> Iterator[tuple[dict[str, list[Tensor]], dict[s
     outputs: dict[str, list[Tensor]] = {}
     weights: dict[str, list[dict[str, Tensor]]] = {}
     with ExitStack() as stack:
+        forwards: dict[nn.Module, Callable[..., Any]] = {}
         for name, module in named_modules(model):
             if isinstance(module, (*RECURRENT_MODULES, *SINGLE_STEP_MODULES)):
                 outputs[name], weights[name] = [], []
-                if isinstance(module, RECURRENT_MODULES):
-                    stack.callback(module.register_forward_pre_hook(_not_empty, with_kwargs=True).remove)
                 noted = stack.enter_context(noting_weights(module)) if isinstance(module, Recurrent) else None
-                hook = _keeping(outputs[name], weights[name], noted)
-                stack.callback(module.register_forward_hook(hook).remove)
+                forwards[module] = _keeping(module, outputs[name], weights[name], noted)
+        # Not a hook, past which a model may call the forward function, and which sees what the user's hooks have made.
+        stack.enter_context(replaced(forwards))
         yield outputs, weights
 
 
-def _not_empty(module: Any, arguments: Any, keywords: Any) -> None:
-    input = arguments[0] if arguments else keywords.get("input")
+def _check_not_empty(input: object) -> None:
     if isinstance(input, Tensor) and 0 in input.shape:
         raise ExaminationError(
             f"inputs: a recurrence is called with an empty sequence, shape {tuple(input.shape)}; expected at least "
@@ -154,18 +155,21 @@ def _not_empty(module: Any, arguments: Any, keywords: Any) -> None:
 
 
 def _keeping(
-    outputs: list[Tensor], weights: list[dict[str, Tensor]], noted: dict[str, Tensor] | None
-) -> Callable[..., None]:
-    def hook(module: Any, arguments: Any, output: Any) -> None:
+    module: nn.Module, outputs: list[Tensor], weights: list[dict[str, Tensor]], noted: dict[str, Tensor] | None
+) -> Callable[..., Any]:
+    own = vars(module).get("forward") or partial(own_kind(module).forward, module)
+
+    def forward(*arguments: Any, **keywords: Any) -> Any:
+        if isinstance(module, RECURRENT_MODULES):
+            _check_not_empty(arguments[0] if arguments else keywords.get("input"))
+        output = own(*arguments, **keywords)
         weights.append(weights_of(module) if noted is None else dict(noted))
-        if type(module).forward is not own_kind(module).forward:
-            # A subclass has made of its layer's output what it wants.
-            return
         # A layer returns its sequence and its state; a cell its state, or its states.
         sequence: Tensor | PackedSequence = output if isinstance(output, Tensor) else output[0]
         outputs.append(sequence if isinstance(sequence, Tensor) else sequence.data)
+        return output
 
-    return hook
+    return forward
 
 
 def _summed(ones: Sequence[Tensor], found: Mapping[int, Tensor | None]) -> Tensor:

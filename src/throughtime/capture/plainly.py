@@ -1,4 +1,4 @@
-"""Running a model plainly: not compiled, not on cuDNN, and without recomputing backwards what was forgotten."""
+"""Running a model plainly: not compiled, not under autocast, not on cuDNN, and without computing anything again."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,22 +9,45 @@ from unittest.mock import patch
 import torch
 from torch.utils import checkpoint
 
+from throughtime.capture.checks import DEVICES
+
+AUTOCAST = (
+    "The model runs under autocast. It was examined without, in the dtype of its weights: derivatives far back cannot "
+    "be told from rounding otherwise. What is rounded away in training, trained_in= tells."
+)
+
 
 @contextmanager
-def plainly() -> Iterator[None]:
-    """Inside, compiled modules run as they were written, and checkpointed ones keep what they compute.
+def plainly() -> Iterator[list[str]]:
+    """Inside, compiled modules run as they were written, checkpointed ones keep what they compute, and autocast is off.
 
     What is compiled or computed again later cannot be opened, nor can states in it stand in for others. cuDNN's
     recurrent layers have no derivatives in evaluation mode, and round to TF32, which a GPU does nowhere else unasked.
+
+    Yields:
+        What must be said of it once the model has run.
     """
+    notes: list[str] = []
+
+    def entered(autocast: torch.autocast) -> torch.autocast:
+        if autocast._enabled and AUTOCAST not in notes:
+            notes.append(AUTOCAST)
+        return autocast
+
     with ExitStack() as stack:
+        for device in DEVICES:
+            if torch.is_autocast_enabled(device):
+                notes[:] = [AUTOCAST]
+            stack.enter_context(torch.autocast(device, enabled=False))
+        stack.enter_context(patch.object(torch.autocast, "__enter__", entered))
+        stack.enter_context(patch.object(torch.autocast, "__exit__", lambda autocast, *error: None))
         # Nothing is compiled before the compiler is imported, and importing it takes a second.
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.backends.cudnn.flags(enabled=False, allow_tf32=False))
         stack.enter_context(patch.object(checkpoint, "CheckpointFunction", _Kept))
         stack.enter_context(patch.object(checkpoint, "_checkpoint_without_reentrant_generator", _kept))
-        yield
+        yield notes
 
 
 class _Kept:

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 @contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
-    """Run a block that may draw random numbers, update buffers or ask for gradients, and undo all of it afterwards."""
+    """Run a block that may draw random numbers, change buffers and weights or ask for gradients, and undo all of it."""
     buffers, before = list(model.buffers()), Buffers(model)
     parameters = [
-        (parameter, parameter.requires_grad, parameter.grad, parameter._backward_hooks)
+        (parameter, parameter.requires_grad, parameter.grad, parameter._backward_hooks, parameter.detach().clone())
         for parameter in model.parameters()
     ]
     for parameter, *_ in parameters:
@@ -24,8 +24,11 @@ def preserved(model: nn.Module) -> Iterator[None]:
         try:
             yield
         finally:
-            for parameter, requires_grad, gradient, hooks in parameters:
+            for parameter, requires_grad, gradient, hooks, value in parameters:
                 parameter.requires_grad_(requires_grad)
+                # A forward pass may hold its weights within bounds, as an embedding with a max_norm does.
+                if not torch.equal(parameter, value):
+                    parameter.data.copy_(value)
                 parameter.grad = gradient
                 parameter._backward_hooks = hooks
             before.restore(buffers)

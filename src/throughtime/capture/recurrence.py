@@ -204,6 +204,9 @@ class Loop(Recurrence):
         self.begins = int(any(values[0] is None for values in visited.values()))
         seen = {state: next(value for value in values if value is not None) for state, values in visited.items()}
         axes = {state: _batch_axis(value, samples) for state, value in seen.items()}
+        sizes: set[int | None] = {seen[state].shape[axis] for state, axis in axes.items() if axis is not None}
+        # A number per sample, beside states that have more of them or where the inputs tell.
+        axes |= {state: 0 for state, value in seen.items() if value.dim() == 1 and (sizes or {samples}) == {len(value)}}
         batches = {1 if axis is None else seen[state].shape[axis] for state, axis in axes.items()}
         # States that differ in their number of samples are taken as one sample each.
         self._axes: dict[str, int | None] = axes if len(batches) == 1 else dict.fromkeys(axes)
@@ -228,7 +231,7 @@ class Loop(Recurrence):
             gradients = torch.view_as_real(gradients)
         if axis is None:
             return gradients.reshape(len(gradients), 1, -1)
-        rows = gradients.movedim(axis + 1, 1).flatten(2)
+        rows = gradients.movedim(axis + 1, 1).reshape(len(gradients), gradients.shape[axis + 1], -1)
         # Samples that have ended are the last ones.
         return torch.nn.functional.pad(rows, (0, 0, 0, self.batch - rows.shape[1]))
 

@@ -18,9 +18,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from throughtime.capture.forwards import DISPATCHED
 from throughtime.capture.modules import named_modules
 
-_CALL_IMPL = nn.Module._call_impl.__code__
+# By the code of what calls a module, or the forward function of a recurrent one, the names of its arguments.
+_OF_MODULES = {nn.Module._call_impl.__code__: ("args", "kwargs"), DISPATCHED: ("arguments", "keywords")}
 _OWN = str(Path(__file__).parents[1])
 _TORCH = str(Path(torch.__file__).parent)
 _FUNCTIONS = torch.autograd.function.__file__
@@ -128,10 +130,10 @@ class Watch:
     def _event(self, frame: FrameType, event: str, value: Any) -> None:
         if event == "call":
             code = frame.f_code
-            if code is _CALL_IMPL or _is_users(code):
+            if code in _OF_MODULES or _is_users(code):
                 # Looking at a tensor is no call of the model's.
                 with torch._C.DisableTorchFunction():
-                    self._module_called(frame) if code is _CALL_IMPL else self._function_called(frame)
+                    self._module_called(frame) if code in _OF_MODULES else self._function_called(frame)
         elif event == "return" and (id(frame) in self._callers or (self._open and self._open[-1][0] is frame)):
             with torch._C.DisableTorchFunction():
                 if self._open and self._open[-1][0] is frame:
@@ -144,12 +146,14 @@ class Watch:
             self._look(frame)
 
     def _module_called(self, frame: FrameType) -> None:
-        module = frame.f_locals["self"]
-        key: Key = ("module", id(module))
+        local, (of_arguments, of_keywords) = frame.f_locals, _OF_MODULES[frame.f_code]
+        module, key = local["self"], ("module", id(local["self"]))
         if module is self._model or (self._only is not None and key not in self._only):
             return
+        if frame.f_code is DISPATCHED and self._open and self._open[-1][1].callee.key == key:
+            return
         callee = self._callee(key, module, type(module).__name__, True)
-        arguments, keywords = frame.f_locals["args"], frame.f_locals["kwargs"]
+        arguments, keywords = local[of_arguments], local[of_keywords]
         received: dict[str, Tensor] = {}
         for name, value in _bound(module, arguments, keywords).items():
             received.update(tensors_in(value, name))
@@ -204,14 +208,14 @@ class Watch:
         call = self._open.pop()[1]
         call.returned = dict(tensors_in(value, ""))
         code = frame.f_code
-        owner = frame.f_locals["self"] if code is _CALL_IMPL else _owner(code, frame.f_locals)
+        owner = frame.f_locals["self"] if code in _OF_MODULES else _owner(code, frame.f_locals)
         if owner is not None:
             call.returned.update(_kept(owner))
         for name in code.co_freevars:
             if name in frame.f_locals:
                 call.returned.update(tensors_in(frame.f_locals[name], name))
         # What a function changed in a list or dict that it was given.
-        if code is not _CALL_IMPL:
+        if code not in _OF_MODULES:
             for name in _parameters(code):
                 given = frame.f_locals.get(name)
                 if isinstance(given, list | dict):

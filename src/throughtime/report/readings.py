@@ -111,8 +111,8 @@ class Reading:
 
     @property
     def has_gradient(self) -> bool:
-        """Whether any gradient arrived, so that a reach means something."""
-        return self.has_loss and bool((self.measures["gradient_map"] > -np.inf).any())
+        """Whether any gradient arrived, and any of it in the weights, so that a reach means something."""
+        return self.has_loss and self.reaches[NEARLY_ALL] > 0
 
     @property
     def has_weights(self) -> bool:
