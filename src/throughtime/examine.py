@@ -68,8 +68,8 @@ def examine(
             case where there is no recurrence: with them a transformer, a convolution and a GRU stand on one axis.
         time_axis: Which axis of the input is time, where the number of losses does not tell.
         tokens: One label per step of the first sample, to be shown with it.
-        window: The steps after which the training cuts the graph (truncated BPTT), where it does: the findings say what
-            that costs. What is measured is the whole gradient in any case.
+        window: The number of steps after each of which the training cuts the graph (truncated BPTT), where it does: the
+            findings say what that costs, attribute `window_error`. What is measured is the whole gradient in any case.
         trained_in: The dtype of the training where it is not the model's: torch.float16 or torch.bfloat16, under
             autocast or not. The findings say what is rounded away there; the examination itself is in the model's.
         on_progress: Called with (steps done, all steps, name of the recurrence); before these steps, while the model is

@@ -1,6 +1,8 @@
 """From the runs of a model to its examination: the film of every recurrence, played once for all measures."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from throughtime.findings import findings
 from throughtime.measures import Film, LagBands, padding
 from throughtime.notation import INPUTS
 from throughtime.progress import Progress
-from throughtime.record import Recorder
+from throughtime.record import Recorder, terms_of
 from throughtime.self_check import Summed, distance, not_finite, not_followed, parts_not_followed, relative_errors
 
 # Lags that are summed one by one; of more, the far ones are summed in bands.
@@ -72,7 +74,7 @@ class Measuring:
         self._mistaken: list[str] = []
 
     def run(
-        self, tokens: tuple[str, ...] | None, on_progress: Progress, training: Mapping[str, object] | None = None
+        self, tokens: tuple[str, ...] | None, on_progress: Progress, training: Mapping[str, Any] | None = None
     ) -> Examination:
         """Play the film and take everything down.
 
@@ -91,9 +93,10 @@ class Measuring:
             )
         with torch.no_grad():
             self._play(on_progress)
-            records = self._records()
+            training = training or {}
+            records = self._records(self._in_windows(training["window"]) if "window" in training else None)
         for record in records.values():
-            record.measures.attrs.update(training or {})
+            record.measures.attrs.update(training)
         found = tuple(
             finding for name, record in records.items() for finding in findings(name, record.measures, record.causes)
         )
@@ -133,7 +136,23 @@ class Measuring:
         loss_step = int(film.loss_steps[source])
         return NotFiniteError(recurrence.name, step, recurrence.steps, error.quantity, error.advice, loss_step)
 
-    def _records(self) -> dict[str, Record]:
+    def _in_windows(self, window: int) -> list[dict[str, Tensor]]:
+        """By weight of every recurrence, its gradient where the graph is cut after every so many steps."""
+        films = [replace(film, max_lag=window - 1) for film in self._films]
+        terms: list[Any] = [
+            terms_of(recurrence, film, self._network.pullbacks.get(index), self._bands(recurrence, film))
+            for index, (recurrence, film) in enumerate(zip(self._recurrences, films, strict=True))
+        ]
+        start = 0
+        for chunk in self._sources.split(self._at_once):
+            rows = torch.arange(start, start + len(chunk))
+            start += len(chunk)
+            for play in self._network.play(chunk, [film.window_begins(window)[rows] for film in films]):
+                for frame in _frames(play, rows):
+                    terms[play.index].update(frame)
+        return [{name: term.total() for name, term in one.result().items()} for one in terms]
+
+    def _records(self, windowed: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Record]:
         indices = [index for index, reached in enumerate(self._reached) if reached]
         for index in indices:
             self._recorders[index].finish()
@@ -166,6 +185,11 @@ class Measuring:
                 continue
             self._overflowed += [] if cut else not_finite(one, error)
             record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost, rest)
+            if windowed is not None and one.terms and self._films[index].ends is None:
+                whole = {name: term.total() for name, term in one.terms.items()}
+                for name, further in (rest or {}).items():
+                    whole[name] = whole[name] + further
+                record.measures.attrs["window_error"] = distance(windowed[index], whole)
             if place := record.measures.attrs["first_not_finite"]:
                 self._arose[one.recurrence.name] = place
         if not records:

@@ -79,11 +79,7 @@ class Recorder:
         self._recurrence, self._film, self._bands, self._seed = recurrence, film, bands, seed
         self._map, self._profile, self._total = GradientMap(film), LagProfile(film), TotalDerivative(film)
         self._causes: Causes | StepCauses = StepCauses(film) if pullback is None else Causes(film, pullback)
-        self._terms: WeightTerms | StepTerms | None = None
-        if bands is not None and pullback is not None:
-            self._terms = WeightTerms(film, pullback, bands)
-        elif bands is not None:
-            self._terms = StepTerms(film, recurrence.parameters, bands)
+        self._terms = None if bands is None else terms_of(recurrence, film, pullback, bands)
         self._padded, self._padding = padded, None if padded is None else PaddingShare(film, padded)
         self._reels = Reels(film, [self._map, self._profile])
         audience = (self._reels, self._terms, self._total, self._causes, self._padding)
@@ -261,6 +257,13 @@ class Recorder:
         total.index_add_(1, index, nats.masked_fill(~usable, 0.0).flatten(1))
         count.index_add_(1, index, usable.double().flatten(1))
         return lags, total / count
+
+
+def terms_of(recurrence: Recurrence, film: Film, pullback: Pullback | None, bands: LagBands) -> WeightTerms | StepTerms:
+    """What collects the weight terms of a recurrence; by step where its equations are not known."""
+    if pullback is None:
+        return StepTerms(film, recurrence.parameters, bands)
+    return WeightTerms(film, pullback, bands)
 
 
 def _numpy(tensor: Tensor) -> np.ndarray:

@@ -234,17 +234,6 @@ class Measured:
         longer = np.flatnonzero(error[WINDOW].values >= window)
         return float(error[longer[0]]) if longer.size else 0.0
 
-    def error_interval(self, window: int) -> tuple[float | None, float | None]:
-        """The ends of the interval of that error; None where it has none."""
-        if "truncation_error_interval" not in self.measures:
-            return None, None
-        interval = self.measures["truncation_error_interval"]
-        longer = np.flatnonzero(interval[WINDOW].values >= window)
-        if not longer.size or interval[longer[0]].isnull().any():
-            return None, None
-        low, high = interval.isel({WINDOW: longer[0]}).sel({BOUND: list(BOUNDS)}).values
-        return float(low), float(high)
-
     @property
     def reach(self) -> int:
         """The window that leaves out less than 1 %, in steps."""

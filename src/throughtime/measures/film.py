@@ -121,6 +121,13 @@ class Film:
             return torch.full_like(self.positions, self.begins)
         return (self._nearest - self.max_lag).clamp(min=self.begins)
 
+    def window_begins(self, window: int) -> Int[Tensor, " source"]:
+        """For every source the first state of its window, where the sequence is cut after every `window` steps."""
+        if not self.reverse:
+            return (self.positions - 1) // window * window + 1
+        label = self.steps + 1 - self.positions
+        return self.steps + 1 - ((label - 1) // window * window + window).clamp(max=self.steps)
+
     @property
     def _nearest(self) -> Int[Tensor, " source"]:
         """The first step from which lags are counted in any sample."""

@@ -104,7 +104,14 @@ TRUNCATION_ERROR = Picture(
     heading="What a BPTT window costs",
     lead="How far the gradient truncated to a window of K steps is from the whole one. Dotted: an error of 10 % and "
     "of 1 %.",
-    quantities=("truncation_error", "truncation_error_interval", "recommended_window", "reach", "detached_error"),
+    quantities=(
+        "truncation_error",
+        "truncation_error_interval",
+        "recommended_window",
+        "reach",
+        "detached_error",
+        "window_error",
+    ),
     draw=truncation_error,
     shows=_has_error,
     caption="The band is the 95 % interval over samples and losses. Relative norm of the difference, over all weights "
