@@ -343,6 +343,16 @@ def test_an_argument_of_the_wrong_type_is_named(name, value):
         examine(**{name: value})
 
 
+def test_what_is_missing_or_of_another_library_is_named():
+    inputs, _ = data()
+    with pytest.raises(TypeError, match=r"targets: none were given, and loss\(output, None\) fails"):
+        tt.examine(tagger(), inputs, loss=per_step)
+    with pytest.raises(TypeError, match=r"inputs: expected tensors, found a NumPy array; use torch\.from_numpy"):
+        tt.examine(tagger(), inputs.numpy(), loss=per_step)
+    with pytest.raises(TypeError, match=r"recurrence: expected a string or several, found \[\]"):
+        examine(recurrence=[])
+
+
 class Counting(nn.Module):
     def __init__(self):
         super().__init__()

@@ -89,7 +89,9 @@ class Examination:
         """
         terms = self._record(recurrence).weight_terms
         if not terms:
-            raise KeyError(f"weight: no loss was followed for {recurrence!r}, so it has no weight terms")
+            followed = "gradient_share" in self[recurrence]
+            why = "its weights were not found" if followed else f"no loss was followed for {recurrence!r}"
+            raise KeyError(f"weight: {recurrence!r} has no weight terms: {why}")
         if weight not in terms:
             raise KeyError(f"weight: {recurrence!r} has {sorted(terms)}, found {weight!r}")
         # Kept is the logarithm alone: the map of a long sequence is large.

@@ -158,7 +158,10 @@ def _training(window: int | None, trained_in: torch.dtype | None) -> dict[str, o
 
 def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
     if not recurrences:
-        raise ExaminationError("model: none of its recurrences was called in its forward pass")
+        raise ExaminationError(
+            "model: none of its recurrences was called in its forward pass; where it works with their weights itself, "
+            "put one step into a module, method or function of its own, so that it can be followed"
+        )
     steps = {recurrence.steps for recurrence in recurrences}
     if losses > 1 and losses not in steps and losses in {recurrence.batch for recurrence in recurrences}:
         raise ExaminationError(

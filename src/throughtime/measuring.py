@@ -274,7 +274,7 @@ class Measuring:
         notes = []
         if any(recurrence.name == INPUTS for recurrence in self._recurrences):
             found = [recurrence.name for recurrence in self._recurrences if recurrence.name != INPUTS]
-            if not found:
+            if not found and self._guessed:
                 notes.append(
                     "No recurrence was found in this model; if there is one, name with recurrence= the module or "
                     "function that is called step by step."

@@ -93,6 +93,46 @@ def test_autocast_is_left_out_and_that_is_said(build) -> None:
     assert not any("autocast" in note for note in tt.examine(Plain(), data(), loss=loss).notes)
 
 
+class BurnIn(nn.Module):
+    """Begins with a state that was computed without gradients (Kapturowski et al. 2019, R2D2)."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.steps = kind(SIZE, SIZE), 3
+
+    def through(self, inputs: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        if isinstance(self.layer, nn.GRU):
+            return self.layer(inputs, state)
+        states = []
+        for x in inputs:
+            state = self.layer(x, state)
+            states.append(state)
+        return torch.stack(states), state
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        with torch.no_grad():
+            _, state = self.through(inputs[: self.steps], None)
+        return self.through(inputs[self.steps :], state)[0]
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.GRUCell])
+def test_what_runs_without_gradients_is_data(kind) -> None:
+    model = BurnIn(kind).double()
+    inputs = data().double()
+    exam = tt.examine(model, inputs, loss=loss)
+    state = model.through(inputs[:3], None)[1].detach()
+
+    class Rest(BurnIn):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.through(inputs, state)[0]
+
+    expected = tt.examine(Rest(kind).double(), inputs[3:], loss=loss)
+    (name,) = exam.recurrences
+    assert exam[name].attrs["steps"] == STEPS - 3
+    np.testing.assert_allclose(exam[name].gradient_map, expected[name].gradient_map, rtol=1e-9)
+
+
 class Bounded(nn.Module):
     """A forward pass that changes weights: an embedding renormalises the rows that it reads."""
 
@@ -168,6 +208,24 @@ def test_the_features_of_an_embedding_are_no_steps() -> None:
         tt.examine(Attending(), tokens, loss=lambda output, _: output.square().sum((0, 2)))
     exam = tt.examine(Attending(), tokens, loss=lambda output, _: output.square().sum((0, 2)), time_axis=1)
     assert exam["inputs"].sizes["state_step"] == STEPS + 1
+
+
+class WithCovariate(nn.Module):
+    """No recurrence; what does not change in time is its first argument."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.readout = nn.Linear(SIZE, SIZE)
+
+    def forward(self, static: Tensor, sequence: Tensor) -> Tensor:
+        return self.readout(static + sequence).cumsum(0)
+
+
+def test_the_input_that_is_followed_has_an_axis_of_time() -> None:
+    static = torch.randn(BATCH, SIZE)
+    exam = tt.examine(WithCovariate(), (static, data()), loss=loss)
+    assert exam["inputs"].sizes["state_step"] == STEPS + 1
+    assert np.isfinite(exam["inputs"].gradient_map.sel(loss_step=STEPS, state_step=slice(1, None))).all()
 
 
 def test_where_no_weight_gets_a_gradient_the_reach_is_nothing() -> None:

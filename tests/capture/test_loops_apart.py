@@ -132,6 +132,50 @@ def test_loops_in_one_function(build):
     check(build().double(), inputs, record, twin=WithCells)
 
 
+class Elman(nn.Module):
+    """A state that is what the module returned as it is, beside a readout of the same input."""
+
+    def __init__(self):
+        super().__init__()
+        self.both, self.readout = nn.Linear(2 * SIZE, SIZE), nn.Linear(2 * SIZE, SIZE)
+
+    def forward(self, inputs):
+        h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            joined = torch.cat((x, h), -1)
+            h = self.both(joined)
+            outputs.append(self.readout(joined))
+        return torch.stack(outputs)
+
+
+class LinearCell(Joined):
+    def forward(self, x, h):
+        return self.both(torch.cat((x, h), -1))
+
+
+class ElmanCell(nn.Module):
+    def __init__(self, elman):
+        super().__init__()
+        self.cell, self.readout = LinearCell("both", elman.both), elman.readout
+
+    def forward(self, inputs):
+        h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            after = self.cell(x, h)
+            outputs.append(self.readout(torch.cat((x, h), -1)))
+            h = after
+        return torch.stack(outputs)
+
+
+def test_a_state_that_a_module_returned_as_it_is():
+    def record(twin):
+        return {"loop": recorded(twin.cell, lambda cell, x, h: {"h": h}, lambda cell, output: {"h": output})}
+
+    torch.manual_seed(0)
+    inputs = torch.randn(STEPS, BATCH, SIZE, dtype=torch.float64)
+    check(Elman().double(), inputs, record, twin=ElmanCell)
+
+
 class Looking(nn.Module):
     """Keeps something that nobody reads."""
 

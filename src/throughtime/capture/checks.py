@@ -4,6 +4,7 @@ import numbers
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -77,7 +78,7 @@ def check_strings(argument: str, value: object) -> None:
     """
     if isinstance(value, str):
         return
-    if not isinstance(value, Collection) or not all(isinstance(one, str) for one in value):
+    if not isinstance(value, Collection) or not value or not all(isinstance(one, str) for one in value):
         raise TypeError(f"{argument}: expected a string or several, found {value!r}")
 
 
@@ -112,9 +113,15 @@ def call_examined(model: nn.Module, inputs: Any) -> Any:
 
     Raises:
         ExaminationError: The model fails, and its inputs are on another device than it is.
+        TypeError: It fails, and its inputs are NumPy's.
     """
     try:
         return call_model(model, inputs)
+    except (TypeError, AttributeError) as error:
+        every = (inputs, *(inputs.values() if isinstance(inputs, Mapping) else inputs if type(inputs) is tuple else ()))
+        if any(isinstance(one, np.ndarray) for one in every):
+            raise TypeError(f"inputs: expected tensors, found a NumPy array; use torch.from_numpy ({error})") from error
+        raise
     except RuntimeError as error:
         there = {tensor.device for tensor in (*model.parameters(), *model.buffers())}
         found = {tensor.device for _, tensor in tensors_of("inputs", inputs)}
@@ -129,10 +136,15 @@ def losses_of(loss: Callable[[Any, Any], Tensor], output: Any, targets: Any) -> 
     """The losses of all steps as a 1-D tensor; a scalar becomes one loss.
 
     Raises:
-        TypeError: `loss` returns no tensor.
+        TypeError: `loss` returns no tensor, or fails without targets.
         ExaminationError: What it returns has the wrong shape, is not finite, or does not depend on the model.
     """
-    value = loss(output, targets)
+    try:
+        value = loss(output, targets)
+    except (TypeError, AttributeError) as error:
+        if targets is None:
+            raise TypeError(f"targets: none were given, and loss(output, None) fails: {error}") from error
+        raise
     if not isinstance(value, Tensor):
         raise TypeError(f"loss: expected it to return a tensor, found {type(value).__name__}")
     if value.dim() > 1 or value.numel() == 0:

@@ -24,16 +24,21 @@ class InputPlan:
     """Which tensor is the input that is followed.
 
     Args:
-        module: The embedding whose output it is; None for the first floating-point tensor among the model's arguments.
+        module: The embedding whose output it is; None where it is among the model's arguments.
+        place: Its place among all floating-point arguments.
         axis: Its axis of time.
     """
 
     module: nn.Module | None
+    place: int
     axis: int
 
 
 def input_plan(model: nn.Module, inputs: Any, losses: int, time_axis: int | None) -> InputPlan:
-    """Find the input and its axis of time: the first floating-point argument, or what the first embedding returns.
+    """Find the input and its axis of time.
+
+    It is the first floating-point argument that has an axis as long as there are losses, where there is one, or else
+    the first of them; without any, what the first embedding returns.
 
     Args:
         model: The model.
@@ -47,7 +52,8 @@ def input_plan(model: nn.Module, inputs: Any, losses: int, time_axis: int | None
     tensors = [tensor for _, tensor in tensors_of("inputs", inputs)]
     floating = [tensor for tensor in tensors if tensor.is_floating_point()]
     if floating:
-        return InputPlan(None, _axis(tuple(floating[0].shape), losses, time_axis))
+        place = next((place for place, one in enumerate(floating) if losses > 1 and losses in one.shape), 0)
+        return InputPlan(None, place, _axis(tuple(floating[place].shape), losses, time_axis))
     embedding = next((one for one in model.modules() if isinstance(one, nn.Embedding | nn.EmbeddingBag)), None)
     if embedding is None or not tensors:
         raise ExaminationError(
@@ -55,7 +61,7 @@ def input_plan(model: nn.Module, inputs: Any, losses: int, time_axis: int | None
             "with respect to"
         )
     # Its last axis is that of the features.
-    return InputPlan(embedding, _axis(tuple(tensors[0].shape), losses, time_axis))
+    return InputPlan(embedding, 0, _axis(tuple(tensors[0].shape), losses, time_axis))
 
 
 class InputWatch:
@@ -73,8 +79,9 @@ class InputWatch:
         """The arguments to call the model with."""
         if self._plan is None or self._plan.module is not None:
             return inputs
-        first = next(tensor for _, tensor in tensors_of("inputs", inputs) if tensor.is_floating_point())
-        return _replaced(inputs, first, self._split(first))
+        floating = [tensor for _, tensor in tensors_of("inputs", inputs) if tensor.is_floating_point()]
+        followed = floating[self._plan.place]
+        return _replaced(inputs, followed, self._split(followed))
 
     @contextmanager
     def watching(self) -> Iterator[None]:

@@ -416,7 +416,9 @@ def _outermost_loops(found: Sequence[Candidate], calls: Sequence[Call]) -> list[
 
 
 def _depends(received: dict[str, Tensor], returned: Iterable[Tensor], blocked: Sequence[Tensor]) -> bool:
-    earlier = list(returned)
+    # What is itself blocked, as a state that a call returned as it is, is reached through nothing else.
+    walls = {one.grad_fn for one in blocked if one.grad_fn is not None}
+    earlier = [one for one in returned if one.grad_fn not in walls]
     return any(distance(later, one, blocked) is not None for later in received.values() for one in earlier)
 
 
