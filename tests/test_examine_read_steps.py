@@ -268,9 +268,12 @@ def test_a_sample_that_is_masked_throughout_changes_neither_rate_nor_intervals()
     for quantity in ("lag_profile", "decay_rate"):
         np.testing.assert_allclose(masked[quantity], without[quantity], rtol=1e-9)
     # The draws are others.
-    for quantity, within in (("lag_profile_interval", 0.3), ("decay_rate_interval", 0.005)):
-        np.testing.assert_allclose(masked[quantity], without[quantity], atol=within)
-        assert np.isfinite(masked[quantity]).all()
+    for quantity in ("lag_profile_interval", "decay_rate_interval"):
+        width = np.diff(without[quantity], axis=-1)
+        apart = np.abs(masked[quantity].values - without[quantity].values) / width
+        # The long ends of five samples depend on the draws.
+        assert np.quantile(apart, 0.9) <= 0.2
+        assert (width > 0).all()
 
 
 class StepByStep(nn.Module):

@@ -168,7 +168,7 @@ def _at_the_end(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     copies = 2 * film.sources * len(film.kept)
     gram = 3 * len(bands) ** 2
     causes = 3 * (1 + _paths(recurrence)) * _followed(recurrence, film) * len(film.kept)
-    return DOUBLE * max(7 * drawn + profile, copies, causes, gram)
+    return DOUBLE * max(10 * drawn + profile, copies, causes, gram)
 
 
 def _paths(recurrence: Recurrence) -> int:

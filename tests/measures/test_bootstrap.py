@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 import throughtime as tt
 from throughtime.measures.bootstrap import RESAMPLES, Bootstrap
+from throughtime.measures.lag_profile import _slope, _Sums, decay_rate
 
 STEPS, CLASSES, HIDDEN, MANY = 24, 8, 16, 300
 
@@ -73,9 +74,10 @@ def loss(output: Tensor, targets: Tensor) -> Tensor:
     return losses.view_as(targets).sum(1)
 
 
-def test_intervals_cover_what_all_losses_of_many_samples_give():
+@pytest.mark.parametrize(("batch", "followed"), [(12, 12), (6, "all")])
+def test_intervals_cover_what_all_losses_of_many_samples_give(batch, followed):
     """The lag profile, where at least three losses see the lag, and the decay rate: fresh samples, half the losses."""
-    model, seeds, batch, followed = Tagger(), 60, 12, 12
+    model, seeds = Tagger(), 60
     inputs, targets = torch.randint(CLASSES, (2, STEPS, MANY), generator=torch.Generator().manual_seed(1))
     whole = tt.examine(model, inputs, targets, loss)["layer.l0"]
     lags, rates = [], []
@@ -89,3 +91,30 @@ def test_intervals_cover_what_all_losses_of_many_samples_give():
         rates.append(low <= float(whole.decay_rate[0]) <= high)
     assert 0.90 <= sum(lags) / seeds <= 0.99, sum(lags) / seeds
     assert 0.90 <= sum(rates) / seeds <= 0.99, sum(rates) / seeds
+
+
+@pytest.mark.parametrize("by_sample", [False, True])
+def test_standard_errors_are_those_of_the_derivatives(by_sample):
+    """To first order: what every sample's weight moves, squared and summed; against autograd."""
+    batch, lags = 7, 5
+    generator = torch.Generator().manual_seed(0)
+    ln_sum = torch.randn(2, 1, lags, batch, dtype=torch.float64, generator=generator)
+    counts = torch.randint(1, 9, (1, lags, batch if by_sample else 1), generator=generator).double()
+    sums, at = _Sums.of(ln_sum, counts), torch.arange(lags)
+    weights = drawn(batch, 1, 1.0).weights[:3].requires_grad_()
+    profile = sums.ln_rms(weights)
+    rates = decay_rate(at, profile.transpose(-1, -2), counts.sum((0, 2)))
+
+    def error(quantity, draw):
+        (moved,) = torch.autograd.grad(quantity, weights, retain_graph=True)
+        # A sample that is drawn twice moves it twice.
+        mean = (weights[draw, 0] * moved[draw, 0]).sum() / batch
+        return ((weights[draw, 0] * (moved[draw, 0] - mean).square()).sum() * batch / (batch - 1)).sqrt()
+
+    slope = _slope(at, profile[..., 0], counts.sum((0, 2)))
+    found, of_slope = sums.errors(weights), sums.slope_errors(weights, slope)
+    for draw in range(3):
+        for state in range(2):
+            for lag in range(lags):
+                torch.testing.assert_close(found[state, lag, draw], error(profile[state, lag, draw], draw))
+            torch.testing.assert_close(of_slope[state, draw], error(rates[state, draw], draw))

@@ -107,6 +107,13 @@ class LagProfile(NormMeasure):
         rates = torch.cat([decay_rate(lags, sums.ln_rms(some).transpose(-1, -2), total) for some in draws], dim=-1)
         # As with the profile below: a draw without any of the samples that have a lag says nothing of it.
         rates = torch.where(rates.isnan(), rate.unsqueeze(-1), rates)
+        # What some losses only say of the others is not in the errors.
+        alone, told = torch.ones_like(weights[:1]), self._groups == 1 and self._film.batch > 1
+        rate_errors = None
+        if told:
+            slope = _slope(lags, values, total)
+            every = [sums.slope_errors(some, slope) for some in (alone, *draws)]
+            rate_errors = every[0].squeeze(-1), torch.cat(every[1:], dim=-1)
         there = (counts > 0).double()
         degrees = bootstrap.degrees(there.amax(2).sum(0))
         if counts.shape[2] > 1:
@@ -119,13 +126,15 @@ class LagProfile(NormMeasure):
             estimate, drawn = values[:, some], sums.at(some).ln_rms(weights)
             # A draw without any of the samples that have a lag says nothing of it.
             drawn = torch.where(drawn.isnan(), estimate.unsqueeze(-1), drawn)
-            intervals.append(bootstrap.interval(drawn, estimate, degrees[:, some]))
+            at = sums.at(some)
+            errors = (at.errors(alone).squeeze(-1), at.errors(weights)) if told else None
+            intervals.append(bootstrap.interval(drawn, estimate, degrees[:, some], errors))
         return Profile(
             lags,
             values,
             torch.cat(intervals, dim=1),
             rate,
-            bootstrap.interval(rates, rate, degrees.amax(-1)),
+            bootstrap.interval(rates, rate, degrees.amax(-1), rate_errors),
         )
 
     @property
@@ -187,6 +196,35 @@ class _Sums:
         counted = weights if self.counts.shape[2] > 1 else weights.sum(-1, keepdim=True)
         return (summed - (self.counts.transpose(0, 1).flatten(1) @ counted.flatten(1).T).log()) / 2
 
+    def errors(self, weights: Float[Tensor, "draw 1 batch"]) -> Float[Tensor, "state lag draw"]:
+        """The standard error of `ln_rms` over samples, to first order; of a single group of losses only.
+
+        The relative variance of a ratio (Cochran 1977, Sampling Techniques, 2.11), halved by the logarithm of a root.
+        """
+        drawn, counts = weights.squeeze(1).T / weights.shape[-1], self.counts.squeeze(0)
+        mean, variance = self.squares @ drawn, self.squares.square() @ drawn
+        if counts.shape[1] == 1:
+            variance = variance / mean.square() - 1
+        else:
+            counted = counts @ drawn
+            both = (self.squares * counts) @ drawn / (mean * counted)
+            variance = variance / mean.square() - 2 * both + counts.square() @ drawn / counted.square()
+        return (variance.clamp(min=0) / (weights.shape[-1] - 1)).sqrt() / 2
+
+    def slope_errors(
+        self, weights: Float[Tensor, "draw 1 batch"], slope: Float[Tensor, "state lag"]
+    ) -> Float[Tensor, "state draw"]:
+        """The standard error of a sum of `ln_rms` over the lags, weighted by `slope`, likewise."""
+        drawn, counts = weights.squeeze(1).T / weights.shape[-1], self.counts.squeeze(0)
+        by_lag = slope.unsqueeze(-1)
+        # By how much each sample moves the sum; what moves all of them alike is no error.
+        moved = torch.where(by_lag == 0, 0.0, by_lag / (self.squares @ drawn)).transpose(1, 2) @ self.squares / 2
+        if counts.shape[1] > 1:
+            moved -= torch.where(by_lag == 0, 0.0, by_lag / (counts @ drawn)).transpose(1, 2) @ counts / 2
+        mean = (drawn.T * moved).sum(-1)
+        variance = (drawn.T * moved.square()).sum(-1) - mean.square()
+        return (variance.clamp(min=0) / (weights.shape[-1] - 1)).sqrt()
+
 
 def decay_rate(
     lags: Tensor, profile: Float[Tensor, "*rest lag"], counts: Float[Tensor, " lag"]
@@ -195,9 +233,15 @@ def decay_rate(
 
     Only lags from 0 on and finite values count. NaN with fewer than two of them.
     """
-    weights = (counts * (lags >= 0)).expand_as(profile) * profile.isfinite()
     values = profile.masked_fill(~profile.isfinite(), 0.0)
-    total = weights.sum(-1, keepdim=True)
-    x = lags - (weights * lags).sum(-1, keepdim=True) / total
-    slope = (weights * x * values).sum(-1) / (weights * x.square()).sum(-1)
-    return slope.masked_fill((weights > 0).sum(-1) < 2, torch.nan)
+    return (_slope(lags, profile, counts) * values).sum(-1)
+
+
+def _slope(
+    lags: Tensor, profile: Float[Tensor, "*rest lag"], counts: Float[Tensor, " lag"]
+) -> Float[Tensor, "*rest lag"]:
+    """What every value of the profile is multiplied with in its slope; 0 where it does not count."""
+    weights = (counts * (lags >= 0)).expand_as(profile) * profile.isfinite()
+    x = lags - (weights * lags).sum(-1, keepdim=True) / weights.sum(-1, keepdim=True)
+    found = weights * x / (weights * x.square()).sum(-1, keepdim=True)
+    return found.masked_fill((weights > 0).sum(-1, keepdim=True) < 2, torch.nan)
