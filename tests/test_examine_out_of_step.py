@@ -125,6 +125,29 @@ def test_an_encoder_of_as_many_steps_is_read_at_its_end(way: str) -> None:
     assert exam["encoder.l1"].truncation_error.sel(window=STEPS - 1).item() < 0.5
 
 
+def test_of_some_steps_only_every_layer_is_read_at_these() -> None:
+    torch.manual_seed(0)
+    layer = nn.GRU(SIZE, SIZE, num_layers=2).double()
+    inputs = torch.cat([data(), data()], 1)[:, :5]
+    exam = tt.examine(layer, inputs, loss=lambda output, _: output[0][2::3].square().sum((1, 2)))
+    for name in exam.recurrences:
+        assert exam[name].lag.values.tolist() == list(range(10))
+        # Loss 1 reads step 3: at lag 1 stands what it sends to state 2, and so on.
+        at = [float(exam[name].gradient_map.sel(loss_step=t, state_step=3 * t - 1, state="h")) for t in (1, 2, 3)]
+        expected = np.log(np.mean(np.exp(2 * np.array(at)))) / 2
+        assert exam[name].lag_profile.sel(lag=1, state="h").item() == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("read", [slice(None, 5), slice(6, None)])
+def test_a_turned_sequence_of_which_some_losses_are_masked(read: slice) -> None:
+    torch.manual_seed(0)
+    mask = torch.zeros(STEPS, dtype=torch.float64)
+    mask[read] = 1
+    model = TurnedAround(Bidirectional()).double()
+    exam = tt.examine(model, data(), data(), lambda output, targets: loss(output, targets) * mask)
+    assert any(NOTE in note for note in exam.notes) and exam["layer.l0"].lag.values[0] == 0
+
+
 class Attending(nn.Module):
     """Losses that read later steps than their own, and that one too."""
 

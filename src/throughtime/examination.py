@@ -183,8 +183,9 @@ class Examination:
             tree[f"/{index}"] = xr.Dataset(attrs={"name": name})
             tree[f"/{index}/measures"] = record.measures
             tree[f"/{index}/causes"] = record.causes
-            for weight, terms in record.weight_terms.items():
-                tree[f"/{index}/weight_terms/{weight}"] = terms
+            for number, (weight, terms) in enumerate(record.weight_terms.items()):
+                # Not by its name, which may have a slash in it.
+                tree[f"/{index}/weight_terms/{number}"] = terms.assign_attrs(name=weight)
         attributes = {
             "schema": SCHEMA,
             "findings": json.dumps([asdict(finding) for finding in self.findings]),
@@ -227,6 +228,11 @@ class Examination:
         return self._records[recurrence]
 
 
+def _named(key: str, terms: xr.Dataset) -> tuple[str, xr.Dataset]:
+    """Under the name that was saved with it."""
+    return terms.attrs.pop("name", key), terms
+
+
 def load(path: str | os.PathLike[str]) -> Examination:
     """An examination written by `Examination.save`. Nothing in the file is executed.
 
@@ -251,7 +257,7 @@ def load(path: str | os.PathLike[str]) -> Examination:
         for index in sorted(tree.children, key=int):
             node = tree[index]
             weights = node.children["weight_terms"].children if "weight_terms" in node.children else {}
-            terms = {weight: child.to_dataset().load() for weight, child in weights.items()}
+            terms = dict(_named(key, child.to_dataset().load()) for key, child in weights.items())
             measures, causes = (node[part].to_dataset().load() for part in ("measures", "causes"))
             records[node.attrs["name"]] = Record(measures, terms, causes)
         findings, tokens, notes = (json.loads(tree.attrs[part]) for part in ("findings", "tokens", "notes"))

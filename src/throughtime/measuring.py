@@ -72,6 +72,7 @@ class Measuring:
         self._overflowed: list[str] = []
         self._arose: dict[str, str] = {}
         self._mistaken: list[str] = []
+        self._without_windows = False
 
     def run(
         self, tokens: tuple[str, ...] | None, on_progress: Progress, training: Mapping[str, Any] | None = None
@@ -136,20 +137,33 @@ class Measuring:
         loss_step = int(film.loss_steps[source])
         return NotFiniteError(recurrence.name, step, recurrence.steps, error.quantity, error.advice, loss_step)
 
-    def _in_windows(self, window: int) -> list[dict[str, Tensor]]:
-        """By weight of every recurrence, its gradient where the graph is cut after every so many steps."""
-        films = [replace(film, max_lag=window - 1) for film in self._films]
+    def _in_windows(self, window: int) -> list[dict[str, Tensor]] | None:
+        """By weight of every recurrence, its gradient where the graph is cut after every so many steps.
+
+        None where that cannot be told: the graph of a loop is whole, so that only what a loss sends to the steps of its
+        own window can be left out of it.
+        """
+        loops = [isinstance(recurrence, Loop) for recurrence in self._recurrences]
+        if any(loops) and not (all(loops) and self._losses > 1):
+            self._without_windows = True
+            return None
+        films = [
+            film if film.max_lag is None else replace(film, max_lag=max(film.max_lag, window - 1))
+            for film in self._films
+        ]
         terms: list[Any] = [
-            terms_of(recurrence, film, self._network.pullbacks.get(index), self._bands(recurrence, film))
+            terms_of(recurrence, film, self._network.pullbacks.get(index), LagBands.covering(*film.lag_range, 1))
             for index, (recurrence, film) in enumerate(zip(self._recurrences, films, strict=True))
         ]
+        last = [film.window_begins(window) if any(loops) else film.followed_to for film in films]
         start = 0
         for chunk in self._sources.split(self._at_once):
             rows = torch.arange(start, start + len(chunk))
             start += len(chunk)
-            for play in self._network.play(chunk, [film.window_begins(window)[rows] for film in films]):
-                for frame in _frames(play, rows):
-                    terms[play.index].update(frame)
+            with self._network.in_windows(window):
+                for play in self._network.play(chunk, [steps[rows] for steps in last]):
+                    for frame in _frames(play, rows):
+                        terms[play.index].update(frame)
         return [{name: term.total() for name, term in one.result().items()} for one in terms]
 
     def _records(self, windowed: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Record]:
@@ -185,7 +199,7 @@ class Measuring:
                 continue
             self._overflowed += [] if cut else not_finite(one, error)
             record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost, rest)
-            if windowed is not None and one.terms and self._films[index].ends is None:
+            if windowed is not None and one.terms:
                 whole = {name: term.total() for name, term in one.terms.items()}
                 for name, further in (rest or {}).items():
                     whole[name] = whole[name] + further
@@ -223,7 +237,8 @@ class Measuring:
                 self._out_of_step.append(recurrence.name)
                 positions = elsewhere[self._sources]
         else:
-            positions = self._network.last_read(index, self._sources)
+            read = self._network.read_steps(index)
+            positions = self._network.last_read(index, self._sources) if read is None else read[self._sources]
         if self._losses == 1:
             labels = recurrence.steps + 1 - positions if recurrence.reverse else positions
         return Film(
@@ -284,6 +299,11 @@ class Measuring:
                 "step: what the output depends on, not what a state passes on."
             )
         notes += self._mistaken
+        if self._without_windows:
+            notes.append(
+                "What the window of the training costs cannot be told here: a loop is followed beside other "
+                "recurrences, or with a single loss."
+            )
         if self._left_out:
             notes.append(f"Not followed, since not named or not called: {', '.join(map(repr, self._left_out))}.")
         notes += [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]

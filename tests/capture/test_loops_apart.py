@@ -70,6 +70,25 @@ class WithOneModule(Two):
     forward = BothWays.forward
 
 
+class Bridged(Two):
+    """What is made of the last state of the one, in the same variable, is where the other begins."""
+
+    def __init__(self):
+        super().__init__()
+        self.bridge = nn.Linear(SIZE, SIZE)
+
+    def forward(self, inputs):
+        h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            h = torch.tanh(self.one(torch.cat((x, h), -1)))
+        h = self.bridge(h).sigmoid()
+        for x in inputs:
+            h = torch.tanh(self.two(torch.cat((x, h), -1)))
+            outputs.append(self.readout(h))
+        h = h * 2
+        return torch.stack(outputs) + h
+
+
 class LayerByLayer(Two):
     def forward(self, inputs):
         for layer in (self.one, self.two):
@@ -100,7 +119,7 @@ class WithCells(nn.Module):
         super().__init__()
         names = {id(module): name for name, module in written.named_children()}
         self.one, self.two = (Joined(names[id(one)], one) for one in (written.one, written.two))
-        self.kind, self.readout = type(written), written.readout
+        self.kind, self.readout, self.bridge = type(written), written.readout, getattr(written, "bridge", None)
 
     def forward(self, inputs):
         def through(layer, sequence, h=None):
@@ -113,12 +132,15 @@ class WithCells(nn.Module):
         one = through("one", inputs)
         if self.kind is OneAfterTheOther:
             return self.readout(through("two", [inputs[-1]] * 4, one[-1]))
+        if self.kind is Bridged:
+            two = through("two", inputs, self.bridge(one[-1]).sigmoid())
+            return self.readout(two) + 2 * two[-1]
         if self.kind in (BothWays, WithOneModule):
             return self.readout(one * through("two", inputs.flip(0)).flip(0))
         return self.readout(through("two", one))
 
 
-@pytest.mark.parametrize("build", [OneAfterTheOther, BothWays, WithOneModule, LayerByLayer, StepByStep])
+@pytest.mark.parametrize("build", [OneAfterTheOther, Bridged, BothWays, WithOneModule, LayerByLayer, StepByStep])
 def test_loops_in_one_function(build):
     def record(twin):
         calls = [
@@ -187,11 +209,44 @@ class Looking(nn.Module):
         h = torch.tanh(self.both(torch.cat((x, h), -1)))
         if self.kept == "weights":
             self.attention = h.softmax(-1)
+        elif self.kept == "a gate":
+            self.gate = h.sigmoid()
+            h = self.gate * h
         elif self.kept == "a number":
             self.mean = h.mean()
         elif self.kept == "all of them":
             self.all.append(h * 2)
         return h
+
+
+class Shifting(nn.Module):
+    """Reads what it returned two steps ago."""
+
+    def __init__(self):
+        super().__init__()
+        self.both = nn.Linear(2 * SIZE, SIZE)
+
+    def forward(self, x, one, two):
+        return torch.tanh(self.both(torch.cat((x, two), -1))), one
+
+
+class Dilated(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.cell, self.readout = Shifting(), nn.Linear(SIZE, SIZE)
+
+    def forward(self, inputs):
+        one, two, states = inputs.new_zeros(BATCH, SIZE), inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            one, two = self.cell(x, one, two)
+            states.append(one)
+        return self.readout(torch.stack(states))
+
+
+def test_what_is_handed_on_to_be_read_later_is_a_state():
+    exam = tt.examine(Dilated(), torch.randn(STEPS, BATCH, SIZE), loss=lambda output, _: output.square().sum((1, 2)))
+    assert exam.recurrences == ["cell"]
+    assert exam["cell"].attrs["steps"] == STEPS and exam["cell"].sizes["state"] == 2
 
 
 class Stepping(nn.Module):
@@ -207,7 +262,7 @@ class Stepping(nn.Module):
         return self.readout(torch.stack(states))
 
 
-@pytest.mark.parametrize("kept", ["weights", "a number", "all of them"])
+@pytest.mark.parametrize("kept", ["weights", "a gate", "a number", "all of them"])
 def test_what_nothing_reads_is_no_state(kept):
     def record(twin):
         return {"cell": recorded(twin.cell, lambda cell, x, h: {"h": h}, lambda cell, output: {"h": output})}

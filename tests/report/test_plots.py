@@ -82,6 +82,22 @@ def test_weights_of_any_name_are_reported(model, weights):
     assert exam.plot.gradient_share(name).data[0].y.sum() == pytest.approx(1)
 
 
+def test_a_name_with_a_slash_is_saved(tmp_path):
+    class Slashed(Written):
+        def __init__(self):
+            super().__init__()
+            self.register_parameter("a/b", nn.Parameter(torch.randn(3)))
+
+        def step(self, x, h):
+            return super().step(x, h) * self._parameters["a/b"]
+
+    exam = tt.examine(Slashed(), torch.randn(9, 4, 2), loss=lambda output, _: output.square().sum((1, 2)))
+    exam.save(tmp_path / "exam.nc")
+    again = tt.load(tmp_path / "exam.nc")
+    assert again.to_json() == exam.to_json()
+    assert "a/b" in again.relative_errors("step")
+
+
 def test_what_is_not_there_is_said(linear):
     plot = linear().plot
     with pytest.raises(KeyError, match=r"recurrence: expected one of \['l0'\], found 'l7'"):

@@ -90,6 +90,13 @@ def test_what_an_examination_writes_is_valid(layer):
         assert recurrence["recommended_window"] == recurrence["reach"]["0.99"]
 
 
+def test_where_no_gradient_arrives_it_is_valid_too():
+    exam = tt.examine(nn.GRU(2, 3), torch.randn(9, 2, 2), loss=lambda output, _: 0 * output[0].sum((1, 2)))
+    document = strict(exam.to_json())
+    validate(document)
+    assert document["recurrences"]["l0"]["recommended_window"] == 0
+
+
 def test_the_numbers_and_causes_of_a_finding_are_written(linear):
     exam = linear()
     number = Number("decay_rate", -0.7, "nats per step", -math.inf, None, math.nan)

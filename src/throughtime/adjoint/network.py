@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -107,6 +108,27 @@ class Network:
                     may = None if share is None else int(share * bytes_of_derivatives(run.cell, run.trajectory))
                     self._own_pullbacks[place] = Pullback(run.cell, run.weights, run.trajectory, may)
 
+    @contextmanager
+    def in_windows(self, window: int) -> Iterator[None]:
+        """Inside, nothing passes back within a recurrence from one window of so many steps to the one before."""
+        before = self.pullbacks, self._own_pullbacks
+        whole, own = dict(before[0]), dict(before[1])
+        for index, pullback in before[0].items():
+            recurrence = self.recurrences[index]
+            whole[index] = pullback.stopping_at(_begins(window, recurrence.steps, recurrence.reverse))
+        for place, part in enumerate(self._parts):
+            recurrence = self.recurrences[part.index]
+            if own[place] is before[0][part.index]:
+                own[place] = whole[part.index]
+            else:
+                begins = _begins(window, recurrence.steps, recurrence.reverse)
+                own[place] = own[place].stopping_at(begins[part.offset : part.offset + part.run.steps])
+        self.pullbacks, self._own_pullbacks = whole, own
+        try:
+            yield
+        finally:
+            self.pullbacks, self._own_pullbacks = before
+
     def reached(self, index: int) -> bool:
         """Whether the losses depend on a recurrence at all, directly or through others."""
         if index in self._loops:
@@ -177,16 +199,42 @@ class Network:
             return self._loops[index].out_of_step()
         recurrence, labels = self.recurrences[index], torch.arange(1, len(self._losses) + 1)
         own = recurrence.steps + 1 - labels if recurrence.reverse else labels
-        last, in_step = torch.zeros_like(own), torch.zeros(len(own), dtype=torch.bool)
+        last = self.read_steps(index, 0)
+        if last is None:
+            return None
+        read, ahead = last > 0, last > own
+        turned = read.sum() > 1 and (last == recurrence.steps + 1 - own)[read].all()
+        elsewhere = turned or (ahead.any() and not self._in_step(index, own)[ahead].any())
+        return torch.where(read, last, own) if elsewhere else None
+
+    def read_steps(self, index: int, otherwise: int | None = None) -> Int[Tensor, " source"] | None:
+        """For every loss, the last step in reading order at which it reads an opened recurrence, in whatever way.
+
+        None where losses read several steps, or that is not known.
+
+        Args:
+            index: Of the recurrence.
+            otherwise: What stands for a loss that reads none; its last step by default.
+        """
+        if index in self._loops:
+            return None
+        last = torch.zeros(len(self._losses), dtype=torch.long)
         for place, part in enumerate(self._parts):
             if part.index == index:
                 here = self._steps_read[place]
                 if here is None:
                     return None
-                here = (here + part.offset) * (here > 0)
-                last, in_step = torch.maximum(last, here), in_step | (here == own)
-        ahead = last > own
-        return torch.where(last > 0, last, own) if ahead.any() and not in_step[ahead].any() else None
+                last = torch.maximum(last, (here + part.offset) * (here > 0))
+        return torch.where(last > 0, last, self.recurrences[index].steps if otherwise is None else otherwise)
+
+    def _in_step(self, index: int, own: Int[Tensor, " source"]) -> Bool[Tensor, " source"]:
+        """Whether a loss reads a recurrence at its own step, among others."""
+        found = torch.zeros(len(own), dtype=torch.bool)
+        for place, part in enumerate(self._parts):
+            here = self._steps_read[place] if part.index == index else None
+            if here is not None:
+                found |= (here > 0) & (here + part.offset == own)
+        return found
 
     @cached_property
     def _steps_read(self) -> list[Int[Tensor, " source"] | None]:
@@ -420,6 +468,12 @@ class Network:
             and all(by_end[place].local for by_end in self._below[other].values() if place in by_end)
             for other in above
         )
+
+
+def _begins(window: int, steps: int, reverse: bool) -> Bool[Tensor, " time"]:
+    """Whether a step, in reading order, begins a window and not the sequence; windows are counted from step 1."""
+    read = torch.arange(1, steps + 1)
+    return (read > 1) & ((steps - read if reverse else read - 1) % window == (window - 1 if reverse else 0))
 
 
 def _located(frames: Iterator[SweptFrame], offset: int) -> Iterator[SweptFrame]:

@@ -1,10 +1,14 @@
 """The step pullback: from the adjoint of s_i to the adjoints of the pre-activations and of s_{i-1}."""
 
+from __future__ import annotations
+
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint.derivatives import OUTPUT, UPDATE, Derivatives
@@ -52,6 +56,15 @@ class Pullback:
         self.unit_by_unit = cell.enters == "diagonal"
         # Whether the state opens an output gate.
         self._output_gated = derivation.hidden is not None and bool(derivation.hidden.recurrent)
+
+    def stopping_at(self, steps: Bool[Tensor, " time"]) -> Pullback:
+        """The same, with the same derivatives, where nothing passes back beyond some of the steps in any sample."""
+        found, trajectory = copy.copy(self), self.trajectory
+        restarts = steps.unsqueeze(1).expand(trajectory.inputs.shape[:2]).to(trajectory.inputs.device)
+        if trajectory.restarts is not None:
+            restarts = restarts | trajectory.restarts
+        found.trajectory = replace(trajectory, restarts=restarts)
+        return found
 
     def previous_hidden(
         self, step: int, adjoint: Named, into: Float[Tensor, "source batch projected"] | None = None

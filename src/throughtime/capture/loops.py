@@ -187,20 +187,33 @@ def visited(candidate: Candidate, chain: Sequence[Call]) -> dict[str, list[Tenso
     for state in candidate.states:
         if state.leaving is None:
             entered = [_entering(call, state) for call in chain]
-            states[state.name] = [*entered, _last(state, chain[-1], entered[-1])]
+            states[state.name] = [*entered, _last(state, chain, entered)]
         else:
             left = [call.returned.get(state.leaving) for call in chain]
             states[state.name] = [_entering(chain[0], state), *left]
     return states
 
 
-def _last(state: State, call: Call, before: Tensor | None) -> Tensor | None:
-    """What the last step led to: the last value of the variable that was computed from what the call returned."""
+def _last(state: State, chain: Sequence[Call], entered: Sequence[Tensor | None]) -> Tensor | None:
+    """What the last step led to: the last value of the variable that is as far from what the call returned as before.
+
+    Further ones are what the model makes of it after the loop.
+    """
+    before, call = entered[-1], chain[-1]
+    usual = {_apart(value, one) for one, value in zip(chain, entered[1:], strict=False) if value is not None}
     for value in reversed(call.left.get(state.entering, [])):
-        fits = before is not None and value is not before and value.shape == before.shape
-        if fits and _depends({state.entering: value}, call.returned.values(), ()):
+        if before is None or value is before or value.shape != before.shape:
+            continue
+        apart = _apart(value, call)
+        if apart is not None and (apart in usual or len(usual) > 1):
             return value
     return None
+
+
+def _apart(value: Tensor, call: Call) -> int | None:
+    """How many operations lie between what a call returned and a value; None where it was not computed from it."""
+    found = [distance(value, one) for one in call.returned.values()]
+    return min((steps for steps in found if steps is not None), default=None)
 
 
 def same(one: Tensor, other: Tensor) -> bool:
@@ -241,7 +254,7 @@ def _linked(callee: Callee, calls: Sequence[Call], pairs: Counter[tuple[str, str
     best = {place: back for place, back in best.items() if outer_name(place) != "self" or back not in given}
     best |= _changed_between(calls, best)
     # What is only kept to be looked at, attention weights say, is no state.
-    best = {place: back for place, back in best.items() if _is_read(place, calls)} or best
+    best = {place: best[place] for place in _read(best, calls)} or best
     order = [place for call in calls for place in call.received if place in best]
     places = sorted(best, key=order.index)
     names = _names([_inner_name(place) for place in places])
@@ -277,16 +290,35 @@ def _passed_on(calls: Sequence[Call]) -> Counter[tuple[str, str]]:
     return pairs
 
 
-def _is_read(place: str, calls: Sequence[Call]) -> bool:
-    """Whether any of the first calls computes something of what it finds at a place."""
-    for call in calls[:CALLS_READ]:
-        received = call.received.get(place)
-        if received is not None and any(
-            _memory(tensor) != _memory(received) and distance(tensor, received) is not None
-            for tensor in call.returned.values()
-        ):
-            return True
-    return False
+def _read(states: Mapping[str, str], calls: Sequence[Call]) -> set[str]:
+    """The places of those of which any of the first calls computes something, or the next one at another such place."""
+    first = calls[:CALLS_READ]
+    found = {place for place in states if any(_computes(call, place, states) for call in first)}
+    while further := {
+        place
+        for place in states.keys() - found
+        if any(
+            place in one.received
+            and place_after in two.received
+            and same(one.received[place], two.received[place_after])
+            for one, two in pairwise(first)
+            for place_after in found
+        )
+    }:
+        found |= further
+    return found
+
+
+def _computes(call: Call, place: str, states: Mapping[str, str]) -> bool:
+    """Whether a call computes something of what it finds at a place, other than by way of its other states."""
+    received = call.received.get(place)
+    if received is None:
+        return False
+    others = [call.received[other] for other in states if other != place and other in call.received]
+    return any(
+        _memory(tensor) != _memory(received) and distance(tensor, received, others) is not None
+        for tensor in call.returned.values()
+    )
 
 
 def _changed_between(calls: Sequence[Call], states: Mapping[str, str]) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Running a model plainly: not compiled, not under autocast, not on cuDNN, and without computing anything again."""
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -28,11 +29,17 @@ def plainly() -> Iterator[list[str]]:
         What must be said of it once the model has run.
     """
     notes: list[str] = []
+    here, enter, leave = threading.get_ident(), torch.autocast.__enter__, torch.autocast.__exit__
 
-    def entered(autocast: torch.autocast) -> torch.autocast:
+    def entered(autocast: torch.autocast) -> Any:
+        if threading.get_ident() != here:
+            return enter(autocast)
         if autocast._enabled and AUTOCAST not in notes:
             notes.append(AUTOCAST)
         return autocast
+
+    def left(autocast: torch.autocast, *error: Any) -> Any:
+        return None if threading.get_ident() == here else leave(autocast, *error)
 
     with ExitStack() as stack:
         for device in DEVICES:
@@ -40,7 +47,7 @@ def plainly() -> Iterator[list[str]]:
                 notes[:] = [AUTOCAST]
             stack.enter_context(torch.autocast(device, enabled=False))
         stack.enter_context(patch.object(torch.autocast, "__enter__", entered))
-        stack.enter_context(patch.object(torch.autocast, "__exit__", lambda autocast, *error: None))
+        stack.enter_context(patch.object(torch.autocast, "__exit__", left))
         # Nothing is compiled before the compiler is imported, and importing it takes a second.
         if "torch._dynamo" in sys.modules:
             stack.enter_context(torch.compiler.set_stance("force_eager"))

@@ -129,6 +129,8 @@ class Watch:
 
     def _event(self, frame: FrameType, event: str, value: Any) -> None:
         if event == "call":
+            if self._variables and frame.f_back is not None and id(frame.f_back) in self._callers:
+                self._look(frame.f_back)
             code = frame.f_code
             if code in _OF_MODULES or _is_users(code):
                 # Looking at a tensor is no call of the model's.
@@ -142,7 +144,7 @@ class Watch:
                     self._caller_ended(frame)
 
         elif event == "c_call" and self._variables and id(frame) in self._callers:
-            # Between two lines nothing is told but the calls of functions written in C.
+            # Between two lines nothing is told but calls.
             self._look(frame)
 
     def _module_called(self, frame: FrameType) -> None:

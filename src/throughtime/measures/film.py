@@ -122,11 +122,10 @@ class Film:
         return (self._nearest - self.max_lag).clamp(min=self.begins)
 
     def window_begins(self, window: int) -> Int[Tensor, " source"]:
-        """For every source the first state of its window, where the sequence is cut after every `window` steps."""
-        if not self.reverse:
-            return (self.positions - 1) // window * window + 1
-        label = self.steps + 1 - self.positions
-        return self.steps + 1 - ((label - 1) // window * window + window).clamp(max=self.steps)
+        """For every source the first state that it is followed to where the graph is cut after every `window` steps."""
+        first = (self.positions - 1) // window * window + 1
+        # Nothing is cut before the first step.
+        return torch.where(first == 1, self.begins, first)
 
     @property
     def _nearest(self) -> Int[Tensor, " source"]:
