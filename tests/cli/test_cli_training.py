@@ -17,7 +17,7 @@ def test_both_are_judged(run, model_file) -> None:
     result = run("examine", f"{model_file(TINY)}:tiny", *options)
     assert result.exit_code == 1
     first, second = result.stderr.splitlines()
-    assert first.startswith("failed: encoder.l0: truncated: Trained in windows of 2 steps, the gradient is")
+    assert first.startswith("failed: encoder.l0: truncated: Cut after every 2 steps, the gradient is")
     assert second.startswith("encoder.l0: underflow: In float16, what is below 6e-08 is rounded to that or to 0.")
 
 
