@@ -125,6 +125,34 @@ def test_an_encoder_of_as_many_steps_is_read_at_its_end(way: str) -> None:
     assert exam["encoder.l1"].truncation_error.sel(window=STEPS - 1).item() < 0.5
 
 
+class ByHand(nn.Module):
+    """An encoder and a decoder, both loops written out."""
+
+    def __init__(self, reading: bool) -> None:
+        super().__init__()
+        self.one, self.two, self.reading = nn.Linear(2 * SIZE, SIZE), nn.Linear(2 * SIZE, SIZE), reading
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, states, outputs = inputs.new_zeros(BATCH, SIZE), [], []
+        for x in inputs:
+            h = torch.tanh(self.one(torch.cat((x, h), -1)))
+            states.append(h)
+        for x in inputs:
+            h = torch.tanh(self.two(torch.cat((x, h), -1)))
+            outputs.append(h + torch.stack(states).mean(0) if self.reading else h)
+        return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("reading", [False, True])
+def test_a_loop_is_counted_from_its_end_where_nothing_else_of_it_is_read(reading: bool) -> None:
+    """An encoder by hand; with attention to all of its states, its lags are those of the steps' numbers."""
+    torch.manual_seed(0)
+    exam = tt.examine(ByHand(reading).double(), data(), data(), loss)
+    assert any(NOTE in note and "'loop#2'" not in note for note in exam.notes) != reading
+    assert exam["loop"].lag.values[0] == (1 - STEPS if reading else 0)
+    assert exam["loop#2"].lag.values[0] == 0
+
+
 def test_of_some_steps_only_every_layer_is_read_at_these() -> None:
     torch.manual_seed(0)
     layer = nn.GRU(SIZE, SIZE, num_layers=2).double()

@@ -144,7 +144,7 @@ class Measuring:
         own window can be left out of it.
         """
         loops = [isinstance(recurrence, Loop) for recurrence in self._recurrences]
-        if any(loops) and not (all(loops) and self._losses > 1):
+        if any(loops) and (len(loops) > 1 or self._losses == 1):
             self._without_windows = True
             return None
         films = [

@@ -99,9 +99,10 @@ class LoopFilm:
         return last
 
     def out_of_step(self) -> Int[Tensor, " source"] | None:
-        """For every loss, the last step whose state it depends on, where a sequence was turned around by hand.
+        """For every loss, the last step whose state it depends on, where that is not its own step.
 
-        None otherwise. A loss depends on earlier steps in any case, so that other orders cannot be told.
+        So it is where a sequence was turned around by hand, or all losses read the loop at its end only. None
+        otherwise: a loss depends on earlier steps in any case, so that other orders cannot be told.
         """
         first, last = torch.zeros(1, dtype=torch.long), next(iter(self.loop.visited.values()))[-1]
         if len(self._losses) < 2 or last is None or not _has_graph(last):
@@ -111,8 +112,27 @@ class LoopFilm:
         if found is None or not found.any():
             return None
         labels = torch.arange(1, len(self._losses) + 1)
+        if self._read_at_the_end_only():
+            return torch.full_like(labels, self.loop.steps)
         read = self.last_reached(labels - 1)
         return read if (read == self.loop.steps + 1 - labels)[read > 0].all() else None
+
+    def _read_at_the_end_only(self) -> bool:
+        """Whether all that the losses send to the last state but one comes by way of the last one."""
+        last, before = (
+            [values[step] for values in self.loop.visited.values() if _has_graph(values[step])] for step in (-1, -2)
+        )
+        weights = torch.rand(len(self._losses), generator=torch.Generator().manual_seed(0)).to(self._losses) + 0.5
+        if not before or any(end != id(self._losses) for end in self._reached):
+            return False
+
+        def pulled(ends: Sequence[Tensor], of: Sequence[Tensor], given: Sequence[Tensor]) -> list[Tensor]:
+            found = torch.autograd.grad(ends, of, given, retain_graph=True, allow_unused=True)
+            return [torch.zeros_like(one) if value is None else value for one, value in zip(of, found, strict=True)]
+
+        whole = pulled([self._losses], before, [weights])
+        through = pulled(last, before, pulled([self._losses], last, [weights]))
+        return all(torch.allclose(one, other, rtol=1e-4) for one, other in zip(whole, through, strict=True))
 
     def last_read_by_sample(self) -> Int[Tensor, " batch"]:
         """The last step whose state the only loss depends on, of every sample; 0 for a sample that has none.
