@@ -120,7 +120,8 @@ class LoopFilm:
     def _read_at_the_end_only(self) -> bool:
         """Whether all that the losses send to the last state but one comes by way of the last one."""
         last, before = (
-            [values[step] for values in self.loop.visited.values() if _has_graph(values[step])] for step in (-1, -2)
+            [one for values in self.loop.visited.values() if (one := values[step]) is not None and _has_graph(one)]
+            for step in (-1, -2)
         )
         weights = torch.rand(len(self._losses), generator=torch.Generator().manual_seed(0)).to(self._losses) + 0.5
         if not before or any(end != id(self._losses) for end in self._reached):
