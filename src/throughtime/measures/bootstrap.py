@@ -20,6 +20,8 @@ RESAMPLES = 1000
 COVERAGE = 0.95
 # Draws from three samples may all be of one and have no error: the least that counts, as a part of that of all samples.
 LEAST_ERROR = 0.25
+# How many times as far as the others the bootstrap-t may reach.
+AT_MOST = 2.0
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,15 @@ class Bootstrap:
             own, of_draws = errors
             away = distance / of_draws.maximum(LEAST_ERROR * own.unsqueeze(-1))
             fewest, most = _central(torch.where(away.isfinite(), away, 0.0))
-            lowest.append(estimate - most * own)
-            highest.append(estimate - fewest * own)
-        bounds = torch.stack([torch.stack(lowest).amin(0), torch.stack(highest).amax(0)], dim=-1)
-        return bounds.masked_fill((degrees < 1).unsqueeze(-1), torch.nan)
+            # Where one sample is most of the mean, a draw without it is any number of its own small errors away.
+            down = AT_MOST * (estimate - torch.stack(lowest).amin(0))
+            up = AT_MOST * (torch.stack(highest).amax(0) - estimate)
+            ends = estimate - torch.minimum(most * own, down), estimate + torch.minimum(-fewest * own, up)
+            # Of nothing at all, there is no error.
+            for bounds, end in zip((lowest, highest), ends, strict=True):
+                bounds.append(torch.where(end.isfinite(), end, estimate))
+        hull = torch.stack([torch.stack(lowest).amin(0), torch.stack(highest).amax(0)], dim=-1)
+        return hull.masked_fill((degrees < 1).unsqueeze(-1), torch.nan)
 
     @staticmethod
     def central(
