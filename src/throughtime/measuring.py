@@ -13,6 +13,7 @@ from throughtime.capture import AdjointNotFinite, ExaminationError, Loop, NotFin
 from throughtime.capture.runs import Runs
 from throughtime.cells import Named
 from throughtime.examination import Examination, Record
+from throughtime.films import film_of
 from throughtime.findings import findings
 from throughtime.measures import Film, LagBands, padding
 from throughtime.notation import INPUTS
@@ -48,8 +49,7 @@ class Measuring:
         self._network = Network(runs.recurrences, runs.losses)
         self._recurrences = runs.recurrences
         losses = runs.losses.detach()[self._sources].cpu()
-        self._out_of_step: list[str] = []
-        self._films = [self._film(index) for index in range(len(self._recurrences))]
+        self._films = [film_of(self._network, index, self._sources, max_lag) for index in range(len(self._recurrences))]
         bands = [self._bands(*one) for one in zip(self._recurrences, self._films, strict=True)]
         shares = shared_out(memory, self._network, runs.losses, self._films, bands)
         self._at_once = shares.sources
@@ -68,7 +68,7 @@ class Measuring:
                 zip(self._recurrences, self._films, self._padded(), strict=True)
             )
         ]
-        self._reached = [self._network.reached(index) for index in range(len(self._recurrences))]
+        self._reached = [self._network.wiring.reached(index) for index in range(len(self._recurrences))]
         self._overflowed: list[str] = []
         self._arose: dict[str, str] = {}
         self._mistaken: list[str] = []
@@ -222,48 +222,6 @@ class Measuring:
             for recurrence, cut, full in zip(recurrences, found, whole, strict=True)
         ]
 
-    def _film(self, index: int) -> Film:
-        recurrence = self._recurrences[index]
-        labels, ends = self._sources + 1, self._network.last_read_by_sample(index)
-        apart = starts = None
-        if ends is not None and int(ends.max()) > 0:
-            positions, starts = ends.amax(0, keepdim=True), self._starts(recurrence)
-            if starts is not None or bool((ends != positions).any()):
-                apart = torch.where(ends > 0, ends, -1)
-        elif self._losses == recurrence.steps:
-            positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
-            elsewhere = self._network.out_of_step(index)
-            if elsewhere is not None:
-                self._out_of_step.append(recurrence.name)
-                positions = elsewhere[self._sources]
-        else:
-            read = self._network.read_steps(index)
-            positions = self._network.last_read(index, self._sources) if read is None else read[self._sources]
-        if self._losses == 1:
-            labels = recurrence.steps + 1 - positions if recurrence.reverse else positions
-        return Film(
-            recurrence.states,
-            recurrence.steps,
-            recurrence.batch,
-            loss_steps=labels,
-            positions=positions,
-            reverse=recurrence.reverse,
-            max_lag=self._max_lag,
-            causal=self._network.causal(index),
-            begins=recurrence.begins,
-            followed=len(self._sources) / self._losses,
-            ends=apart,
-            starts=starts,
-        )
-
-    @staticmethod
-    def _starts(recurrence: Recurrence) -> Tensor | None:
-        """The state from which every sample starts, where padding is read before some of them begin."""
-        if not isinstance(recurrence, Opened) or len(recurrence.runs) > 1:
-            return None
-        waiting = recurrence.runs[0].reading.waiting(recurrence.steps)
-        return None if waiting is None or not waiting.any() else waiting.cpu()
-
     def _bands(self, recurrence: Recurrence, film: Film) -> LagBands:
         smallest, largest = film.lag_range
         # The largest lag of all is that of the initial state, which has no weight term.
@@ -328,9 +286,10 @@ class Measuring:
                 f"There are {self._losses} losses for sequences of {listed(lengths)} steps: there, the lag of a loss "
                 "is counted from the last step that it reads."
             )
-        if self._out_of_step:
+        out_of_step = [r.name for r, film in zip(self._recurrences, self._films, strict=True) if film.out_of_step]
+        if out_of_step:
             notes.append(
-                f"The losses read {', '.join(map(repr, self._out_of_step))} at other steps than their own: there, the "
+                f"The losses read {', '.join(map(repr, out_of_step))} at other steps than their own: there, the "
                 "lag of a loss is counted from the last step that it reads."
             )
         if self._losses == 1:

@@ -32,6 +32,7 @@ class Film:
             its end, -1 for one that is not read. `positions` is then the largest of them. None where all are counted
             from `positions`, and have the same lags.
         starts: With `ends`, the state from which each sample starts; None where all start from the first.
+        out_of_step: Whether there are as many losses as steps, and they read other steps than their own.
     """
 
     states: tuple[str, ...]
@@ -46,6 +47,7 @@ class Film:
     followed: float = 1.0
     ends: Int[Tensor, " batch"] | None = None
     starts: Int[Tensor, " batch"] | None = None
+    out_of_step: bool = False
 
     @property
     def some(self) -> bool:

@@ -1,0 +1,59 @@
+"""From where the lags of every loss are counted: the axes of the film of a recurrence."""
+
+import torch
+from torch import Tensor
+
+from throughtime.adjoint import Network
+from throughtime.capture import Opened, Recurrence
+from throughtime.measures import Film
+
+
+def film_of(network: Network, index: int, sources: Tensor, max_lag: int | None) -> Film:
+    """The film of one recurrence.
+
+    Args:
+        network: All of them, and the losses.
+        index: Of the recurrence.
+        sources: Which losses are followed, as indices.
+        max_lag: The largest lag that is followed; None for all.
+    """
+    recurrence, read_steps, losses = network.recurrences[index], network.read_steps, len(network.wiring.losses)
+    labels, ends = sources + 1, read_steps.last_by_sample(index)
+    apart = starts = elsewhere = None
+    if ends is not None and int(ends.max()) > 0:
+        positions, starts = ends.amax(0, keepdim=True), _starts(recurrence)
+        if starts is not None or bool((ends != positions).any()):
+            apart = torch.where(ends > 0, ends, -1)
+    elif losses == recurrence.steps:
+        positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+        elsewhere = read_steps.out_of_step(index)
+        if elsewhere is not None:
+            positions = elsewhere[sources]
+    else:
+        read = read_steps.single(index)
+        positions = read_steps.last(index, sources) if read is None else read[sources]
+    if losses == 1:
+        labels = recurrence.steps + 1 - positions if recurrence.reverse else positions
+    return Film(
+        recurrence.states,
+        recurrence.steps,
+        recurrence.batch,
+        loss_steps=labels,
+        positions=positions,
+        reverse=recurrence.reverse,
+        max_lag=max_lag,
+        causal=read_steps.causal(index),
+        begins=recurrence.begins,
+        followed=len(sources) / losses,
+        ends=apart,
+        starts=starts,
+        out_of_step=elsewhere is not None,
+    )
+
+
+def _starts(recurrence: Recurrence) -> Tensor | None:
+    """The state from which every sample starts, where padding is read before some of them begin."""
+    if not isinstance(recurrence, Opened) or len(recurrence.runs) > 1:
+        return None
+    waiting = recurrence.runs[0].reading.waiting(recurrence.steps)
+    return None if waiting is None or not waiting.any() else waiting.cpu()
