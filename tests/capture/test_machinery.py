@@ -13,7 +13,8 @@ from torch.utils.checkpoint import checkpoint
 
 import throughtime as tt
 from recorded import assert_states, check, examined, per_step, recorded, run, states_of
-from throughtime.capture.watch import Watch, tensors_in
+from throughtime.capture.places import tensors_in
+from throughtime.capture.watch import Watch
 
 STEPS, BATCH, SIZE = 6, 3, 4
 

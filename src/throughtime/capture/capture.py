@@ -18,8 +18,8 @@ from throughtime.capture.errors import FORWARDS, ExaminationError, NotFiniteErro
 from throughtime.capture.forwards import replaced
 from throughtime.capture.graph import leaves_behind
 from throughtime.capture.inputs import InputWatch
-from throughtime.capture.loops import same
 from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of
+from throughtime.capture.places import same
 from throughtime.capture.plan import Plan
 from throughtime.capture.recurrence import Opened, Recurrence, Run
 from throughtime.capture.substitution import Substitution

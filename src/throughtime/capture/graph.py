@@ -19,21 +19,26 @@ def distance(tensor: Tensor, source: Tensor, blocked: Iterable[Tensor] = ()) -> 
     """
     if tensor is source:
         return 0
-    start, target = tensor.grad_fn, source.grad_fn
-    if start is None or target is None:
+    if tensor.grad_fn is None or source.grad_fn is None:
         return None
-    walls = {one.grad_fn for one in blocked if one.grad_fn is not None}
+    # An operation may have several results, so that a tensor is known by which of them it is.
+    start, target = (tensor.grad_fn, tensor.output_nr), (source.grad_fn, source.output_nr)
+    walls = {(one.grad_fn, one.output_nr) for one in blocked if one.grad_fn is not None}
     # No operation is older than those that it depends on.
-    oldest = target._sequence_nr()
-    queue, seen = deque([(start, 0)]), {start}
+    oldest = source.grad_fn._sequence_nr()
+    queue: deque[tuple[tuple[Any, int], int]] = deque([(start, 0)])
+    seen: set[tuple[Any, int]] = {start}
+    passed: set[Any] = set()
     while queue:
-        node, steps = queue.popleft()
-        if node is target:
+        result, steps = queue.popleft()
+        if result == target:
             return steps
-        if node in walls:
+        node = result[0]
+        if result in walls or node in passed:
             continue
-        for below, _ in node.next_functions:
-            if below is not None and below not in seen and below._sequence_nr() >= oldest:
+        passed.add(node)
+        for below in node.next_functions:
+            if below[0] is not None and below not in seen and below[0]._sequence_nr() >= oldest:
                 seen.add(below)
                 queue.append((below, steps + 1))
     return None

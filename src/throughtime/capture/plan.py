@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from throughtime.capture.candidate import Candidate
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.inputs import InputPlan, input_plan
-from throughtime.capture.loops import Candidate, candidates, chains, named
+from throughtime.capture.loops import candidates, chains, named
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain_cell, named_modules
 from throughtime.capture.own_run import OwnRun
 from throughtime.capture.watch import Call
@@ -67,7 +68,7 @@ def plan(
         found = {*modules, *(one.name for one in loops)}
         opened = openable(model, recurrence)
         others = [one for one in names if one != INPUTS and not any(_means(one, name) for name in opened)]
-        loops = named(calls, others, modules)
+        loops = named(calls, others, loops, modules)
         left_out = tuple(sorted(found - {*opened, *(one.name for one in loops)}))
     compiled = [one.name for one in loops if isinstance(one.callee.module, torch.jit.ScriptModule)]
     if recurrence is None and not opened and not loops:

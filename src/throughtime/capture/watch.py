@@ -5,11 +5,12 @@ Nothing in the model has to be changed or known for this: Python tells a profile
 
 from __future__ import annotations
 
+import dis
 import inspect
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import CodeType, FrameType
@@ -17,23 +18,22 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from throughtime.capture.forwards import DISPATCHED
 from throughtime.capture.modules import named_modules
+from throughtime.capture.places import kept_by, tensors_in, variables_in
+from throughtime.capture.substitution import Substitution
 
 # By the code of what calls a module, or the forward function of a recurrent one, the names of its arguments.
 _OF_MODULES = {nn.Module._call_impl.__code__: ("args", "kwargs"), DISPATCHED: ("arguments", "keywords")}
+_OF_TENSORS = Substitution.__torch_function__.__code__
 _OWN = str(Path(__file__).parents[1])
 _TORCH = str(Path(torch.__file__).parent)
 _FUNCTIONS = torch.autograd.function.__file__
+_YIELD = dis.opmap["YIELD_VALUE"]
 _STANDARD = {sysconfig.get_paths()[name] for name in ("stdlib", "platstdlib")}
 _PACKAGES = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
-# What every module keeps for torch's sake.
-_TORCHS_ATTRIBUTES = frozenset(vars(nn.Module()))
-# How deep states may be nested in tuples, lists, dicts and objects, and how many there may be side by side: what holds
-# more is a sequence, which grows as a model runs.
-_DEPTH = 4
-_LARGEST = 64
 
 
 Key = tuple[Any, ...]
@@ -41,14 +41,15 @@ Key = tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Callee:
-    """Something that is called: a module, or a function or method of the user's.
+    """Something that is called: a module, a function or method of the user's, or a weight that functions of torch use.
 
     Args:
-        name: Qualified name of a module of the model; a method's behind that of its module; a function's own name.
-        kind: What it is called where the name of the recurrence does not say it: a class or a function.
+        name: Qualified name of a module or weight of the model; a method's behind that of its module; a function's own.
+        kind: What it is called where the name of the recurrence does not say it: a class, a function, a weight.
         module: The module, or the module whose method it is.
         is_module: Whether it is a module.
         key: What it is recognised by.
+        owner: Qualified name of the module that it is a part of, "" for the model.
     """
 
     name: str
@@ -56,6 +57,12 @@ class Callee:
     module: nn.Module | None
     is_module: bool
     key: Key
+    owner: str = ""
+
+    @property
+    def is_weight(self) -> bool:
+        """Whether it is a weight."""
+        return self.key[0] == "weight"
 
 
 @dataclass(eq=False)
@@ -67,8 +74,9 @@ class Call:
         received: The tensors that went in, by the place where they were found: "h", "state[0]", "self.memory".
         within: The call from inside which it was made.
         caller: The local variables of the function that made it, as they were then, by place.
+        line: Which instruction of that function made it.
         returned: The tensors that came out: "[1][0]" of the value, "self.memory" left behind.
-        after: Where the caller has ended since, its variables at that time.
+        after: Where the caller has ended since, or yielded, its variables at that time; the same for all of its calls.
         left: What the caller's variables held from this call to its next one that is watched, or to its end, by place,
             where these are looked at.
     """
@@ -77,6 +85,7 @@ class Call:
     received: dict[str, Tensor]
     within: Call | None
     caller: dict[str, Tensor] = field(default_factory=dict)
+    line: int = -1
     returned: dict[str, Tensor] = field(default_factory=dict)
     after: dict[str, Tensor] = field(default_factory=dict)
     left: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -109,6 +118,11 @@ class Watch:
         on_return: Callable[[Call], None] | None = None,
     ) -> None:
         self._names = {id(module): name for name, module in named_modules(model)}
+        self._weights = {
+            id(weight): (f"{owner}.{name}" if owner else name, _outside_lists(model, owner))
+            for owner, module in model.named_modules()
+            for name, weight in module.named_parameters(recurse=False)
+        }
         self._model, self._only, self._variables = model, only, variables
         self._on_call, self._on_return = on_call, on_return
         self.calls: list[Call] = []
@@ -131,21 +145,28 @@ class Watch:
         if event == "call":
             if self._variables and frame.f_back is not None and id(frame.f_back) in self._callers:
                 self._look(frame.f_back)
-            code = frame.f_code
-            if code in _OF_MODULES or _is_users(code):
+            called = self._called_by(frame.f_code)
+            if called is not None:
                 # Looking at a tensor is no call of the model's.
                 with torch._C.DisableTorchFunction():
-                    self._module_called(frame) if code in _OF_MODULES else self._function_called(frame)
+                    called(frame)
         elif event == "return" and (id(frame) in self._callers or (self._open and self._open[-1][0] is frame)):
             with torch._C.DisableTorchFunction():
                 if self._open and self._open[-1][0] is frame:
                     self._returned(frame, value)
                 if id(frame) in self._callers:
-                    self._caller_ended(frame)
+                    self._caller_left(frame)
 
         elif event == "c_call" and self._variables and id(frame) in self._callers:
             # Between two lines nothing is told but calls.
             self._look(frame)
+
+    def _called_by(self, code: CodeType) -> Callable[[FrameType], None] | None:
+        if code in _OF_MODULES:
+            return self._module_called
+        if code is _OF_TENSORS:
+            return self._weight_used
+        return self._function_called if _is_users(code) else None
 
     def _module_called(self, frame: FrameType) -> None:
         local, (of_arguments, of_keywords) = frame.f_locals, _OF_MODULES[frame.f_code]
@@ -159,7 +180,7 @@ class Watch:
         received: dict[str, Tensor] = {}
         for name, value in _bound(module, arguments, keywords).items():
             received.update(tensors_in(value, name))
-        self._began(frame, callee, {**received, **_kept(module)})
+        self._began(frame, callee, {**received, **kept_by(module)})
 
     def _function_called(self, frame: FrameType) -> None:
         code, local = frame.f_code, frame.f_locals
@@ -182,14 +203,29 @@ class Watch:
         for name in (*_parameters(code), *code.co_freevars):
             if name in local and local[name] is not owner:
                 received.update(tensors_in(local[name], name))
-        self._began(frame, callee, {**received, **({} if owner is None else _kept(owner))})
+        self._began(frame, callee, {**received, **({} if owner is None else kept_by(owner))})
+
+    def _weight_used(self, frame: FrameType) -> None:
+        """A function of torch is called with a weight, by the user's own code: "h @ self.weight"."""
+        arguments = tree_leaves((frame.f_locals["args"], frame.f_locals["kwargs"]))
+        weight = next((one for one in arguments if isinstance(one, nn.Parameter)), None)
+        if weight is None or _within_module(frame):
+            return
+        key = ("weight", id(weight))
+        if self._only is not None and key not in self._only:
+            return
+        if key not in self._callees:
+            name, owner = self._weights.get(id(weight), ("weight", ""))
+            self._callees[key] = Callee(name, name.rpartition(".")[2], None, False, key, owner)
+        received = [one for one in arguments if isinstance(one, Tensor) and not isinstance(one, nn.Parameter)]
+        self._began(frame, self._callees[key], dict(tensors_in(received, "")))
 
     def _callee(self, key: Key, module: nn.Module | None, kind: str, is_module: bool) -> Callee:
         if key not in self._callees:
             of = self._names.get(id(module)) if module is not None else None
             of_module = kind if of is None else of
             name = of_module if is_module else ".".join(filter(None, (of, kind)))
-            self._callees[key] = Callee(name, kind, module, is_module, key)
+            self._callees[key] = Callee(name, kind, module, is_module, key, name.rpartition(".")[0])
         return self._callees[key]
 
     def _began(self, frame: FrameType, callee: Callee, received: dict[str, Tensor]) -> None:
@@ -197,11 +233,13 @@ class Watch:
         caller = frame.f_back
         while caller is not None and caller.f_code.co_filename.startswith(_TORCH):
             caller = caller.f_back
-        if caller is not None and _is_users(caller.f_code):
+        if caller is not None and _is_users_file(caller.f_code):
             if id(caller) in self._callers:
                 self._look(caller)
-            call.caller = _variables(caller.f_locals)
-            self._callers.setdefault(id(caller), (caller, []))[1].append(call)
+            call.caller, call.line = variables_in(caller.f_locals), caller.f_lasti
+            its = self._callers.setdefault(id(caller), (caller, []))[1]
+            call.after = its[0].after if its else call.after
+            its.append(call)
         self._open.append((frame, call))
         if self._on_call is not None:
             self._on_call(call)
@@ -210,14 +248,17 @@ class Watch:
         call = self._open.pop()[1]
         call.returned = dict(tensors_in(value, ""))
         code = frame.f_code
-        owner = frame.f_locals["self"] if code in _OF_MODULES else _owner(code, frame.f_locals)
+        if call.callee.is_weight:
+            owner = None
+        else:
+            owner = frame.f_locals["self"] if code in _OF_MODULES else _owner(code, frame.f_locals)
         if owner is not None:
-            call.returned.update(_kept(owner))
+            call.returned.update(kept_by(owner))
         for name in code.co_freevars:
-            if name in frame.f_locals:
+            if name in frame.f_locals and not call.callee.is_weight:
                 call.returned.update(tensors_in(frame.f_locals[name], name))
         # What a function changed in a list or dict that it was given.
-        if code not in _OF_MODULES:
+        if code not in _OF_MODULES and code is not _OF_TENSORS:
             for name in _parameters(code):
                 given = frame.f_locals.get(name)
                 if isinstance(given, list | dict):
@@ -229,70 +270,35 @@ class Watch:
 
     def _look(self, frame: FrameType) -> None:
         left, local = self._callers[id(frame)][1][-1].left, frame.f_locals
-        for place, tensor in _variables({name: local[name] for name in self._variables if name in local}).items():
+        for place, tensor in variables_in({name: local[name] for name in self._variables if name in local}).items():
             seen = left.setdefault(place, [])
             if not seen or seen[-1] is not tensor:
                 seen.append(tensor)
 
-    def _caller_ended(self, frame: FrameType) -> None:
+    def _caller_left(self, frame: FrameType) -> None:
         self._look(frame)
-        after = _variables(frame.f_locals)
-        for call in self._callers.pop(id(frame))[1]:
-            call.after = after
+        after = self._callers[id(frame)][1][-1].after
+        after.clear()
+        after.update(variables_in(frame.f_locals))
+        if not _goes_on_later(frame):
+            del self._callers[id(frame)]
 
 
-def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[str, Tensor]]:
-    """Every floating-point or complex tensor in a nest of containers and plain objects, with its place."""
-    if isinstance(value, Tensor):
-        if (value.is_floating_point() or value.is_complex()) and value.numel() and value.layout == torch.strided:
-            yield place, value
-    elif depth == 0 or isinstance(value, str | bytes | int | float | nn.Module | type | None) or _is_long(value):
-        return
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from tensors_in(item, f"{place}[{key!r}]", depth - 1)
-    elif isinstance(value, tuple) and hasattr(value, "_fields"):
-        for name, item in zip(value._fields, value, strict=True):
-            yield from tensors_in(item, f"{place}.{name}", depth - 1)
-    elif isinstance(value, tuple | list):
-        for index, item in enumerate(value):
-            yield from tensors_in(item, f"{place}[{index}]", depth - 1)
-    elif is_dataclass(value):
-        for one in fields(value):
-            yield from tensors_in(getattr(value, one.name, None), f"{place}.{one.name}", depth - 1)
-    elif not type(value).__module__.startswith(("torch.", "numpy.")):
-        # What answers to every name, as a wrapper of a C library does, answers to this one with something else.
-        attributes = getattr(value, "__dict__", None)
-        for name, item in attributes.items() if isinstance(attributes, dict) else ():
-            yield from tensors_in(item, f"{place}.{name}", depth - 1)
+def _outside_lists(model: nn.Module, owner: str) -> str:
+    """The module in which a list or dict of weights stands, which runs nothing itself."""
+    while isinstance(model.get_submodule(owner), nn.ParameterList | nn.ParameterDict):
+        owner = owner.rpartition(".")[0]
+    return owner
 
 
-def _is_long(value: Any) -> bool:
-    return isinstance(value, tuple | list | Mapping) and len(value) > _LARGEST
-
-
-def _kept(owner: Any) -> dict[str, Tensor]:
-    """The tensors that an object keeps as attributes; those of a module without its parameters."""
-    kept: dict[str, Any] = {
-        name: value for name, value in getattr(owner, "__dict__", {}).items() if name not in _TORCHS_ATTRIBUTES
-    }
-    if isinstance(owner, nn.Module):
-        kept.update(owner._buffers)
-    found: dict[str, Tensor] = {}
-    for name, value in kept.items():
-        if not isinstance(value, nn.Parameter):
-            found.update(tensors_in(value, f"self.{name}", 2))
-    return found
-
-
-def _variables(local: Mapping[str, Any]) -> dict[str, Tensor]:
-    found: dict[str, Tensor] = {}
-    for name, value in local.items():
-        if name == "self":
-            found.update(_kept(value))
-        else:
-            found.update(tensors_in(value, name, 2))
-    return found
+def _within_module(frame: FrameType) -> bool:
+    """Whether what is called by torch's own code is called for a module, which is seen to be called."""
+    around = frame.f_back
+    while around is not None and around.f_code.co_filename.startswith(_TORCH):
+        if around.f_code in _OF_MODULES:
+            return True
+        around = around.f_back
+    return around is not None and around.f_code in _OF_MODULES
 
 
 def _bound(module: nn.Module, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> dict[str, Any]:
@@ -325,18 +331,28 @@ def _parameters(code: CodeType) -> tuple[str, ...]:
 
 @cache
 def _is_users(code: CodeType) -> bool:
-    """Whether a function is neither torch's, nor the standard library's, nor ours, nor something anonymous.
-
-    Nor is it of a package that works behind those: a compiler at work makes millions of calls.
-    """
-    file = code.co_filename
+    """Whether a function is neither torch's, nor the standard library's, nor ours, nor something anonymous."""
     if code.co_name.startswith("<") and code.co_name != "<lambda>":
         return False
     if code.co_name.startswith("__") and code.co_name != "__call__":
         return False
+    return _is_users_file(code)
+
+
+@cache
+def _is_users_file(code: CodeType) -> bool:
+    """Whether code is in a file of the user's, or of a package that does not work behind torch, as a compiler does that
+    makes millions of calls."""
+    file = code.co_filename
     if file.startswith((_TORCH, _OWN, "<frozen", "<@", "<__array_function__")):
         return False
     if any(file.startswith(folder) for folder in _PACKAGES):
         behind = ("numpy", "numba", "llvmlite", "beartype", "jaxtyping")
         return not any(f"{folder}/{name}/" in file for folder in _PACKAGES for name in behind)
     return not any(file.startswith(folder) for folder in _STANDARD)
+
+
+def _goes_on_later(frame: FrameType) -> bool:
+    """Whether what returns is a generator that will be asked for more."""
+    code = frame.f_code
+    return bool(code.co_flags & inspect.CO_GENERATOR) and code.co_code[frame.f_lasti] == _YIELD

@@ -10,9 +10,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from throughtime.capture.candidate import Candidate
 from throughtime.capture.errors import FORWARDS, ExaminationError, NotFiniteError
 from throughtime.capture.graph import leaves_behind
-from throughtime.capture.loops import Candidate, outer_name, sequences, visited
+from throughtime.capture.loops import sequences, visited
+from throughtime.capture.modules import named_modules
+from throughtime.capture.places import outer_name
 from throughtime.capture.recurrence import Loop, Recurrence
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watch import Call, Key, Watch
@@ -217,7 +220,10 @@ class LoopWatch:
         entering = {state.entering for state in candidate.states}
         received = [one for place, one in chain.calls[0].received.items() if place not in entering and one.dim() == 2]
         samples = len(received[0]) if received else None
-        kind = type(candidate.callee.module).__name__ if candidate.inline else candidate.callee.kind
+        kind = candidate.callee.kind
+        if candidate.inline:
+            owner = dict(named_modules(self._model)).get(candidate.callee.owner, self._model)
+            kind = type(owner).__name__
         return Loop(
             chain.name,
             chain.states,
@@ -256,11 +262,7 @@ class LoopWatch:
     def _local_name(self, candidate: Candidate, weight: Tensor) -> str:
         """The name of a weight from where the loop is."""
         name = self._names.get(id(weight), "weight")
-        module = (
-            candidate.name
-            if candidate.callee.is_module and not candidate.inline
-            else candidate.callee.name.rpartition(".")[0]
-        )
+        module = candidate.name if candidate.callee.is_module and not candidate.inline else candidate.callee.owner
         return name.removeprefix(f"{module}.") if module else name
 
 

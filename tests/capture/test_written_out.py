@@ -1,0 +1,274 @@
+"""The ways to write a loop out: where the state is kept, who runs it, and weights without a module around them."""
+
+import pytest
+import torch
+from torch import nn
+
+import throughtime as tt
+from recorded import check, one_state, recorded
+
+STEPS, BATCH, SIZE = 6, 3, 4
+
+
+class Written(nn.Module):
+    """h = tanh(W (x, h))."""
+
+    def __init__(self):
+        super().__init__()
+        self.both, self.readout = nn.Linear(2 * SIZE, SIZE), nn.Linear(SIZE, SIZE)
+
+    def step(self, x, h):
+        return torch.tanh(self.both(torch.cat((x, h), -1)))
+
+
+class InAList(Written):
+    def forward(self, inputs):
+        states = [inputs.new_zeros(BATCH, SIZE)]
+        for x in inputs:
+            states.append(torch.tanh(self.both(torch.cat((x, states[-1]), -1))))
+        return self.readout(torch.stack(states[1:]))
+
+
+class ByIndex(Written):
+    def forward(self, inputs):
+        states = [inputs.new_zeros(BATCH, SIZE)]
+        for step in range(len(inputs)):
+            states.append(torch.tanh(self.both(torch.cat((inputs[step], states[step]), -1))))
+        return self.readout(torch.stack(states[1:]))
+
+
+class AsAttribute(Written):
+    def forward(self, inputs):
+        self.h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            self.h = torch.tanh(self.both(torch.cat((x, self.h), -1)))
+            outputs.append(self.readout(self.h))
+        return torch.stack(outputs)
+
+
+class InAComprehension(Written):
+    def forward(self, inputs):
+        h = inputs.new_zeros(BATCH, SIZE)
+        return self.readout(torch.stack([h := torch.tanh(self.both(torch.cat((x, h), -1))) for x in inputs]))
+
+
+class FromAGenerator(Written):
+    def states(self, inputs):
+        h = inputs.new_zeros(BATCH, SIZE)
+        for x in inputs:
+            h = torch.tanh(self.both(torch.cat((x, h), -1)))
+            yield h
+
+    def forward(self, inputs):
+        return self.readout(torch.stack(list(self.states(inputs))))
+
+
+class FromAGeneratorLeftEarly(FromAGenerator):
+    """One that would go on for ever."""
+
+    def forward(self, inputs):
+        states = self.states(torch.cat((inputs, inputs)))
+        return self.readout(torch.stack([h for _, h in zip(inputs, states, strict=False)]))
+
+
+class Cell(nn.Module):
+    """The same step as a module, with the weights of a model of the above."""
+
+    def __init__(self, written):
+        super().__init__()
+        self.both = written.both
+
+    def forward(self, x, h):
+        return Written.step(self, x, h)
+
+
+class Scratch(nn.Module):
+    """Weights alone, as textbooks have them."""
+
+    def __init__(self):
+        super().__init__()
+        self.w_xh, self.w_hh = (nn.Parameter(torch.randn(SIZE, SIZE) / 2) for _ in range(2))
+        self.b_h, self.w_ho = nn.Parameter(torch.randn(SIZE)), nn.Parameter(torch.randn(SIZE, SIZE))
+
+    def step(self, x, h):
+        return torch.tanh(x @ self.w_xh + h @ self.w_hh + self.b_h)
+
+    def forward(self, inputs):
+        h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            h = torch.tanh(x @ self.w_xh + h @ self.w_hh + self.b_h)
+            outputs.append(h @ self.w_ho)
+        return torch.stack(outputs)
+
+
+class ByFunctions(Scratch):
+    """Functions of torch, of which some are written in Python, and the input of all steps at once."""
+
+    def forward(self, inputs):
+        h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in torch.einsum("tbi,ij->tbj", inputs, self.w_xh):
+            h = torch.tanh(x + torch.einsum("bi,ij->bj", h, self.w_hh) + self.b_h)
+            outputs.append(torch.matmul(h, self.w_ho))
+        return torch.stack(outputs)
+
+
+class InPlace(Scratch):
+    """The sum is made in place; the weights come from a dict."""
+
+    def forward(self, inputs):
+        weights = dict(self.named_parameters())
+        states = [inputs.new_zeros(BATCH, SIZE)]
+        for x in inputs:
+            total = torch.mm(states[-1], weights["w_hh"])
+            total += torch.addmm(weights["b_h"], x, weights["w_xh"])
+            states.append(total.tanh())
+        return torch.stack(states[1:]) @ self.w_ho
+
+
+class ScratchCell(nn.Module):
+    """The same step as a module."""
+
+    def __init__(self, scratch):
+        super().__init__()
+        self.w_xh, self.w_hh, self.b_h = scratch.w_xh, scratch.w_hh, scratch.b_h
+
+    def forward(self, x, h):
+        return Scratch.step(self, x, h)
+
+
+class Twin(nn.Module):
+    """A cell called step by step, and a readout."""
+
+    def __init__(self, cell, readout):
+        super().__init__()
+        self.cell, self.read = cell, readout
+
+    def forward(self, inputs):
+        h, states = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            h = self.cell(x, h)
+            states.append(h)
+        return self.read(torch.stack(states))
+
+
+class Product(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, states):
+        return states @ self.weight
+
+
+def drawn():
+    return torch.randn(STEPS, BATCH, SIZE, dtype=torch.float64)
+
+
+def record(twin):
+    return {"loop": recorded(twin.cell, *one_state())}
+
+
+@pytest.mark.parametrize(
+    "build", [InAList, ByIndex, AsAttribute, InAComprehension, FromAGenerator, FromAGeneratorLeftEarly]
+)
+def test_where_the_state_is(build):
+    check(build().double(), drawn(), record, twin=lambda own: Twin(Cell(own), own.readout))
+
+
+@pytest.mark.parametrize("build", [Scratch, ByFunctions, InPlace])
+def test_weights_without_modules(build):
+    without = ("w_xh",) if build is ByFunctions else ()
+    check(
+        build().double(),
+        drawn(),
+        record,
+        twin=lambda own: Twin(ScratchCell(own), Product(own.w_ho)),
+        without=without,
+    )
+
+
+class ScratchLSTM(nn.Module):
+    """A weight for every gate, in a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.ParameterList(torch.randn(2 * SIZE, SIZE) / 2 for _ in range(4))
+
+    def forward(self, inputs):
+        hidden, cell, outputs = inputs.new_zeros(BATCH, SIZE), inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            both = torch.cat((x, hidden), -1)
+            i, f, o = (torch.sigmoid(both @ self.weights[gate]) for gate in range(3))
+            cell = f * cell + i * torch.tanh(both @ self.weights[3])
+            hidden = o * torch.tanh(cell)
+            outputs.append(hidden)
+        return torch.stack(outputs)
+
+
+class ScratchLSTMCell(ScratchLSTM):
+    def forward(self, x, state):
+        hidden, cell = state
+        both = torch.cat((x, hidden), -1)
+        i, f, o = (torch.sigmoid(both @ self.weights[gate]) for gate in range(3))
+        cell = f * cell + i * torch.tanh(both @ self.weights[3])
+        return o * torch.tanh(cell), cell
+
+
+class LSTMTwin(nn.Module):
+    def __init__(self, own):
+        super().__init__()
+        self.cell = ScratchLSTMCell()
+        self.cell.weights = own.weights
+
+    def forward(self, inputs):
+        state, outputs = (inputs.new_zeros(BATCH, SIZE), inputs.new_zeros(BATCH, SIZE)), []
+        for x in inputs:
+            state = self.cell(x, state)
+            outputs.append(state[0])
+        return torch.stack(outputs)
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_lstm_of_weights(inside):
+    model = nn.Sequential(nn.Identity(), ScratchLSTM()) if inside else ScratchLSTM()
+
+    def record(twin):
+        return {"1" if inside else "loop": recorded(twin.cell, *one_state("h", "c"))}
+
+    check(model.double(), drawn(), record, twin=lambda own: LSTMTwin(own[1] if inside else own).double())
+
+
+def summed(output, targets):
+    return (output - targets).square().sum((1, 2))
+
+
+def test_a_loop_may_be_named_as_it_was_found():
+    model, inputs = Scratch().double(), drawn()
+    found = tt.examine(model, inputs, torch.zeros_like(inputs), loss=summed)
+    named = tt.examine(model, inputs, torch.zeros_like(inputs), loss=summed, recurrence="loop")
+    assert found.recurrences == named.recurrences == ["loop"]
+    assert found["loop"]["gradient_map"].equals(named["loop"]["gradient_map"])
+    assert found["loop"].attrs["cell"] == "Scratch"
+
+
+class Deep(nn.Module):
+    """One weight at several places, one after the other, and in a loop in which nothing comes back."""
+
+    def __init__(self):
+        super().__init__()
+        self.slope, self.weight, self.layer = nn.Parameter(torch.ones(SIZE)), nn.Parameter(torch.eye(SIZE)), nn.PReLU()
+
+    def forward(self, inputs):
+        h = inputs * self.slope
+        h = torch.tanh(h) * self.slope
+        h = torch.tanh(h) * self.slope
+        h = self.layer(h)
+        h = self.layer(1 - h)
+        h = self.layer(2 - h)
+        return torch.stack([torch.tanh(x @ self.weight) for x in h])
+
+
+def test_what_is_no_loop():
+    inputs = drawn()
+    exam = tt.examine(Deep().double(), inputs, torch.zeros_like(inputs), loss=summed)
+    assert exam.recurrences == ["inputs"]
