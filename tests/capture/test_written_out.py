@@ -125,6 +125,34 @@ class InPlace(Scratch):
         return torch.stack(states[1:]) @ self.w_ho
 
 
+class Signed(Scratch):
+    """Units that excite or inhibit: the weight is made of another one, before the loop or at every step."""
+
+    def __init__(self, once):
+        super().__init__()
+        self.once = once
+        self.register_buffer("sign", torch.tensor([1.0, 1.0, 1.0, -1.0]).unsqueeze(1))
+
+    def forward(self, inputs):
+        h, states = inputs.new_zeros(BATCH, SIZE), []
+        weight = self.w_hh.abs() * self.sign
+        for x in inputs:
+            if not self.once:
+                weight = self.w_hh.abs() * self.sign
+            h = torch.tanh(inputs.new_ones(SIZE) * x + h @ weight)
+            states.append(h)
+        return torch.stack(states) @ self.w_ho
+
+
+class SignedCell(nn.Module):
+    def __init__(self, signed):
+        super().__init__()
+        self.w_hh, self.sign = signed.w_hh, signed.sign
+
+    def forward(self, x, h):
+        return torch.tanh(x + h @ (self.w_hh.abs() * self.sign))
+
+
 class ScratchCell(nn.Module):
     """The same step as a module."""
 
@@ -164,6 +192,10 @@ def drawn():
     return torch.randn(STEPS, BATCH, SIZE, dtype=torch.float64)
 
 
+def summed(output, targets):
+    return (output - targets).square().sum((1, 2))
+
+
 def record(twin):
     return {"loop": recorded(twin.cell, *one_state())}
 
@@ -185,6 +217,28 @@ def test_weights_without_modules(build):
         twin=lambda own: Twin(ScratchCell(own), Product(own.w_ho)),
         without=without,
     )
+
+
+@pytest.mark.parametrize("once", [True, False])
+def test_weights_made_of_others(once):
+    """What is made once for all steps has no terms of its own."""
+    exam = check(
+        Signed(once).double(),
+        drawn(),
+        record,
+        twin=lambda own: Twin(SignedCell(own), Product(own.w_ho)),
+        without=("w_hh",) if once else (),
+    )
+    assert [*exam.relative_errors("loop")] == ([] if once else ["w_hh"])
+
+
+def test_a_parametrized_weight():
+    model = nn.Sequential(InAList())
+    nn.utils.parametrizations.weight_norm(model[0].both)
+    inputs = drawn()
+    exam = tt.examine(model.double(), inputs, torch.zeros_like(inputs), loss=summed)
+    assert exam.recurrences == ["0"]
+    assert max(exam.relative_errors("0").values()) < 1e-12
 
 
 class ScratchLSTM(nn.Module):
@@ -236,10 +290,6 @@ def test_an_lstm_of_weights(inside):
         return {"1" if inside else "loop": recorded(twin.cell, *one_state("h", "c"))}
 
     check(model.double(), drawn(), record, twin=lambda own: LSTMTwin(own[1] if inside else own).double())
-
-
-def summed(output, targets):
-    return (output - targets).square().sum((1, 2))
 
 
 def test_a_loop_may_be_named_as_it_was_found():

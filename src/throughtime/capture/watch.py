@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -118,11 +119,15 @@ class Watch:
         on_return: Callable[[Call], None] | None = None,
     ) -> None:
         self._names = {id(module): name for name, module in named_modules(model)}
+        # By weight its name, and that of the module that works with it; what is as good as one; what is always there.
         self._weights = {
-            id(weight): (f"{owner}.{name}" if owner else name, _outside_lists(model, owner))
+            id(weight): (f"{owner}.{name}" if owner else name, _working_with(model, owner))
             for owner, module in model.named_modules()
             for name, weight in module.named_parameters(recurse=False)
         }
+        self._made_of: dict[int, tuple[Tensor, Tensor]] = {id(one): (one, one) for one in model.parameters()}
+        self._constants = set(map(id, model.buffers()))
+        self._making: list[tuple[FrameType, Tensor]] = []
         self._model, self._only, self._variables = model, only, variables
         self._on_call, self._on_return = on_call, on_return
         self.calls: list[Call] = []
@@ -140,6 +145,7 @@ class Watch:
         sys.setprofile(self._before if callable(self._before) else None)
         self._open.clear()
         self._callers.clear()
+        self._making.clear()
 
     def _event(self, frame: FrameType, event: str, value: Any) -> None:
         if event == "call":
@@ -150,6 +156,8 @@ class Watch:
                 # Looking at a tensor is no call of the model's.
                 with torch._C.DisableTorchFunction():
                     called(frame)
+        elif event == "return" and self._making and self._making[-1][0] is frame:
+            self._weight_made(value)
         elif event == "return" and (id(frame) in self._callers or (self._open and self._open[-1][0] is frame)):
             with torch._C.DisableTorchFunction():
                 if self._open and self._open[-1][0] is frame:
@@ -208,17 +216,26 @@ class Watch:
     def _weight_used(self, frame: FrameType) -> None:
         """A function of torch is called with a weight, by the user's own code: "h @ self.weight"."""
         arguments = tree_leaves((frame.f_locals["args"], frame.f_locals["kwargs"]))
-        weight = next((one for one in arguments if isinstance(one, nn.Parameter)), None)
-        if weight is None or _within_module(frame):
+        tensors = [one for one in arguments if isinstance(one, Tensor)]
+        weight = next((self._made_of[id(one)][1] for one in tensors if id(one) in self._made_of), None)
+        if weight is None:
             return
+        received = [one for one in tensors if id(one) not in self._made_of and id(one) not in self._constants]
         key = ("weight", id(weight))
-        if self._only is not None and key not in self._only:
-            return
-        if key not in self._callees:
-            name, owner = self._weights.get(id(weight), ("weight", ""))
-            self._callees[key] = Callee(name, name.rpartition(".")[2], None, False, key, owner)
-        received = [one for one in arguments if isinstance(one, Tensor) and not isinstance(one, nn.Parameter)]
-        self._began(frame, self._callees[key], dict(tensors_in(received, "")))
+        if not received:
+            self._making.append((frame, weight))
+        elif (self._only is None or key in self._only) and not _within_module(frame):
+            if key not in self._callees:
+                name, owner = self._weights[id(weight)]
+                self._callees[key] = Callee(name, name.rpartition(".")[2], None, False, key, owner)
+            self._began(frame, self._callees[key], dict(tensors_in(received, "")))
+
+    def _weight_made(self, value: Any) -> None:
+        """What is made of weights alone, as by a mask or a sign, is as good as the weight."""
+        _, weight = self._making.pop()
+        for one in tree_leaves(value):
+            if isinstance(one, Tensor) and one.requires_grad:
+                self._made_of[id(one)] = one, weight
 
     def _callee(self, key: Key, module: nn.Module | None, kind: str, is_module: bool) -> Callee:
         if key not in self._callees:
@@ -284,8 +301,9 @@ class Watch:
             del self._callers[id(frame)]
 
 
-def _outside_lists(model: nn.Module, owner: str) -> str:
-    """The module in which a list or dict of weights stands, which runs nothing itself."""
+def _working_with(model: nn.Module, owner: str) -> str:
+    """The module that works with the weights of one: not a list or dict of them, nor what they are parametrized by."""
+    owner = re.sub(r"(^|\.)parametrizations\..*", "", owner)
     while isinstance(model.get_submodule(owner), nn.ParameterList | nn.ParameterDict):
         owner = owner.rpartition(".")[0]
     return owner
