@@ -143,9 +143,11 @@ class Network:
                 entering[place] += self.wiring.to_losses[place].from_losses(sources)
             collector = ToInputs(part.run, len(sources), self.wiring.reads_input(place))
             last = (last_steps[part.index] - part.offset).clamp(min=0)
-            frames = sweep(self._own_pullbacks[place], entering[place], len(sources), last)
+            # However few steps are shown, what is below may need all of them.
+            followed = torch.zeros_like(last) if self.wiring.reads_by_all_steps(part.index) else last
+            frames = sweep(self._own_pullbacks[place], entering[place], len(sources), followed)
             read[place] = self._read(place, entering[place], read)
-            states, shown = part.run.steps + (part.offset == 0), self._shown(place, frames, collector)
+            states, shown = part.run.steps + (part.offset == 0), self._shown(place, frames, collector, last)
             yield Playing(part.index, states, shown, self._of_recurrence(place, read[place]))
             self._pass_on(place, collector, entering, above)
             entering[place] = []
@@ -175,11 +177,18 @@ class Network:
         batch = self.recurrences[self.wiring.parts[place].index].batch
         return torch.nn.functional.pad(read, (0, batch - read.shape[1]))
 
-    def _shown(self, place: int, frames: Iterator[SweptFrame], collector: ToInputs) -> Iterator[Frame]:
+    def _shown(
+        self, place: int, frames: Iterator[SweptFrame], collector: ToInputs, last: Int[Tensor, " source"]
+    ) -> Iterator[Frame]:
         part = self.wiring.parts[place]
         whole = self.pullbacks[part.index]
         for frame in _located(frames, part.offset):
             collector.update(frame)
+            shown = (last[frame.sources] <= frame.step).nonzero().squeeze(-1)
+            if not len(shown):
+                continue
+            if len(shown) < len(frame.sources):
+                frame = frame.only(shown)
             if whole is self._own_pullbacks[place]:
                 yield frame
             elif part.offset == 0 or frame.step > 0:

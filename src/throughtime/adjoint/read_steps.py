@@ -139,12 +139,9 @@ class ReadSteps:
 
     def _through(self, place: int, above: int, read: Int[Tensor, " source"] | None) -> Int[Tensor, " source"] | None:
         """The same of what is read by way of a run above."""
-        run, reader = self._parts[place].run, self._parts[above].run
-        between = self._wiring.between(place, above)
-        if all(segment.reads_the_end_only for segment in between):
-            return run.steps * self._reading[above]
-        alike = (run.steps, run.batch, run.reverse) == (reader.steps, reader.batch, reader.reverse)
-        return read if alike and all(segment.local for segment in between) else None
+        if all(segment.reads_the_end_only for segment in self._wiring.between(place, above)):
+            return self._parts[place].run.steps * self._reading[above]
+        return read if self._wiring.in_step(place, above) else None
 
     @cached_property
     def _reading(self) -> list[Bool[Tensor, " source"]]:
@@ -170,8 +167,7 @@ class ReadSteps:
             for below in self._wiring.feeding(place):
                 run, between = self._parts[below].run, self._wiring.between(below, place)
                 alike = reader.batch == run.batch
-                in_step = between and alike and reader.reverse == run.reverse
-                if in_step and all(segment.local for segment in between):
+                if self._wiring.in_step(below, place):
                     last = found[place]
                 elif alike and (not between or self._parts[below].index == self._parts[place].index):
                     # It goes on from the states in which the samples ended.
@@ -193,8 +189,6 @@ class ReadSteps:
             if not ((to_losses.read_at < 0) | (to_losses.read_at == torch.arange(run.steps))).all():
                 return False
         return all(
-            self._causal(other)
-            and self._parts[other].run.reverse == run.reverse
-            and all(segment.local for segment in self._wiring.between(place, other))
+            self._causal(other) and (self._wiring.in_step(place, other) or not self._wiring.between(place, other))
             for other in above
         )

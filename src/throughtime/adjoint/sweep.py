@@ -70,6 +70,10 @@ class SweptFrame(Frame):
 
     pullback: Pullback
 
+    def only(self, rows: Int[Tensor, " row"]) -> SweptFrame:
+        """The same frame of some of its active sources."""
+        return SweptFrame(self.step, self.sources[rows], self.adjoint[_as_slice(rows)], self.pullback)
+
     @cached_property
     def input_pre(self) -> Scaled:
         """The adjoint of W_ih x_i + b_ih, (active, batch, gates * hidden) as "pre"; for step 1 and later."""
@@ -129,8 +133,7 @@ def sweep(
             followed = last_step[active] <= step
             here = followed.nonzero().squeeze(-1)
             if len(here):
-                part = adjoint[_as_slice(here)]
-                yield SweptFrame(step, active[here], part, pullback)
+                yield SweptFrame(step, active, adjoint, pullback).only(here)
             if count - len(here) >= ROWS_AT_ONCE or not len(here):
                 active, rows = active[here], rows.of(here, len(here))
         elif count:

@@ -71,6 +71,26 @@ class Wiring:
         """The segments from a run to another."""
         return [by_place[below] for by_place in self._below[above].values() if below in by_place]
 
+    def in_step(self, below: int, above: int) -> bool:
+        """Whether a run reads another at its own steps only, and in the same direction."""
+        between = self.between(below, above)
+        alike = self.parts[below].run.reverse == self.parts[above].run.reverse
+        return bool(between) and alike and all(segment.local for segment in between)
+
+    def reads_by_all_steps(self, index: int) -> bool:
+        """Whether another recurrence below is read by way of all steps of a recurrence.
+
+        So it is through its initial state, by attention, or in the other direction: a step far from a loss may then be
+        the way to a state that is near it.
+        """
+        for place, part in self.parts_of(index):
+            if any(film.feeds(end) for film in self.loops.values() for end in part.run.ends):
+                return True
+            others = [below for below in self.feeding(place) if self.parts[below].index != index]
+            if not all(self.in_step(below, place) for below in others):
+                return True
+        return False
+
     def before(self, place: int) -> int:
         """The run whose last states a run goes on from, unbroken."""
         return self._place[id(self.parts[place].run.continues)]
