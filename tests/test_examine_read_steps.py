@@ -395,7 +395,8 @@ def test_beside_a_loop_too() -> None:
     assert beside.reach()["r.l0"] == alone.reach()["r.l0"] < LENGTHS.max()
 
 
-def test_a_reverse_direction_has_no_lags_before_a_sample_begins() -> None:
+@pytest.mark.parametrize("every_step", [False, True])
+def test_a_reverse_direction_has_no_lags_before_a_sample_begins(every_step: bool) -> None:
     """As a forward one over every sample flipped."""
     torch.manual_seed(0)
     both = nn.GRU(2, 4, bidirectional=True, dtype=torch.float64)
@@ -407,12 +408,36 @@ def test_a_reverse_direction_has_no_lags_before_a_sample_begins() -> None:
         flipped[:length, sample] = flipped[:length, sample].flip(0)
 
     def found(module: nn.Module, read: Tensor) -> tt.Examination:
+        def loss(output: tuple[rnn.PackedSequence, Tensor], _: object) -> Tensor:
+            states = rnn.pad_packed_sequence(output[0])[0][..., -4:]
+            return states.square().sum((1, 2)) if every_step else output[1][-1].square().sum()
+
         packed = rnn.pack_padded_sequence(read, LENGTHS, enforce_sorted=False)
-        return tt.examine(module, (packed,), loss=lambda output, _: output[1][-1].square().sum())
+        return tt.examine(module, (packed,), loss=loss)
 
     one, other = found(both, inputs().double())["l0.reverse"], found(forward, flipped)["l0"]
     for quantity in ("lag_profile", "lag_profile_interval", "sample_profile", "decay_rate", "truncation_error"):
         np.testing.assert_allclose(one[quantity], other[quantity], rtol=1e-9)
+
+
+def test_nor_has_a_lower_layer_lags_behind_the_end_of_a_sample() -> None:
+    """Where the layer above reads it in both directions: every sample alone has the same profile."""
+    torch.manual_seed(0)
+    module = nn.GRU(2, 4, 2, bidirectional=True, dtype=torch.float64)
+
+    def loss(output: tuple[rnn.PackedSequence, Tensor], _: object) -> Tensor:
+        return rnn.pad_packed_sequence(output[0])[0].square().sum((1, 2))
+
+    packed = rnn.pack_padded_sequence(inputs().double(), LENGTHS, enforce_sorted=False)
+    whole = tt.examine(module, (packed,), loss=loss)
+    for sample, length in enumerate(LENGTHS.tolist()):
+        alone = tt.examine(
+            module, inputs()[:length, [sample]].double(), loss=lambda output, _: output[0].square().sum((1, 2))
+        )
+        for recurrence in ("l0", "l0.reverse"):
+            of_batch, own = whole[recurrence].sample_profile.sel(sample=sample), alone[recurrence].sample_profile
+            own = own.squeeze("sample").reindex(lag=of_batch.lag)
+            np.testing.assert_allclose(of_batch, own, rtol=1e-9, err_msg=f"{sample} {recurrence}")
 
 
 def test_a_sample_that_is_not_read_has_no_lags() -> None:

@@ -19,9 +19,10 @@ def film_of(network: Network, index: int, sources: Tensor, max_lag: int | None) 
     """
     recurrence, read_steps, losses = network.recurrences[index], network.read_steps, len(network.wiring.losses)
     labels, ends = sources + 1, read_steps.last_by_sample(index)
-    apart = starts = elsewhere = None
+    starts, last = _spans(recurrence)
+    apart = elsewhere = None
     if ends is not None and int(ends.max()) > 0:
-        positions, starts = ends.amax(0, keepdim=True), _starts(recurrence)
+        positions = ends.amax(0, keepdim=True)
         if starts is not None or bool((ends != positions).any()):
             apart = torch.where(ends > 0, ends, -1)
     elif losses == recurrence.steps:
@@ -47,13 +48,16 @@ def film_of(network: Network, index: int, sources: Tensor, max_lag: int | None) 
         followed=len(sources) / losses,
         ends=apart,
         starts=starts,
+        last=last,
         out_of_step=elsewhere is not None,
     )
 
 
-def _starts(recurrence: Recurrence) -> Tensor | None:
-    """The state from which every sample starts, where padding is read before some of them begin."""
+def _spans(recurrence: Recurrence) -> tuple[Tensor | None, Tensor | None]:
+    """The states from which samples start and in which they end, where padding is read before or after them."""
     if not isinstance(recurrence, Opened) or len(recurrence.runs) > 1:
-        return None
-    waiting = recurrence.runs[0].reading.waiting(recurrence.steps)
-    return None if waiting is None or not waiting.any() else waiting.cpu()
+        return None, None
+    reading, steps = recurrence.runs[0].reading, recurrence.steps
+    starts, last = reading.waiting(steps), reading.ends(steps, recurrence.batch)
+    starts = None if starts is None or not starts.any() else starts.cpu()
+    return starts, None if bool((last == steps).all()) else last

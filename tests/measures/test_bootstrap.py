@@ -100,6 +100,7 @@ def test_standard_errors_are_those_of_the_derivatives(by_sample):
     generator = torch.Generator().manual_seed(0)
     ln_sum = torch.randn(2, 1, lags, batch, dtype=torch.float64, generator=generator)
     counts = torch.randint(1, 9, (1, lags, batch if by_sample else 1), generator=generator).double()
+    counts = counts.expand(1, lags, batch)
     sums, at = _Sums.of(ln_sum, counts), torch.arange(lags)
     weights = drawn(batch, 1, 1.0).weights[:3].requires_grad_()
     profile = sums.ln_rms(weights)

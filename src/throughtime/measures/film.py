@@ -31,7 +31,8 @@ class Film:
         ends: Of a single source that reads samples to steps of their own, those: the lags of a sample are counted from
             its end, -1 for one that is not read. `positions` is then the largest of them. None where all are counted
             from `positions`, and have the same lags.
-        starts: With `ends`, the state from which each sample starts; None where all start from the first.
+        starts: The state from which each sample starts; None where all start from the first.
+        last: The state in which each sample ends, whatever is read of it; None where all end in the last.
         out_of_step: Whether there are as many losses as steps, and they read other steps than their own.
     """
 
@@ -47,12 +48,20 @@ class Film:
     followed: float = 1.0
     ends: Int[Tensor, " batch"] | None = None
     starts: Int[Tensor, " batch"] | None = None
+    last: Int[Tensor, " batch"] | None = None
     out_of_step: bool = False
 
     @property
     def some(self) -> bool:
         """Whether several losses were followed, and not all: then losses are resampled."""
         return self.sources > 1 and self.followed < 1
+
+    @property
+    def spans(self) -> tuple[Int[Tensor, " batch"], Int[Tensor, " batch"]]:
+        """The first and the last state that there is of every sample, and is followed."""
+        first = torch.zeros(self.batch, dtype=torch.long) if self.starts is None else self.starts
+        last = torch.full((self.batch,), self.steps) if self.last is None else self.last
+        return first.clamp(min=self.begins), last
 
     @property
     def sources(self) -> int:

@@ -115,11 +115,9 @@ class LagProfile(NormMeasure):
             every = [sums.slope_errors(some, slope) for some in (alone, *draws)]
             rate_errors = every[0].squeeze(-1), torch.cat(every[1:], dim=-1)
         there = (counts > 0).double()
+        samples = there.amax(0).sum(-1)
         degrees = bootstrap.degrees(there.amax(2).sum(0))
-        if counts.shape[2] > 1:
-            samples = there.amax(0).sum(-1)
-            degrees = torch.minimum(degrees, torch.where(samples > 1, samples, there.sum((0, 2))) - 1)
-        degrees = degrees.expand_as(values)
+        degrees = torch.minimum(degrees, torch.where(samples > 1, samples, there.sum((0, 2))) - 1).expand_as(values)
         some_lags = torch.arange(len(lags)).split(max(1, NUMBERS_AT_ONCE // (len(values) * len(weights))))
         intervals = []
         for some in some_lags:
@@ -141,21 +139,23 @@ class LagProfile(NormMeasure):
     def _by_group(self) -> Float[Tensor, "state group lag batch"]:
         return self._ln_sum.unflatten(1, (self._groups, self._lags))
 
-    def _counts(self, lags: Tensor) -> Float[Tensor, "group lag sample"]:
-        """How many sources of every group have a state at each lag: by sample, or of all samples alike."""
+    def _counts(self, lags: Tensor) -> Float[Tensor, "group lag batch"]:
+        """How many sources of every group have a state of a sample at each lag, and read the sample."""
         film = self._film
-        ends = film.positions.unsqueeze(-1) if film.ends is None else film.ends.unsqueeze(0)
-        steps = ends.unsqueeze(1) - lags.unsqueeze(-1)
-        first = torch.tensor(film.begins) if film.starts is None else film.starts.clamp(min=film.begins)
-        there = ((steps >= first) & (steps <= film.steps) & (ends > 0).unsqueeze(1)).double()
-        if film.ends is None and not self._read.all():
-            groups = [self._group == group for group in range(self._groups)]
-            counts = torch.stack([there[own].squeeze(2).T @ self._read[own].double() for own in groups])
-            # Where nothing at all is read, nothing arrives.
-            counts[:, counts.sum((0, 2)) == 0] = 1
-            return counts
-        counts = torch.zeros(self._groups, *there.shape[1:], dtype=torch.float64)
-        return counts.index_add_(0, self._group, there)
+        at = (film.positions.unsqueeze(-1) if film.ends is None else film.ends.unsqueeze(0)).expand_as(self._read)
+        counted = (at > 0) & (self._read if film.ends is None else True)
+        by_step = torch.zeros(self._groups, film.steps + 1, film.batch, dtype=torch.float64)
+        place = self._group.unsqueeze(-1), at.clamp(min=0), torch.arange(film.batch)
+        by_step.index_put_(place, counted.double(), accumulate=True)
+        # Those that stand so far behind the first state of a sample and not yet so far behind its last.
+        before = torch.nn.functional.pad(by_step.cumsum(1), (0, 0, 1, 0))
+        first, last = film.spans
+        ends = ((lags.unsqueeze(-1) + end).clamp(0, film.steps + 1) for end in (first, last + 1))
+        near, far = (before.gather(1, end.expand(self._groups, -1, -1)) for end in ends)
+        counts = far - near
+        # Where nothing at all is read, nothing arrives.
+        counts[:, counts.sum((0, 2)) == 0] = 1
+        return counts
 
 
 def groups_of(film: Film) -> int:
@@ -170,15 +170,15 @@ class _Sums:
     Args:
         squares: On a scale of every state and lag.
         ln_scale: That scale.
-        counts: How many sources every group has at each lag, by sample or in all samples alike.
+        counts: How many sources every group has at each lag.
     """
 
     squares: Float[Tensor, "state lag group_batch"]
     ln_scale: Float[Tensor, "state lag"]
-    counts: Float[Tensor, "group lag sample"]
+    counts: Float[Tensor, "group lag batch"]
 
     @classmethod
-    def of(cls, ln_sum: Float[Tensor, "state group lag batch"], counts: Float[Tensor, "group lag sample"]) -> "_Sums":
+    def of(cls, ln_sum: Float[Tensor, "state group lag batch"], counts: Float[Tensor, "group lag batch"]) -> "_Sums":
         highest = ln_sum.amax(dim=(1, 3))
         anchor = highest.masked_fill(highest == -torch.inf, 0.0)
         squares = (ln_sum - anchor[:, None, :, None]).exp().permute(0, 2, 1, 3).flatten(2)
@@ -193,8 +193,7 @@ class _Sums:
     def ln_rms(self, weights: Float[Tensor, "draw group batch"]) -> Float[Tensor, "state lag draw"]:
         """ln of the root mean square, by the weights of every draw; NaN where these leave nothing."""
         summed = (self.squares @ weights.flatten(1).T).log() + self.ln_scale.unsqueeze(-1)
-        counted = weights if self.counts.shape[2] > 1 else weights.sum(-1, keepdim=True)
-        return (summed - (self.counts.transpose(0, 1).flatten(1) @ counted.flatten(1).T).log()) / 2
+        return (summed - (self.counts.transpose(0, 1).flatten(1) @ weights.flatten(1).T).log()) / 2
 
     def errors(self, weights: Float[Tensor, "draw 1 batch"]) -> Float[Tensor, "state lag draw"]:
         """The standard error of `ln_rms` over samples, to first order; of a single group of losses only.
@@ -203,12 +202,9 @@ class _Sums:
         """
         drawn, counts = weights.squeeze(1).T / weights.shape[-1], self.counts.squeeze(0)
         mean, variance = self.squares @ drawn, self.squares.square() @ drawn
-        if counts.shape[1] == 1:
-            variance = variance / mean.square() - 1
-        else:
-            counted = counts @ drawn
-            both = (self.squares * counts) @ drawn / (mean * counted)
-            variance = variance / mean.square() - 2 * both + counts.square() @ drawn / counted.square()
+        counted = counts @ drawn
+        both = (self.squares * counts) @ drawn / (mean * counted)
+        variance = variance / mean.square() - 2 * both + counts.square() @ drawn / counted.square()
         return (variance.clamp(min=0) / (weights.shape[-1] - 1)).sqrt() / 2
 
     def slope_errors(
@@ -219,8 +215,7 @@ class _Sums:
         by_lag = slope.unsqueeze(-1)
         # By how much each sample moves the sum; what moves all of them alike is no error.
         moved = torch.where(by_lag == 0, 0.0, by_lag / (self.squares @ drawn)).transpose(1, 2) @ self.squares / 2
-        if counts.shape[1] > 1:
-            moved -= torch.where(by_lag == 0, 0.0, by_lag / (counts @ drawn)).transpose(1, 2) @ counts / 2
+        moved -= torch.where(by_lag == 0, 0.0, by_lag / (counts @ drawn)).transpose(1, 2) @ counts / 2
         mean = (drawn.T * moved).sum(-1)
         variance = (drawn.T * moved.square()).sum(-1) - mean.square()
         return (variance.clamp(min=0) / (weights.shape[-1] - 1)).sqrt()
