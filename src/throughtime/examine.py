@@ -2,6 +2,7 @@
 
 import numbers
 import operator
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -21,6 +22,8 @@ from throughtime.progress import Progress, untold
 # Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
 FOLLOW_ALL = 1024
 SPREAD = 256
+# While a model runs, functions of torch are replaced for the whole process: of several threads, one examines at a time.
+_IN_TURN = threading.RLock()
 
 
 def examine(
@@ -101,7 +104,7 @@ def examine(
     check_finite("inputs", inputs)
     if torch.is_inference_mode_enabled():
         raise ExaminationError("model: inference mode keeps no derivatives; leave torch.inference_mode() first")
-    with preserved(model), torch.enable_grad(), plainly() as notes:
+    with _IN_TURN, preserved(model), torch.enable_grad(), plainly() as notes:
         for parameter in model.parameters():
             if parameter.is_floating_point():
                 parameter.requires_grad_()
