@@ -112,6 +112,31 @@ class StepByStep(Two):
         return torch.stack(outputs)
 
 
+class VariablePerLayer(Two):
+    """All layers at every step, a line each."""
+
+    def forward(self, inputs):
+        lower, upper = (inputs.new_zeros(BATCH, SIZE) for _ in range(2))
+        outputs = []
+        for x in inputs:
+            lower = torch.tanh(self.one(torch.cat((x, lower), -1)))
+            upper = torch.tanh(self.two(torch.cat((lower, upper), -1)))
+            outputs.append(self.readout(upper))
+        return torch.stack(outputs)
+
+
+class ItemPerLayer(Two):
+    """The same, with their states in a list."""
+
+    def forward(self, inputs):
+        h, outputs = [inputs.new_zeros(BATCH, SIZE) for _ in range(2)], []
+        for x in inputs:
+            h[0] = torch.tanh(self.one(torch.cat((x, h[0]), -1)))
+            h[1] = torch.tanh(self.two(torch.cat((h[0], h[1]), -1)))
+            outputs.append(self.readout(h[1]))
+        return torch.stack(outputs)
+
+
 class WithCells(nn.Module):
     """A model of the above with the same cells as modules, called by the same function."""
 
@@ -140,7 +165,19 @@ class WithCells(nn.Module):
         return self.readout(through("two", one))
 
 
-@pytest.mark.parametrize("build", [OneAfterTheOther, Bridged, BothWays, WithOneModule, LayerByLayer, StepByStep])
+@pytest.mark.parametrize(
+    "build",
+    [
+        OneAfterTheOther,
+        Bridged,
+        BothWays,
+        WithOneModule,
+        LayerByLayer,
+        StepByStep,
+        VariablePerLayer,
+        ItemPerLayer,
+    ],
+)
 def test_loops_in_one_function(build):
     def record(twin):
         calls = [
