@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TypeVar
 
-import sympy
 import torch
 from torch import Tensor, nn
 
 from throughtime import cells
-from throughtime.cells import Cell, derive, sigmoid
+from throughtime.cells import Cell, derive
+from throughtime.cells.gates import Gate, gate_of, kept_by
 from throughtime.unroll import Recurrent
 
 Layer = TypeVar("Layer", bound=nn.Module)
@@ -28,7 +27,6 @@ _TORCHS = {
     nn.LSTM: cells.LSTM(),
     nn.LSTMCell: cells.LSTM(),
 }
-_SIGMOID = type(sigmoid(sympy.Symbol("a")))
 _SUFFIX = re.compile(r"_l\d+(_reverse)?$")
 # The parameters of which the named initialisations know what they are.
 _KNOWN = ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
@@ -137,7 +135,7 @@ def chrono_(layer: Layer, longest: float) -> Layer:
         raise ValueError(f"longest: expected at least 2 steps, found {longest!r}")
     keep = _keep_gate(layer, "chrono_")
     cell = _cell_of(layer, "chrono_")
-    write = _gate_of(derive(cell).write, cell)
+    write = gate_of(derive(cell).write, cell)
     drawn = []
     for bias in _biases_of(layer, keep.gate, "chrono_"):
         drawn.append(torch.empty_like(bias).uniform_(1, longest - 1).log_())
@@ -146,14 +144,6 @@ def chrono_(layer: Layer, longest: float) -> Layer:
         for bias, kept in zip(_biases_of(layer, write.gate, "chrono_"), drawn, strict=True):
             bias.copy_(-write.sign * kept)
     return layer
-
-
-@dataclass(frozen=True)
-class _Gate:
-    """A gate that is the sigmoid of its pre-activation, sign 1, or 1 minus it, sign -1."""
-
-    gate: str
-    sign: int
 
 
 def _cell_of(layer: nn.Module, asked: str) -> Cell:
@@ -204,25 +194,15 @@ def _biases_of(layer: nn.Module, gate: str, asked: str) -> list[Tensor]:
     return [cell.split(parameter)[gate] for _, parameter in found]
 
 
-def _keep_gate(layer: nn.Module, asked: str) -> _Gate:
+def _keep_gate(layer: nn.Module, asked: str) -> Gate:
     cell = _cell_of(layer, asked)
     keep = derive(cell).keep
-    found = _gate_of(keep, cell)
+    found = gate_of(keep, cell)
     if found is None:
-        why = "what it keeps is a constant" if not keep.free_symbols else "what it keeps depends on several gates"
+        many = kept_by(cell) == "gates"
+        why = "what it keeps depends on several gates" if many else "what it keeps is a constant"
         raise ValueError(f"layer: {asked} sets the bias of the gate that keeps, and {_named(layer)} has none: {why}")
     return found
-
-
-def _gate_of(factor: sympy.Expr, cell: Cell) -> _Gate | None:
-    """The gate that a factor of the gated form is: the sigmoid of its pre-activation, or 1 minus that."""
-    derivation, applied = derive(cell), list(factor.atoms(sympy.Function))
-    if len(applied) != 1 or not isinstance(applied[0], _SIGMOID):
-        return None
-    value = applied[0]
-    gates = [gate for gate, x in derivation.x.items() if sympy.diff(value.args[0], x) == 1]
-    signs = [sign for sign, rest in ((1, factor - value), (-1, factor + value - 1)) if rest == 0]
-    return _Gate(gates[0], signs[0]) if len(gates) == len(signs) == 1 else None
 
 
 def _parameters(layer: nn.Module, *names: str) -> Iterator[tuple[str, nn.Parameter]]:

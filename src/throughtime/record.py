@@ -13,6 +13,7 @@ from throughtime.capture import Opened, Recurrence
 from throughtime.causes.decomposition import Causes
 from throughtime.causes.steps import StepCauses
 from throughtime.cells import Named, equations
+from throughtime.cells.gates import kept_by, multiplied_by
 from throughtime.examination import Record
 from throughtime.labelled import Labelled
 from throughtime.losses import of_readout, of_samples, of_windows
@@ -190,12 +191,20 @@ class Recorder:
         return "\n".join(equations(recurrence.cell, recurrence.weights.weight_hr is not None))
 
     @property
+    def _of_cell(self) -> dict[str, str]:
+        """What the state is kept and multiplied by; nothing where the equations are not known."""
+        if not isinstance(self._recurrence, Opened):
+            return {}
+        return {"kept_by": kept_by(self._recurrence.cell), "multiplied_by": multiplied_by(self._recurrence.cell)}
+
+    @property
     def _attributes(self) -> dict[str, object]:
         recurrence = self._recurrence
         return {
             "name": recurrence.name,
             "cell": recurrence.cell_name,
             "equations": self._equations,
+            **self._of_cell,
             "hidden_size": recurrence.width,
             **({"input_size": recurrence.runs[0].inputs.shape[-1]} if isinstance(recurrence, Opened) else {}),
             "steps": recurrence.steps,

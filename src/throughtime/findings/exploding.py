@@ -11,16 +11,19 @@ from throughtime.findings.wording import because, changed, numbered, sentences, 
 
 VERDICT = "exploding"
 
-REMEDIES = (
-    "Clip the norm of the gradient (torch.nn.utils.clip_grad_norm_).",
-    "Shrink weight_hh towards an orthogonal matrix.",
-)
-SAMPLE_REMEDIES = (
-    "Look at these samples: an outlier, a broken recording or silence drives the network where the others do not.",
+CLIP = "Clip the norm of the gradient (torch.nn.utils.clip_grad_norm_)."
+CLIP_EVERY = (
     "Clip the norm of the gradient of every sample before they are averaged; clipping their sum lets one of them take "
-    "the whole step.",
-    "Shrink weight_hh towards an orthogonal matrix: what keeps the gradients of the others small is their saturation.",
+    "the whole step."
 )
+LOOK = "Look at these samples: an outlier, a broken recording or silence drives the network where the others do not."
+SATURATED = ": what keeps the gradients of the others small is their saturation."
+# By what the state is multiplied by.
+SHRINK = {
+    "a vector": "Keep the recurrent weight of every unit below 1",
+    "made": "Start what weight_hh is made of where it does not stretch",
+    "nothing": "Start the bias of what is kept lower, so that less of the state is",
+}
 
 
 def finding(measured: Measured) -> Finding | None:
@@ -34,7 +37,8 @@ def finding(measured: Measured) -> Finding | None:
         changed(measured), _in_samples(measured, alone), because(measured), compared(measured), measured.caveat
     )
     numbers = (measured.change_number, *(_number(measured, sample) for sample in alone), *rates(measured))
-    remedies = SAMPLE_REMEDIES if alone else REMEDIES
+    shrink = SHRINK.get(measured.multiplied_by, "Shrink weight_hh towards an orthogonal matrix")
+    remedies = (LOOK, CLIP_EVERY, shrink + SATURATED) if alone else (CLIP, f"{shrink}.")
     return Finding(VERDICT, measured.name, 2, evidence, remedies, PASCANU, numbers, measured.nats, measured.cause_steps)
 
 

@@ -78,6 +78,16 @@ class Measured:
         return str(self.measures.attrs["carried"])
 
     @property
+    def kept_by(self) -> str:
+        """What of the old state is kept: "nothing", "a constant", "a gate" or "gates"; "" where it is not known."""
+        return str(self.measures.attrs.get("kept_by", ""))
+
+    @property
+    def multiplied_by(self) -> str:
+        """What the state is multiplied by: "a matrix", "a vector", "made" or "nothing"; "" where it is not known."""
+        return str(self.measures.attrs.get("multiplied_by", ""))
+
+    @property
     def is_input(self) -> bool:
         """Whether it is no recurrence but the model's input that was followed."""
         return bool(self.measures.attrs["cell"] == INPUTS)

@@ -10,15 +10,16 @@ from throughtime.findings.wording import numbered
 
 VERDICT = "truncated"
 
+LONGER = (
+    "in windows several times as long as the reach, or in windows that overlap by it, with losses in the rest only: a "
+    "loss right behind a cut learns from nothing before it."
+)
 CUT_REMEDIES = (
-    "Detach less often: a window as long as the reach keeps 99 % of the gradient.",
+    f"Detach less often, {LONGER}",
     "Where the sequence does not fit in memory, keep the graph and use torch.utils.checkpoint instead of a cut.",
 )
-
-
 WINDOW_REMEDIES = (
-    "Train in windows several times as long as the reach, or in windows that overlap by it, with losses in the rest "
-    "only: a loss right behind a cut learns from nothing before it.",
+    f"Train {LONGER}",
     "Carry the state on from window to window, so that at least what is read is not cut.",
     "Where a longer window does not fit in memory, use torch.utils.checkpoint over its steps.",
 )

@@ -6,19 +6,46 @@ from throughtime.findings.rates import compared, rates
 from throughtime.findings.references import HOCHREITER
 from throughtime.findings.thresholds import ROUNDED_AWAY
 from throughtime.findings.wording import because, changed, sentences
-from throughtime.notation import ACTIVATION_SLOPE, WHOLE_STEP
+from throughtime.notation import WHOLE_STEP
 
 VERDICT = "vanishing"
 
-VANILLA_REMEDIES = (
-    "Use a gated layer (tt.Gated, GRU or LSTM): its keep gate lets the gradient pass without a product with weights.",
-    "Start from an orthogonal weight_hh, so that the weights neither shrink nor stretch the gradient.",
-    "With ReLU, start from the identity (Le, Jaitly, Hinton 2015); it removes the slopes, not the weights.",
+USE_GATES = (
+    "Use a gated layer (tt.Gated, GRU or LSTM) and start its keep gate open, its bias at ln(lag) for the lags that "
+    "matter (throughtime.init.chrono_): its gradient then passes without a product with weights. As torch starts it, "
+    "a gate keeps half of the state at every step, which vanishes, too."
 )
+# By what is kept of the state and what it is multiplied by, the most promising first.
+VANILLA_REMEDIES = (
+    USE_GATES,
+    "With ReLU, start from the identity (Le, Jaitly, Hinton 2015): both its slopes and its weights are then 1.",
+    "Start from an orthogonal weight_hh, so that the weights neither shrink nor stretch the gradient; the slopes "
+    "remain.",
+)
+VECTOR_REMEDIES = (
+    "With ReLU, start the recurrent weight of every unit near 1 (Li, Li, Cook, Zhu, Gao 2018).",
+    USE_GATES,
+)
+MADE_REMEDIES = (
+    "Start what weight_hh is made of where it neither shrinks nor stretches: an LRU nearer to the unit circle, with a "
+    "smaller weight_nu.",
+    USE_GATES,
+)
+CONSTANT_REMEDIES = (
+    "Keep more at every step: a leaky network with a time constant of as many steps as the lags that matter (a larger "
+    "tau, or a smaller dt).",
+    USE_GATES,
+)
+CLOSES = "Check that the data asks for longer lags at all: a trained gate closes where forgetting pays."
 GATED_REMEDIES = (
     "Open the keep gate: start its bias at ln(lag) for the lags that matter (chrono initialisation: Tallec, Ollivier "
-    "2018).",
-    "Check that the data asks for longer lags at all: a trained gate closes where forgetting pays.",
+    "2018; throughtime.init.chrono_).",
+    CLOSES,
+)
+SEVERAL_GATES_REMEDIES = (
+    "Start the biases of the gates where most of the state is kept: with lag / (lag + 1) of it, a third is left after "
+    "that many steps.",
+    CLOSES,
 )
 LOOP_REMEDIES = (
     "Give the state a way on without a product with weights: h_t = keep * h_{t-1} + write * candidate, or a residual.",
@@ -51,8 +78,9 @@ def _nothing(measured: Measured) -> Finding:
 
 
 def _remedies(measured: Measured) -> tuple[str, ...]:
-    if ACTIVATION_SLOPE in measured.nats:
-        return VANILLA_REMEDIES
-    if WHOLE_STEP not in measured.nats:
-        return GATED_REMEDIES
-    return () if measured.is_input else LOOP_REMEDIES
+    if WHOLE_STEP in measured.nats:
+        return () if measured.is_input else LOOP_REMEDIES
+    if measured.kept_by == "nothing":
+        of_weights = {"a vector": VECTOR_REMEDIES, "made": MADE_REMEDIES}
+        return of_weights.get(measured.multiplied_by, VANILLA_REMEDIES)
+    return {"a constant": CONSTANT_REMEDIES, "gates": SEVERAL_GATES_REMEDIES}.get(measured.kept_by, GATED_REMEDIES)
