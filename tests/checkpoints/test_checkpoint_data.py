@@ -118,8 +118,9 @@ def test_whole_numbers_are_rows_of_an_embedding_as_wide_as_the_input() -> None:
     torch.testing.assert_close(inputs.sequences["rnn.l0"][:, 0], embed.weight[[0, 8, 1]].detach())
     assert inputs.notes == ("The input of rnn.l0: data.npy, as rows of its embedding embed.weight.",)
     assert given(found, [[0, 1], [2, 3]]).sequences["rnn.l0"].shape == (2, 2, 3)
-    # As wide as the input, whole numbers are features: counts, or ones and zeros.
-    assert given(found, [[0, 1, 0], [1, 0, 0]]).sequences["rnn.l0"].shape == (2, 1, 3)
+    # As many samples as the layer has inputs are samples; as floats, they are features.
+    assert given(found, [[0, 1, 0], [1, 0, 0]]).sequences["rnn.l0"].shape == (2, 3, 3)
+    assert given(found, [[0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]).sequences["rnn.l0"].shape == (2, 1, 3)
 
 
 @pytest.mark.parametrize(

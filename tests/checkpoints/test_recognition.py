@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+import throughtime as tt
 from throughtime import ExaminationError
 from throughtime.checkpoints.recognition import recognised
 from throughtime.checkpoints.tensors import Stored
@@ -106,6 +107,17 @@ def test_what_is_not_recognised_is_left_out_with_a_note() -> None:
     assert note.startswith(
         "Left out: odd: weight_hh has shape (12, 6); expected as many rows as columns (RNN), 3 times"
     )
+
+
+@pytest.mark.parametrize(("kind", "weight"), [(tt.PeepholeLSTM, "weight_cf_l0"), (tt.SCRN, "weight_is")])
+def test_a_cell_with_further_weights_is_of_another_kind(kind, weight) -> None:
+    good = {f"good.{name}": value for name, value in nn.GRU(4, 6).state_dict().items()}
+    odd = {f"odd.{name}": value for name, value in kind(4, 6).state_dict().items()}
+    checkpoint = found(good | odd)
+    assert [layer.name for layer in checkpoint.layers] == ["good.l0"]
+    (note,) = checkpoint.notes
+    assert note.startswith("Left out: odd") and ": beside weight_ih and weight_hh there is odd." in note
+    assert f".{weight}," in note
 
 
 @pytest.mark.parametrize(

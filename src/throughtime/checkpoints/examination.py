@@ -52,7 +52,8 @@ def examine_checkpoint(
     Args:
         path: A state_dict or a checkpoint with one in it, written with torch.save, a .safetensors or an .onnx file.
         data: A .npy, .npz, .csv or .txt file, or numbers: (steps, features) or (steps, samples, features), or whole
-            numbers (steps) or (steps, samples), rows of an embedding of the checkpoint. It is read by every layer that
+            numbers (steps) or (steps, samples), rows of an embedding of the checkpoint. Where it could be both, whole
+            numbers of a dtype of integers, or of a text, are rows. It is read by every layer that
             it fits; for other layers, and without data, inputs are drawn: rows of the checkpoint's own embedding where
             one is as wide as the layer's input, otherwise standard normal numbers. The notes say which.
         steps: Of a drawn sequence.
@@ -163,7 +164,9 @@ def _about(checkpoint: Checkpoint, nonlinearity: str) -> tuple[str, ...]:
         "No loss was followed: the source at step t is a random direction v of unit length of h_t, and the map shows "
         "ln |v·dh_t/ds_i|. What the weights learn from, and the reach, need the model's code and its loss: "
         "throughtime.examine.",
-        f"Recognised by the shapes of their weights: {kinds}. Each was followed by itself, from a state of zeros.",
+        f"Recognised by the shapes of their weights: {kinds}. Each was followed by itself, from a state of zeros. "
+        "Cells of other kinds may have the same shapes, as a leaky network has those of an RNN, and tt.Gated those of a "
+        "GRU: what is shown is then not of them; examine these with their code.",
     ]
     assumed = [layer.name for layer in checkpoint.layers if layer.kind == "RNN" and layer.nonlinearity is None]
     if assumed:

@@ -41,8 +41,9 @@ def given_inputs(checkpoint: Checkpoint, values: np.ndarray, name: str, seed: in
 
     Args:
         checkpoint: What was found.
-        values: (steps, features), (steps, samples, features), or whole numbers (steps) or (steps, samples): rows of an
-            embedding of the checkpoint; (steps) alone is one feature to a layer that reads one.
+        values: Whole numbers (steps) or (steps, samples) that are rows of an embedding of the checkpoint as wide as the
+            layer's input; otherwise (steps, features), (steps, samples, features), or (steps) alone, one feature to a
+            layer that reads one.
         name: What a message calls the data.
         seed: Of what is drawn.
         dtype: Of the inputs.
@@ -97,14 +98,15 @@ def _fitted(
 ) -> tuple[Tensor, str] | None:
     """The data as what a layer reads, (time, batch, features), and what it is; None where it does not fit."""
     whole = np.issubdtype(values.dtype, np.integer)
-    if values.ndim > 1 and values.shape[-1] == layer.input_size:
-        sequence = torch.as_tensor(values).to(dtype)
-        return sequence if sequence.dim() == 3 else sequence.unsqueeze(1), name
     embedding = embedding_of(checkpoint, layer)
+    # First, since as many samples as features are no features.
     if embedding is not None and whole and values.ndim < 3 and 0 <= values.min() <= values.max() < len(embedding[1]):
         rows = torch.as_tensor(values).long()
         sequence = embedding[1][rows if rows.dim() == 2 else rows.unsqueeze(1)].to(dtype)
         return sequence, f"{name}, as rows of its embedding {embedding[0]}"
+    if values.ndim > 1 and values.shape[-1] == layer.input_size:
+        sequence = torch.as_tensor(values).to(dtype)
+        return sequence if sequence.dim() == 3 else sequence.unsqueeze(1), name
     if values.ndim == 1 and layer.input_size == 1:
         return torch.as_tensor(values).to(dtype)[:, None, None], name
     return None

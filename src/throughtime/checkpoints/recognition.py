@@ -17,6 +17,9 @@ _KEY = re.compile(
     r"(?:(?P<module>.+)\.)?(?P<weight>(?:weight|bias)_(?:ih|hh)|weight_hr)"
     r"(?:_l(?P<layer>\d+)(?P<reverse>_reverse)?)?(?P<raw>_raw)?"
 )
+# A weight or bias of such a module that torch's cells do not have. What begins with one of their names is a part of it,
+# as weight normalisation and pruning leave it beside the whole.
+_BESIDE = re.compile(r"(?:(?P<module>.+)\.)?(?!(?:weight|bias)_(?:ih|hh)|weight_hr)(?:weight|bias)_\w+")
 # Rows of weight_hh per unit: one block of rows for every gate and the candidate.
 _KINDS = {1: "RNN", 3: "GRU", 4: "LSTM"}
 # Parts of the names that embeddings usually bear.
@@ -49,6 +52,7 @@ def recognised(stored: Stored, path: Path) -> Checkpoint:
     for (place, module), directions in modules.items():
         name = _named(place, module, places)
         try:
+            _check_all_known(stored.tensors, place, module)
             layers += _layers(name, directions)
         except _NotRecognised as error:
             problems.append(f"{name or 'the recurrence'}: {error}")
@@ -84,6 +88,17 @@ def _named(place: Place, module: str, places: set[Place]) -> str:
     """A module's name; dicts around it count only where there are several that hold recurrences."""
     inside = without_wrappers(f"{module}.").removesuffix(".")
     return ".".join((*(place if len(places) > 1 else ()), *([inside] if inside else [])))
+
+
+def _check_all_known(tensors: Mapping[tuple[Place, str], Tensor], place: Place, module: str) -> None:
+    """A module with further weights is a cell of another kind."""
+    matches = {key: _BESIDE.fullmatch(key) for at, key in tensors if at == place}
+    others = sorted(key for key, match in matches.items() if match is not None and (match["module"] or "") == module)
+    if others:
+        raise _NotRecognised(
+            f"beside weight_ih and weight_hh there is {', '.join(others[:_SHOWN])}, so this is none of torch's cells. "
+            "A cell of another kind can be examined with its code: throughtime.examine"
+        )
 
 
 def _layers(name: str, directions: Mapping[_Direction, Named]) -> list[Layer]:
