@@ -20,7 +20,7 @@ def test_a_checkpoint_alone(run, folder, checkpoint) -> None:
     result = run("examine", checkpoint, "--steps", "12")
     assert result.exit_code == 0, result.output
     for words in (
-        "checkpoint: examined, 13 steps\n",
+        "checkpoint: examined, 13 states\n",
         "encoder.l0  LSTM, 4 units",
         "It was examined without a loss",
         "No loss was followed",
@@ -85,3 +85,12 @@ def test_bad_input_is_refused_in_one_message(run, folder, checkpoint, model_file
     assert result.stderr.startswith(f"error: {message}")
     assert "Traceback" not in result.output
     assert not (folder / "report.html").exists()
+
+
+def test_a_name_is_no_command_to_the_terminal(run, folder) -> None:
+    weights = {f"\x1b]0;title\x07\x1b[2J.{name}": value for name, value in nn.GRU(3, 4).state_dict().items()}
+    torch.save(weights, folder / "model.pt")
+    result = run("examine", "model.pt", "--steps", "12")
+    assert result.exit_code == 0, result.output
+    assert "\x1b" not in result.output and "\x07" not in result.output
+    assert "�]0;title�[2J.l0" in result.stdout

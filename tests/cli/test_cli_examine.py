@@ -14,7 +14,7 @@ def test_main_job(run, folder, short) -> None:
     assert "Next-character models of Python's own documentation, 4" in result.stdout
     for network in ("RNN", "Gated", "GRU", "LSTM"):
         assert f"{network}: trained, 2 steps, " in result.stdout
-        assert f"{network}: examined, 21 steps\n" in result.stdout
+        assert f"{network}: examined, 21 states\n" in result.stdout
         assert "nats per held-out character after 2 steps of training" in result.stdout
     assert "The report, with its pictures: report.html" in result.stdout
     assert result.stderr == "" and "\x1b" not in result.stdout
@@ -38,7 +38,7 @@ def test_a_model_of_the_users(run, folder, model_file) -> None:
     result = run("examine", f"{model_file()}:build")
     assert result.exit_code == 0, result.output
     assert "encoder.l0" in result.stdout
-    assert "model: examined, 10 steps\n" in result.stdout
+    assert "model: examined, 10 states\n" in result.stdout
     assert (folder / "report.html").exists()
 
 

@@ -144,3 +144,11 @@ def test_a_wrong_derivation_is_noticed(monkeypatch):
     })  # fmt: skip
     with pytest.raises(ArithmeticError, match="autograd says"):
         chain(untrained("RNN").double(), torch.tensor(WORDS), TARGET, SHOWN)
+
+
+def test_what_is_certain_of_something_else_has_no_gradient(network):
+    with torch.no_grad():
+        network.readout.weight.mul_(1e5)
+    target = int(network(torch.tensor([WORDS]).T)[-1, 0].argmin())
+    with pytest.raises(ValueError, match="gives the word that should follow a probability of 0 in float64"):
+        chain(network, torch.tensor(WORDS), target, {})

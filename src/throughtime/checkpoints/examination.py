@@ -165,8 +165,8 @@ def _about(checkpoint: Checkpoint, nonlinearity: str) -> tuple[str, ...]:
         "ln |v·dh_t/ds_i|. What the weights learn from, and the reach, need the model's code and its loss: "
         "throughtime.examine.",
         f"Recognised by the shapes of their weights: {kinds}. Each was followed by itself, from a state of zeros. "
-        "Cells of other kinds may have the same shapes, as a leaky network has those of an RNN, and tt.Gated those of a "
-        "GRU: what is shown is then not of them; examine these with their code.",
+        "Cells of other kinds may have the same shapes, as a leaky network has those of an RNN, and tt.Gated those of "
+        "a GRU: what is shown is then not of them; examine these with their code.",
     ]
     assumed = [layer.name for layer in checkpoint.layers if layer.kind == "RNN" and layer.nonlinearity is None]
     if assumed:

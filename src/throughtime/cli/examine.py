@@ -171,7 +171,8 @@ def _main_job(console: Console, path: Path | None, steps: int, seed: int) -> Map
         def show(progress: compare.Advance) -> None:
             value = "" if progress.loss is None else f"{progress.loss:.2f} nats/character"
             phase = FINISHED[progress.phase] if progress.done == progress.total else progress.phase
-            display.update(progress.network, phase, progress.done, progress.total, value)
+            unit = "step" if progress.phase == "training" else "state"
+            display.update(progress.network, phase, progress.done, progress.total, value, unit)
 
         return compare.next_character(text, steps, seed, show)
 
@@ -202,7 +203,8 @@ def _checkpoint(console: Console, target: str, data: Path | None, steps: int, se
 def _shown(display: Display, name: str) -> Callable[[int, int, str], None]:
     def show(done: int, total: int, recurrence: str) -> None:
         finished = done == total
-        display.update(name, "examined" if finished else "examining", done, total, "" if finished else recurrence)
+        phase, value = ("examined", "") if finished else ("examining", recurrence)
+        display.update(name, phase, done, total, value, "state")
 
     return show
 

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 # 2 is what command lines use for bad usage, 70 is EX_SOFTWARE of sysexits.h, 130 and 141 are 128 and the numbers of
@@ -34,7 +35,15 @@ class Unread(BaseException):
 
 
 class Terminal(Console):
-    """Where output goes. Rich's own would end the program there, with a code that means something else here."""
+    """Where output goes. Rich's own would end the program there, with a code that means something else here.
+
+    What a file calls its tensors may hold commands to the terminal: these are shown, not sent.
+    """
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Everything that is printed, piece by piece."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(_printable(segment.text), segment.style)
 
     def on_broken_pipe(self) -> None:
         """Whoever read has gone."""
@@ -103,8 +112,12 @@ def check_writable(path: Path) -> None:
 
 def _ended(what: str, message: str, code: int) -> typer.Exit:
     text = Text.assemble((what, "bold red"), f": {message}" if message else "")
-    Console(stderr=True, soft_wrap=True).print(text)
+    Terminal(stderr=True, soft_wrap=True).print(text)
     return typer.Exit(code)
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
 
 
 def _show_traceback() -> None:

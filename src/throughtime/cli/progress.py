@@ -44,15 +44,16 @@ class Display:
     ) -> None:
         self._progress.stop()
 
-    def update(self, name: str, phase: str, done: int, total: int, value: str = "") -> None:
+    def update(self, name: str, phase: str, done: int, total: int, value: str = "", unit: str = "step") -> None:
         """Move a bar.
 
         Args:
             name: Whose; a new name gets a new bar.
             phase: What is being done.
-            done: Steps done; fewer than before begins at the left again.
-            total: Steps in all.
+            done: Units done; fewer than before begins at the left again.
+            total: Units in all.
             value: What has been reached so far; "" leaves what stands there.
+            unit: What is counted.
         """
         if name not in self._bars:
             self._add(name, phase)
@@ -63,7 +64,7 @@ class Display:
         shown = {"phase": phase} | ({"value": value} if value else {})
         self._progress.update(bar, completed=done, total=total, **shown)  # type: ignore[arg-type]
         if done == total and not self._console.is_interactive:
-            line = ", ".join(part for part in (phase, f"{total} step{'s' * (total != 1)}", value) if part)
+            line = ", ".join(part for part in (phase, f"{total} {unit}{'s' * (total != 1)}", value) if part)
             self._console.print(f"{name}: {line}", markup=False, highlight=False, soft_wrap=True)
 
     def _add(self, name: str, phase: str) -> None:

@@ -37,7 +37,7 @@ def chain(network: NextWord, words: Int[Tensor, " time"], target: int, shown: Ma
         shown: The next words whose probabilities are wanted, with their ids.
 
     Raises:
-        ValueError: The cell has other states than h.
+        ValueError: The cell has other states than h, or the loss is infinite.
         ArithmeticError: The terms do not add up to autograd's value.
     """
     return _Chain(network, words, target).told(shown)
@@ -54,6 +54,11 @@ class _Chain:
         self.trajectory = unroll(self.cell, self.weights, inputs, initial)
         hidden = self.trajectory.states["h"][:, 0]
         loss = self.loss_of(self.output(hidden[-1]), target)
+        if not loss.isfinite():
+            raise ValueError(
+                f"sentence: after its {len(words)} words, {type(self.cell).__name__} gives the word that should follow "
+                "a probability of 0 in float64, so that there is no gradient to follow; shorten it"
+            )
         weights = [getattr(self.weights, name) for name in WEIGHTS.values()]
         self.autograd = dict(zip(WEIGHTS, torch.autograd.grad(loss, weights), strict=True))
         self.loss, self.hidden = float(loss.detach()), hidden.detach()
@@ -147,7 +152,7 @@ class _Chain:
         hidden_by_weight = total_derivative(self.products, self.slopes[weight], self.read[weight])
         summed = torch.einsum("a,agbc->gbc", delta, hidden_by_weight).flatten(0, 1)
         difference, size = float((summed - autograd).norm()), float(autograd.norm())
-        if difference > TOLERANCE * size:
+        if not difference <= TOLERANCE * size:
             raise ArithmeticError(
                 f"the terms of dl_t/d{weight} add up to norm {float(summed.norm()):.12g}, autograd says {size:.12g}"
             )

@@ -76,10 +76,12 @@ def belief(story: Story, chain: Chain) -> str:
     was, were = chain.probabilities["was"], chain.probabilities["were"]
     if story.target not in ("was", "were"):
         return f"gives “{story.target}” a probability of {number(chain.probabilities[story.target])}"
+    likelier, other = ("were", "was") if were > was else ("was", "were")
+    if not min(was, were):
+        return f"finds “{likelier}” certain beside “{other}”"
     ratio = max(was, were) / min(was, were)
     if ratio < UNDECIDED:
         return f"cannot tell: “was” {percent(was)}, “were” {percent(were)}"
-    likelier, other = ("were", "was") if were > was else ("was", "were")
     return f"finds “{likelier}” {number(ratio, 2)} times as likely as “{other}”"
 
 

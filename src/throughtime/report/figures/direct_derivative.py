@@ -27,13 +27,13 @@ def direct_derivative(readings: Sequence[Reading]) -> go.Figure:
     for reading in filter(_has_both, readings):
         direct, total = (reading.measures[f"{kind}_derivative"].isel({STATE: 0}) for kind in ("direct", "total"))
         name, style = text(reading.label), line(reading.place)
-        # The total derivative is taken at some steps only, which are joined.
+        # The total derivative is taken at some steps only, which are marked and joined.
         for values, called, width in ((total.where(total.notnull(), drop=True), "total", 2.4), (direct, "direct", 1.1)):
             drawn.add_scatter(
                 x=values[LOSS_STEP].values,
                 y=_finite(values),
                 name=f"{name}, {called}",
-                mode="lines",
+                mode="lines" if called == "direct" else "lines+markers",
                 line=style | {"width": width, "dash": "solid" if called == "direct" else style["dash"]},
                 meta=owner(reading),
                 hovertemplate=f"{name}, {called}<br>step %{{x}}: %{{y:.4g}} nats<extra></extra>",
@@ -54,8 +54,8 @@ DIRECT_DERIVATIVE = Picture(
     title="Direct and total derivative",
     heading="What a hook would show, and what matters",
     lead="Thin: the derivative of the loss at t along the readout alone, which a hook on the layer’s output sees. "
-    "Thick: the derivative of all losses with respect to the same state, most of which comes back through time. The "
-    "two are equal where nothing does.",
+    "Thick, at the states that are marked: the derivative of all losses with respect to the same state, with what "
+    "comes back through time. The two are equal where nothing does.",
     quantities=("direct_derivative", "total_derivative"),
     draw=direct_derivative,
     shows=_has_both,
