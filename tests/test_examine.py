@@ -285,7 +285,11 @@ REFUSED = {
     ),
     "nan loss": (
         lambda: examine(loss=lambda o, t: per_step(o, t).log() * 0 / 0),
-        r"loss: NaN or inf, first at step 1 of 7",
+        r"loss: NaN or inf, first at step 1 of 7; the model's output is finite, up to 0\.\d+: look at the loss and its",
+    ),
+    "output that runs away": (
+        lambda: examine(broken("readout.bias", 1e25)),
+        r"loss: NaN or inf, first at step 1 of 7; the model's output goes up to 1e\+25, too far for the loss: look for",
     ),
     "overflow inside": (
         lambda: examine(summing(), inputs=infinite_from(4)),

@@ -14,6 +14,9 @@ DTYPES = (torch.float32, torch.float64)
 # Where a model may be. Logarithms are kept in float64, which MPS does not have.
 DEVICES = ("cpu", "cuda")
 
+# An output beyond this has run away: its square is not finite in float32 soon after.
+LARGE_OUTPUT = 1e9
+
 
 def check_model(model: object) -> None:
     """Weights must be float32 or float64, on one device, the CPU or CUDA, and finite; buffers may hold -inf, as
@@ -157,10 +160,24 @@ def losses_of(loss: Callable[[Any, Any], Tensor], output: Any, targets: Any) -> 
         raise ExaminationError(f"loss: it is {value.dtype}; examine in float32, without autocast")
     if not value.isfinite().all():
         step = int((~value.isfinite()).nonzero()[0]) + 1
-        raise ExaminationError(f"loss: NaN or inf, first at step {step} of {len(value)}; look at its targets")
+        raise ExaminationError(f"loss: NaN or inf, first at step {step} of {len(value)}; {_suspect(output, targets)}")
     if not value.requires_grad:
         raise ExaminationError("loss: it does not depend on the model; was its argument detached?")
     return value
+
+
+def _suspect(output: Any, targets: Any) -> str:
+    """What to look at where a loss is not finite."""
+    numbers = [tensor for _, tensor in tensors_of("", output) if tensor.is_floating_point() and tensor.numel()]
+    given = [tensor for _, tensor in tensors_of("", targets) if tensor.is_floating_point()]
+    if any(not tensor.isfinite().all() for tensor in given) or not numbers:
+        return "look at its targets"
+    if any(not tensor.isfinite().all() for tensor in numbers):
+        return "so does the model's output"
+    largest = max(float(tensor.detach().abs().max()) for tensor in numbers)
+    if not largest > LARGE_OUTPUT:
+        return f"the model's output is finite, up to {largest:.3g}: look at the loss and its targets"
+    return f"the model's output goes up to {largest:.3g}, too far for the loss: look for a state that runs away"
 
 
 def tensors_of(place: str, value: Any) -> Iterator[tuple[str, Tensor]]:
