@@ -103,9 +103,9 @@ def _error(summed: Sequence[Summed], recurrence: Recurrence, name: str, gradient
     if not difference <= GRADIENT_TOLERANCE[gradient.dtype] * sizes + rounding:
         raise ExaminationError(
             f"model: the weight terms of {name} in recurrence {recurrence.name!r} do not add up to its gradient (norm "
-            f"of the difference {difference:.3g}, of the gradient {size:.3g}); does the loss use this weight "
-            "elsewhere, as a regulariser does, does a part of the sequence run under no_grad, or does a hook change "
-            "gradients on their way?"
+            f"of the difference {difference:.3g}, of the gradient {size:.3g}); is this weight used elsewhere, by a "
+            "regulariser or by a module that shares it (examine without, or with a copy there), does a part of the "
+            "sequence run under no_grad, or does a hook change gradients on their way?"
         )
     return difference / size if size else difference
 
