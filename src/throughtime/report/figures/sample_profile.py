@@ -13,6 +13,8 @@ from throughtime.report.readings import Reading
 
 # Samples that are drawn: the one that grows most, the one that falls most, and evenly spread ones between them.
 MOST_SAMPLES = 32
+# Of the axis, above and below what is drawn.
+MARGIN = 0.05
 
 
 def sample_profile(reading: Reading) -> go.Figure:
@@ -59,10 +61,19 @@ def _has_samples(reading: Reading) -> bool:
 
 
 def _panels(readings: Sequence[Reading]) -> list[Panel]:
-    return [
-        Panel(reading, Markup("state {}").format(reading.carried), sample_profile(reading))
-        for reading in filter(_has_samples, readings)
-    ]
+    """Side by side on the same axis, so that a flat one is seen to be flat."""
+    shown = list(filter(_has_samples, readings))
+    every = [reading.measures["sample_profile"].values for reading in shown]
+    known = np.concatenate([nats[np.isfinite(nats)] for nats in every]) if every else np.empty(0)
+    panels = []
+    for reading in shown:
+        drawn = sample_profile(reading)
+        if known.size:
+            low, high = known.min(), known.max()
+            margin = MARGIN * (high - low or 1.0)
+            drawn.update_yaxes(range=[low - margin, high + margin])
+        panels.append(Panel(reading, Markup("state {}").format(reading.carried), drawn))
+    return panels
 
 
 SAMPLE_PROFILE = Picture(
