@@ -144,10 +144,11 @@ class Network:
             collector = ToInputs(part.run, len(sources), self.wiring.reads_input(place))
             last = (last_steps[part.index] - part.offset).clamp(min=0)
             # However few steps are shown, what is below may need all of them.
-            followed = torch.zeros_like(last) if self.wiring.reads_by_all_steps(part.index) else last
+            needed = self.wiring.reads_by_all_steps(part.index) and bool((last > 0).any())
+            followed = torch.zeros_like(last) if needed else last
             frames = sweep(self._own_pullbacks[place], entering[place], len(sources), followed)
             read[place] = self._read(place, entering[place], read)
-            states, shown = part.run.steps + (part.offset == 0), self._shown(place, frames, collector, last)
+            states, shown = part.run.steps + (part.offset == 0), self._shown(place, frames, collector, last if needed else None)
             yield Playing(part.index, states, shown, self._of_recurrence(place, read[place]))
             self._pass_on(place, collector, entering, above)
             entering[place] = []
@@ -178,16 +179,17 @@ class Network:
         return torch.nn.functional.pad(read, (0, batch - read.shape[1]))
 
     def _shown(
-        self, place: int, frames: Iterator[SweptFrame], collector: ToInputs, last: Int[Tensor, " source"]
+        self, place: int, frames: Iterator[SweptFrame], collector: ToInputs, last: Int[Tensor, " source"] | None
     ) -> Iterator[Frame]:
+        """To the last step of every source, or as far as they were followed."""
         part = self.wiring.parts[place]
         whole = self.pullbacks[part.index]
         for frame in _located(frames, part.offset):
             collector.update(frame)
-            shown = (last[frame.sources] <= frame.step).nonzero().squeeze(-1)
-            if not len(shown):
-                continue
-            if len(shown) < len(frame.sources):
+            if last is not None:
+                shown = (last[frame.sources] <= frame.step).nonzero().squeeze(-1)
+                if not len(shown):
+                    continue
                 frame = frame.only(shown)
             if whole is self._own_pullbacks[place]:
                 yield frame
