@@ -148,7 +148,8 @@ class Network:
             followed = torch.zeros_like(last) if needed else last
             frames = sweep(self._own_pullbacks[place], entering[place], len(sources), followed)
             read[place] = self._read(place, entering[place], read)
-            states, shown = part.run.steps + (part.offset == 0), self._shown(place, frames, collector, last if needed else None)
+            states = part.run.steps + (part.offset == 0)
+            shown = self._shown(place, frames, collector, last if needed else None)
             yield Playing(part.index, states, shown, self._of_recurrence(place, read[place]))
             self._pass_on(place, collector, entering, above)
             entering[place] = []
