@@ -167,3 +167,21 @@ def test_default_is_torchs(make: Callable[..., nn.Module]) -> None:
 def test_what_does_not_apply_is_refused(call: Callable[[], Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(
+    ("initialise", "argument"),
+    [
+        (tt.init.orthogonal_, "gain"),
+        (tt.init.identity_, "gain"),
+        (tt.init.forget_bias_, "value"),
+        (tt.init.chrono_, "longest"),
+    ],
+)
+@pytest.mark.parametrize("number", [math.inf, math.nan])
+def test_a_number_must_be_finite(initialise, argument, number):
+    layer = nn.GRU(3, 4)
+    before = {name: weight.clone() for name, weight in layer.state_dict().items()}
+    with pytest.raises(ValueError, match=rf"^{argument}: expected a finite number, found {number}"):
+        initialise(layer, number)
+    assert all(torch.equal(weight, before[name]) for name, weight in layer.state_dict().items())

@@ -62,8 +62,9 @@ def orthogonal_(layer: Layer, gain: float = 1.0) -> Layer:
 
     Raises:
         TypeError: It is no recurrent layer that is known.
-        ValueError: It has no matrix that the state is multiplied by.
+        ValueError: It has no matrix that the state is multiplied by, or the gain is not finite.
     """
+    _check_finite("gain", gain)
     for block in _recurrent_blocks(layer, "orthogonal_"):
         nn.init.orthogonal_(block, gain)
     return layer
@@ -79,8 +80,9 @@ def identity_(layer: Layer, gain: float = 1.0) -> Layer:
 
     Raises:
         TypeError: It is no recurrent layer that is known.
-        ValueError: It has no square matrix that the state is multiplied by.
+        ValueError: It has no square matrix that the state is multiplied by, or the gain is not finite.
     """
+    _check_finite("gain", gain)
     for block in _recurrent_blocks(layer, "identity_"):
         if block.shape[0] != block.shape[1]:
             raise ValueError(
@@ -107,8 +109,9 @@ def forget_bias_(layer: Layer, value: float = 1.0) -> Layer:
 
     Raises:
         TypeError: It is no recurrent layer that is known.
-        ValueError: It has no biases, or no single gate that keeps.
+        ValueError: It has no biases, or no single gate that keeps, or the value is not finite.
     """
+    _check_finite("value", value)
     keep = _keep_gate(layer, "forget_bias_")
     for bias in _biases_of(layer, keep.gate, "forget_bias_"):
         bias.fill_(keep.sign * value)
@@ -129,8 +132,9 @@ def chrono_(layer: Layer, longest: float) -> Layer:
 
     Raises:
         TypeError: It is no recurrent layer that is known.
-        ValueError: `longest` is below 2, or the layer has no biases, or no single gate that keeps.
+        ValueError: `longest` is below 2 or not finite, or the layer has no biases, or no single gate that keeps.
     """
+    _check_finite("longest", longest)
     if not longest >= 2:
         raise ValueError(f"longest: expected at least 2 steps, found {longest!r}")
     keep = _keep_gate(layer, "chrono_")
@@ -158,6 +162,11 @@ def _cell_of(layer: nn.Module, asked: str) -> Cell:
         f"layer: {asked} knows torch.nn's RNN, GRU and LSTM, their cells, and layers of throughtime.Recurrent, found "
         f"{type(layer).__name__}"
     )
+
+
+def _check_finite(argument: str, value: float) -> None:
+    if not math.isfinite(value):
+        raise ValueError(f"{argument}: expected a finite number, found {value!r}")
 
 
 def _check_known(layer: nn.Module, asked: str) -> None:

@@ -58,6 +58,7 @@ def test_the_four_networks_are_saved_beside_one_another(run, folder, short) -> N
         (["--compare", "none.nc", "text.nc"], "path: there is no file 'none.nc'"),
         (["--compare", "text.nc", "none.nc"], "path: 'text.nc' is not an examination saved by this version"),
         (["--compare", "text.nc", "none.nc", "--steps", "3"], "--steps: it is for an examination, but --compare"),
+        (["--compare", "text.nc", "none.nc", "--seed", "0"], "--seed: it is for an examination, but --compare"),
         (["--compare", "text.nc", "none.nc", "--out", "text.nc"], "text.nc: it would be overwritten, but it is what"),
         (["text.nc"], "TARGET: text.nc is a saved examination; lay it beside others: --compare text.nc ..."),
         (["text.nc", "none.nc"], "TARGET: expected at most one without --compare, found text.nc, none.nc"),

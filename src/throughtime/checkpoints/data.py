@@ -48,10 +48,14 @@ def _read(path: Path) -> np.ndarray:
         raise FileNotFoundError(f"{path}: no such file")
     try:
         return _read_text(path) if path.suffix in (".csv", ".txt") else _read_numpy(path)
+    except UnicodeDecodeError:
+        raise ExaminationError(f"{path}: it is no text in UTF-8; save it in that encoding") from None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         if isinstance(error, ExaminationError):
             raise
-        raise ExaminationError(f"{path}: {error}") from None
+        raise ExaminationError(
+            f"{path}: it cannot be read as NumPy's plain numbers; write it with numpy.save, not as objects"
+        ) from error
 
 
 def _read_numpy(path: Path) -> np.ndarray:

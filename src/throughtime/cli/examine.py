@@ -108,11 +108,14 @@ def examine(
         ),
     ] = None,
     seed: Annotated[
-        int,
+        int | None,
         typer.Option(
-            min=0, max=LARGEST_SEED, help="Of everything random: weights, batches, drawn inputs, the bootstrap."
+            min=0,
+            max=LARGEST_SEED,
+            help="Of everything random: weights, batches, drawn inputs, the bootstrap; 0 by default.",
+            show_default=False,
         ),
-    ] = 0,
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
@@ -129,11 +132,12 @@ def examine(
     with told(), redirect_stdout(sys.stderr if aside else stdout):
         training = {"--window": window, "--trained-in": trained_in}
         if compare_saved:
-            unused = {"--text": text, "--data": data, "--steps": steps, "--save": save}
+            unused = {"--text": text, "--data": data, "--steps": steps, "--save": save, "--seed": seed}
             check_comparison(named, unused | training)
         else:
             check_one(named, text, data, steps)
             check_training(named, training)
+        seed = seed or 0
         dtype = None if trained_in is None else dtype_named(trained_in)
         saved = places(save, [""] if named else compare.NETWORKS) if save else {}
         kept = {f"--save of {name}" if name else "--save": path for name, path in saved.items()}
