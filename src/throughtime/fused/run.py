@@ -27,7 +27,8 @@ def run(
         cell: The equations.
         sequence: x_1 .. x_T.
         weights: The weights that the cell has, by torch's name without a suffix: `weight_ih`, `bias_ih`, `weight_hh`,
-            `bias_hh`, and `weight_{name}` for every name in its `units`. A bias may be left out: it is zero.
+            `bias_hh`, and `weight_{name}` for every name in its `units`. A bias may be left out: it is zero. With a
+            `weight_hr`, which no kernel knows, h is the output projected.
         initial: By state name, the state before the first step that is read, (batch, hidden).
         lengths: Number of steps of every sample, 1 .. T; what is padded behind them is not read. None for T.
         resets: Where a step that is read starts from zeros instead of from the state before it. None for nowhere.

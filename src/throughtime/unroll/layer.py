@@ -14,7 +14,6 @@ from throughtime.fused import Run, executor, run, torchs_own
 from throughtime.unroll.arguments import check_input, check_steps, initial_states, lengths_of, resets_of
 from throughtime.unroll.parameters import Stacked
 from throughtime.unroll.sequences import Layout, Reading
-from throughtime.unroll.trajectory import Weights, unroll
 
 
 class Recurrent(Stacked):
@@ -139,11 +138,10 @@ class Recurrent(Stacked):
 
     def _run(self, layer: int, direction: int, sequence: Tensor, start: Named, reading: Reading, plain: bool) -> Run:
         """One layer and direction, by the executor that was asked for."""
-        weights = self.weights(layer, direction)
-        if weights.weight_hr is not None:
+        named = self.weights(layer, direction).named()
+        if "weight_hr" in named:
             self._ran = "reference"
-            return _projected(self.cell, weights, sequence, start, reading)
-        named = weights.named()
+            return run_as_read(self.cell, sequence, named, start, reading, "reference")
         self._ran = by = executor(self.cell, sequence, self._choice, plain, named, start)
         if by == "torch":
             training = torch.is_grad_enabled()
@@ -162,13 +160,6 @@ def run_as_read(
     """What `fused.run` does, in an order of reading."""
     lengths, resets, reverse = reading.lengths, reading.starts(), reading.reverse
     return run(cell, sequence, weights, start, lengths=lengths, resets=resets, reverse=reverse, by=by)
-
-
-def _projected(cell: Cell, weights: Weights, sequence: Tensor, start: Named, reading: Reading) -> Run:
-    read = reading.order(sequence)
-    states = unroll(cell, weights, read, start, reading.running(len(read)), reading.restarts()).states
-    steps = {name: reading.order(state[1:]) for name, state in states.items()}
-    return Run(steps, {name: state[-1] for name, state in states.items()})
 
 
 def _alone_or_all(states: tuple[Tensor, ...]) -> Any:

@@ -1,6 +1,6 @@
-"""A cell unrolled over time: its weights, the trajectory it runs through, and the loop that produces it."""
+"""A cell unrolled over time: its weights, the trajectory it runs through, and the ways to it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from throughtime.cells import Cell, Named
+from throughtime.fused import stepped
 from throughtime.unroll.recomputed import Places, Recomputed
 
 # Numbers among the pre-activations of the input that are looked at together.
@@ -248,39 +249,22 @@ def unroll(
         restarts: Where a step starts from zeros, whatever came before. None for nowhere.
     """
     input_pre = functional.linear(inputs, weights.weight_ih, weights.bias_ih)
-    reads, resets = _by_step(running, len(inputs)), _by_step(restarts, len(inputs))
-    states = {name: [state] for name, state in initial.items()}
-    entered: dict[str, list[Tensor]] = {name: [] for name in initial}
-    recurrent_pre, outputs = [], []
-    # unbind: indexing input_pre[t] inside the loop would make the backward pass quadratic in T.
-    for x, read, reset in zip(input_pre.unbind(0), reads, resets, strict=True):
-        for name, steps in states.items():
-            entered[name].append(steps[-1] if reset is None else steps[-1].masked_fill(reset, 0))
-        u = cell.recurrent_pre(entered["h"][-1], entered[cell.carried][-1], weights.weight_hh, weights.bias_hh)
-        output, carried = cell.reference_step(x, u, entered[cell.carried][-1], weights.units)
-        hidden = output if weights.weight_hr is None else functional.linear(output, weights.weight_hr)
-        for name, state in {cell.carried: carried, "h": hidden}.items():
-            states[name].append(state if read is None else torch.where(read, state, states[name][-1]))
-        recurrent_pre.append(u)
-        outputs.append(output if read is None else output * read)
+    steps = list(stepped(cell, input_pre, weights.named(), initial, running, restarts))
+    lefts = [initial, *(step.left for step in steps)]
     return Trajectory(
         inputs,
         input_pre,
-        torch.stack(recurrent_pre),
-        _stacked(states),
+        torch.stack([step.recurrent_pre for step in steps]),
+        _stacked(initial, lefts),
         running,
-        entered=None if restarts is None else _stacked(entered),
+        entered=None if restarts is None else _stacked(initial, [step.entered for step in steps]),
         restarts=restarts,
-        output=None if weights.weight_hr is None else torch.stack(outputs),
+        output=None if weights.weight_hr is None else torch.stack([step.output for step in steps]),
     )
 
 
-def _by_step(mask: Bool[Tensor, "time batch"] | None, steps: int) -> Sequence[Tensor | None]:
-    return [None] * steps if mask is None else mask.unsqueeze(-1).unbind(0)
-
-
-def _stacked(steps: dict[str, list[Tensor]]) -> Named:
-    return {name: torch.stack(states) for name, states in steps.items()}
+def _stacked(names: Iterable[str], steps: Sequence[Named]) -> Named:
+    return {name: torch.stack([states[name] for states in steps]) for name in names}
 
 
 def retrace(
