@@ -119,3 +119,31 @@ def test_standard_errors_are_those_of_the_derivatives(by_sample):
             for lag in range(lags):
                 torch.testing.assert_close(found[state, lag, draw], error(profile[state, lag, draw], draw))
             torch.testing.assert_close(of_slope[state, draw], error(rates[state, draw], draw))
+
+
+@pytest.mark.parametrize("of", ["samples", "groups", "each by itself", "all"])
+def test_draws_spread_as_the_estimate_does(of):
+    """The mean over samples and groups of losses: its variance is known, and that of the draws is made the same."""
+    batch, groups, followed = 40, 60, 0.25
+    variances = {"samples": 1 / batch, "groups": (1 - followed) / groups, "each by itself": 81 / (batch * groups)}
+    bootstrap, found, parts = drawn(batch, groups, followed), [], []
+    for seed in range(50):
+        generator = torch.Generator().manual_seed(seed)
+        drawn_of = {
+            "samples": torch.randn(1, batch, dtype=torch.float64, generator=generator),
+            "groups": torch.randn(groups, 1, dtype=torch.float64, generator=generator),
+            "each by itself": 9 * torch.randn(groups, batch, dtype=torch.float64, generator=generator),
+        }
+        values = (sum(drawn_of.values()) if of == "all" else drawn_of[of]).expand(groups, batch)
+        parts.append(float(bootstrap.spread((values - values.mean()) / values.numel())) ** 2)
+        found.append(float((bootstrap.weights * values).mean((1, 2)).var()) * parts[-1])
+    # Of a noisy difference the larger of two is taken, which leans to the wide side.
+    assert sum(found) / 50 == pytest.approx(variances.get(of, sum(variances.values())), rel=0.15)
+    if of == "each by itself":
+        # The draws themselves spread 2.5 times as far.
+        assert sum(parts) / 50 == pytest.approx(1 / (1 + 2 * (1 - followed)), rel=0.15)
+
+
+def test_where_all_losses_are_followed_draws_are_as_they_are():
+    bootstrap = drawn(5, 1, 1.0)
+    assert bootstrap.spread(torch.randn(3, 1, 5, dtype=torch.float64)).eq(1).all()

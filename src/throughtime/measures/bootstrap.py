@@ -36,10 +36,12 @@ class Bootstrap:
     Args:
         samples: By draw.
         groups: By draw; all 1 where every loss is followed.
+        followed: The part of all losses that is followed.
     """
 
     samples: Float[Tensor, "draw batch"]
     groups: Float[Tensor, "draw group"]
+    followed: float = 1.0
 
     @classmethod
     def drawn(cls, batch: int, groups: int, followed: float, seed: int) -> Bootstrap:
@@ -53,12 +55,39 @@ class Bootstrap:
         """
         generator = torch.Generator().manual_seed(seed)
         of_groups = 1 + (1 - followed) ** 0.5 * (_weights(groups, generator) - 1)
-        return cls(_weights(batch, generator), of_groups)
+        return cls(_weights(batch, generator), of_groups, followed)
 
     @property
     def weights(self) -> Float[Tensor, "draw group batch"]:
         """Of every sample in every group."""
         return self.groups.unsqueeze(2) * self.samples.unsqueeze(1)
+
+    def spread(self, moves: Float[Tensor, "*rest group batch"]) -> Float[Tensor, "*rest"]:
+        """How wide an estimate spreads, as a part of what the draws do: what a group and a sample have to themselves is
+        in these too often.
+
+        Let samples, groups, and each of both by itself give the variances a, b and c of an estimate. Drawing samples
+        finds a + c, drawing groups (1 - f) (b + c), where a part f of the losses is followed, and drawing both finds
+        these and another (1 - f) c; but the estimate has a + (1 - f) b + c, which is the two less (1 - f) c (Cameron,
+        Gelbach, Miller 2011, Robust inference with multiway clustering, section 2.1; Owen 2007, theorem 2).
+
+        Args:
+            moves: By how much every one moves the estimate, to first order; they add up to 0.
+        """
+        batch = moves.shape[-1]
+        if moves.shape[-2] == 1 or batch == 1:
+            return torch.ones(moves.shape[:-2], dtype=moves.dtype)
+        left = 1 - self.followed
+        seen = (moves != 0).any(-1, keepdim=True)
+        there = seen.sum((-2, -1)).clamp(min=2)
+        per_sample, per_group = batch / (batch - 1), left * there / (there - 1)
+        of_sample, of_group = moves.sum(-2, keepdim=True), moves.sum(-1, keepdim=True)
+        alone = (moves - of_sample / there[..., None, None] - of_group / batch) * seen
+        samples = per_sample * of_sample.square().sum((-2, -1))
+        groups = per_group * of_group.square().sum((-2, -1))
+        both = per_sample * per_group * alone.square().sum((-2, -1))
+        found = torch.maximum(samples + groups - both, torch.maximum(samples, groups))
+        return (found / (samples + groups + both)).sqrt().nan_to_num(1.0)
 
     def degrees(self, groups: Float[Tensor, "*rest"]) -> Float[Tensor, "*rest"]:
         """The degrees of freedom of what is known from so many groups of losses: those of the scarcer unit.

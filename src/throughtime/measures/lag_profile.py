@@ -121,10 +121,12 @@ class LagProfile(NormMeasure):
         some_lags = torch.arange(len(lags)).split(max(1, NUMBERS_AT_ONCE // (len(values) * len(weights))))
         intervals = []
         for some in some_lags:
-            estimate, drawn = values[:, some], sums.at(some).ln_rms(weights)
+            at = sums.at(some)
+            estimate, drawn = values[:, some], at.ln_rms(weights)
             # A draw without any of the samples that have a lag says nothing of it.
             drawn = torch.where(drawn.isnan(), estimate.unsqueeze(-1), drawn)
-            at = sums.at(some)
+            # Not of the rates: what few losses say of far lags moves them by more than their first order.
+            drawn = _nearer(drawn, estimate, bootstrap.spread(at.moves.unflatten(-1, (self._groups, -1))))
             errors = (at.errors(alone).squeeze(-1), at.errors(weights)) if told else None
             intervals.append(bootstrap.interval(drawn, estimate, degrees[:, some], errors))
         return Profile(
@@ -156,6 +158,14 @@ class LagProfile(NormMeasure):
         # Where nothing at all is read, nothing arrives.
         counts[:, counts.sum((0, 2)) == 0] = 1
         return counts
+
+
+def _nearer(
+    draws: Float[Tensor, "*rest draw"], estimate: Float[Tensor, "*rest"], by: Float[Tensor, "*rest"]
+) -> Float[Tensor, "*rest draw"]:
+    """Draws moved towards the estimate, as far as they are finite."""
+    moved = estimate.unsqueeze(-1) + by.unsqueeze(-1) * (draws - estimate.unsqueeze(-1))
+    return torch.where(moved.isfinite(), moved, draws)
 
 
 def groups_of(film: Film) -> int:
@@ -194,6 +204,13 @@ class _Sums:
         """ln of the root mean square, by the weights of every draw; NaN where these leave nothing."""
         summed = (self.squares @ weights.flatten(1).T).log() + self.ln_scale.unsqueeze(-1)
         return (summed - (self.counts.transpose(0, 1).flatten(1) @ weights.flatten(1).T).log()) / 2
+
+    @property
+    def moves(self) -> Float[Tensor, "state lag group_batch"]:
+        """By how much every group of losses of every sample moves `ln_rms`, to first order."""
+        counts = self.counts.transpose(0, 1).flatten(1)
+        parts = self.squares / self.squares.sum(-1, keepdim=True) - counts / counts.sum(-1, keepdim=True)
+        return (parts / 2).nan_to_num(0.0)
 
     def errors(self, weights: Float[Tensor, "draw 1 batch"]) -> Float[Tensor, "state lag draw"]:
         """The standard error of `ln_rms` over samples, to first order; of a single group of losses only.
