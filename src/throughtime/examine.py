@@ -169,5 +169,6 @@ def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
     if losses > 1 and losses not in steps and losses in {recurrence.batch for recurrence in recurrences}:
         raise ExaminationError(
             f"loss: found {losses} losses, as many as there are samples, for sequences of {listed(steps)} steps; "
-            "expected one loss per step, each summed over the batch, or a scalar"
+            "expected one loss per step, each summed over the batch, or a scalar; where these are no steps of time, "
+            "name another recurrence, or recurrence='inputs'"
         )

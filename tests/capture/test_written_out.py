@@ -1,5 +1,6 @@
 """The ways to write a loop out: where the state is kept, who runs it, and weights without a module around them."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -169,10 +170,10 @@ class Twin(nn.Module):
 
     def __init__(self, cell, readout):
         super().__init__()
-        self.cell, self.read = cell, readout
+        self.cell, self.read, self.start = cell, readout, None
 
     def forward(self, inputs):
-        h, states = inputs.new_zeros(BATCH, SIZE), []
+        h, states = inputs.new_zeros(BATCH, SIZE) if self.start is None else self.start.expand(BATCH, SIZE), []
         for x in inputs:
             h = self.cell(x, h)
             states.append(h)
@@ -302,19 +303,21 @@ def test_a_loop_may_be_named_as_it_was_found():
 
 
 class Deep(nn.Module):
-    """One weight at several places, one after the other, and in a loop in which nothing comes back."""
+    """What layers share, in a stack and in a loop over it, and a weight in a loop in which nothing comes back."""
 
     def __init__(self):
         super().__init__()
-        self.slope, self.weight, self.layer = nn.Parameter(torch.ones(SIZE)), nn.Parameter(torch.eye(SIZE)), nn.PReLU()
+        self.slope, self.weight = nn.Parameter(torch.ones(SIZE)), nn.Parameter(torch.eye(SIZE))
+        self.layers, self.shared = nn.ModuleList(nn.Linear(SIZE, SIZE) for _ in range(11)), nn.PReLU()
 
     def forward(self, inputs):
-        h = inputs * self.slope
-        h = torch.tanh(h) * self.slope
-        h = torch.tanh(h) * self.slope
-        h = self.layer(h)
-        h = self.layer(1 - h)
-        h = self.layer(2 - h)
+        h = self.shared(self.layers[0](inputs))
+        h = self.shared(self.layers[1](h))
+        h = self.shared(self.layers[2](h))
+        for layer in self.layers[3:7]:
+            h = h + self.slope * layer(h)
+        for layer in self.layers[7:]:
+            h = h + layer(self.shared(h))
         return torch.stack([torch.tanh(x @ self.weight) for x in h])
 
 
@@ -322,3 +325,128 @@ def test_what_is_no_loop():
     inputs = drawn()
     exam = tt.examine(Deep().double(), inputs, torch.zeros_like(inputs), loss=summed)
     assert exam.recurrences == ["inputs"]
+
+
+class OverTwoSteps(Written):
+    """Reads what it made two steps ago, too, in a variable of its own."""
+
+    def forward(self, inputs):
+        h, before, states = inputs.new_zeros(BATCH, SIZE), inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            new = torch.tanh(self.both(torch.cat((x, h), -1)) + 0.3 * before)
+            before, h = h, new
+            states.append(h)
+        return self.readout(torch.stack(states))
+
+
+class TwoStepCell(nn.Module):
+    def __init__(self, written):
+        super().__init__()
+        self.both = written.both
+
+    def forward(self, x, state):
+        h, before = state
+        return torch.tanh(self.both(torch.cat((x, h), -1)) + 0.3 * before), h.clone()
+
+
+class TwoStepTwin(nn.Module):
+    def __init__(self, own):
+        super().__init__()
+        self.cell, self.readout = TwoStepCell(own), own.readout
+
+    def forward(self, inputs):
+        state, states = (inputs.new_zeros(BATCH, SIZE), inputs.new_zeros(BATCH, SIZE)), []
+        for x in inputs:
+            state = self.cell(x, state)
+            states.append(state[0])
+        return self.readout(torch.stack(states))
+
+
+def test_a_state_of_two_steps_ago():
+    """The weight terms are all there; the state that is handed on is the other one, and has what it has."""
+    model, inputs = OverTwoSteps().double(), drawn()
+    exam = tt.examine(model, inputs, torch.zeros_like(inputs), loss=summed)
+    twin = tt.examine(TwoStepTwin(model), inputs, torch.zeros_like(inputs), loss=summed)
+    own, other = (
+        one.weight_terms(*name).norm for one, name in ((exam, ("loop", "both.weight")), (twin, ("cell", "both.weight")))
+    )
+    np.testing.assert_allclose(own, other, rtol=1e-9)
+    assert exam.reach() == {"loop": twin.reach()["cell"]}
+    assert np.isfinite(exam["loop"].gradient_map.sel(state="c", loss_step=STEPS, state_step=slice(1, None))).all()
+
+
+class PreviousOnly(Scratch):
+    """The variable that is read holds the state before only."""
+
+    def forward(self, inputs):
+        start, states = inputs.new_zeros(BATCH, SIZE), []
+        for step, x in enumerate(inputs):
+            previous = start if step == 0 else h
+            h = torch.tanh(x @ self.w_xh + previous @ self.w_hh + self.b_h)
+            states.append(h)
+        return torch.stack(states) @ self.w_ho
+
+
+class LearnedStart(Scratch):
+    """What it starts from is a weight, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.start = nn.Parameter(torch.randn(1, SIZE))
+
+    def forward(self, inputs):
+        h, states = self.start.expand(BATCH, SIZE), []
+        for x in inputs:
+            h = torch.tanh(x @ self.w_xh + h @ self.w_hh + self.b_h)
+            states.append(h)
+        return torch.stack(states) @ self.w_ho
+
+
+@pytest.mark.parametrize("build", [PreviousOnly, LearnedStart])
+def test_where_it_starts_and_ends(build):
+    def twin(own):
+        made = Twin(ScratchCell(own), Product(own.w_ho))
+        made.start = getattr(own, "start", None)
+        return made
+
+    check(build().double(), drawn(), record, twin=twin)
+
+
+class GateByGate(Scratch):
+    """A weight for all gates, of which each line takes one, and which an output reads, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.gates = nn.Parameter(torch.randn(2, SIZE, SIZE) / 2)
+
+    def forward(self, inputs):
+        h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            keep = torch.sigmoid(x + h @ self.gates[0])
+            new = torch.tanh(x + h @ self.gates[1])
+            h = keep * h + (1 - keep) * new
+            outputs.append(h)
+        return torch.stack(outputs) @ self.gates[1]
+
+
+class GateByGateCell(nn.Module):
+    def __init__(self, own):
+        super().__init__()
+        self.gates = own.gates
+
+    def forward(self, x, h):
+        keep = torch.sigmoid(x + h @ self.gates[0])
+        return keep * h + (1 - keep) * torch.tanh(x + h @ self.gates[1])
+
+
+class Second(nn.Module):
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = weight
+
+    def forward(self, states):
+        return states @ self.weight[1]
+
+
+def test_lines_that_share_a_weight():
+    check(GateByGate().double(), drawn(), record, twin=lambda own: Twin(GateByGateCell(own), Second(own.gates)))

@@ -36,17 +36,23 @@ class Candidate:
         name: What its recurrence is called.
         calls: All of its calls.
         states: Its states.
+        lines: Those of its calls, where calls by other lines are not of the loop; None for all.
     """
 
     callee: Callee
     name: str
     calls: Sequence[Call] = field(repr=False)
     states: tuple[State, ...]
+    lines: frozenset[int] | None = None
 
     @property
     def key(self) -> Key:
         """By which it is recognised in another run."""
         return self.callee.key
+
+    def made(self, call: Call) -> bool:
+        """Whether a call of any run is one of its own."""
+        return call.callee.key == self.key and (self.lines is None or call.line in self.lines)
 
     @property
     def inline(self) -> bool:

@@ -44,7 +44,7 @@ def candidates(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
     if kept:
         return kept
     blocked = [tensor for call in known for tensor in call.returned.values()]
-    inner = [one for callee, its in by_callee.items() if (one := written_out(callee, its, blocked)) is not None]
+    inner = [one for callee, its in by_callee.items() if (one := written_out(callee, its, blocked, calls)) is not None]
     return outermost(inner, calls)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from throughtime.capture.candidate import Candidate
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.inputs import InputPlan, input_plan
-from throughtime.capture.loops import candidates, chains, named
+from throughtime.capture.loops import candidates, chains, named, sequences
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain_cell, named_modules
 from throughtime.capture.own_run import OwnRun
 from throughtime.capture.watch import Call
@@ -61,14 +61,16 @@ def plan(
     calls, modules = seen.calls, openable(model)
     opened_ids = set(map(id, modules.values()))
     known = [call for call in calls if call.callee.is_module and id(call.callee.module) in opened_ids]
-    opened, loops, names = modules, candidates(calls, known), [INPUTS] if recurrence is None else []
+    found_loops = candidates(calls, known)
+    loops = [one for one in found_loops if not _over_depth(one, len(seen.losses))]
+    opened, names = modules, [INPUTS] if recurrence is None else []
     left_out: tuple[str, ...] = ()
     if recurrence is not None:
         names = [recurrence] if isinstance(recurrence, str) else list(recurrence)
         found = {*modules, *(one.name for one in loops)}
         opened = openable(model, recurrence)
         others = [one for one in names if one != INPUTS and not any(_means(one, name) for name in opened)]
-        loops = named(calls, others, loops, modules)
+        loops = named(calls, others, found_loops, modules)
         left_out = tuple(sorted(found - {*opened, *(one.name for one in loops)}))
     compiled = [one.name for one in loops if isinstance(one.callee.module, torch.jit.ScriptModule)]
     if recurrence is None and not opened and not loops:
@@ -83,6 +85,15 @@ def plan(
         raise seen.problem
     followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
     return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed, left_out)
+
+
+def _over_depth(candidate: Candidate, losses: int) -> bool:
+    """Whether a loop that is written out goes through layers, not through time: its states hold all steps of time."""
+    if not candidate.inline or losses == 1:
+        return False
+    steps = {len(chain) for chain in sequences(candidate, candidate.calls)}
+    states = [candidate.calls[-1].caller[state.entering] for state in candidate.states]
+    return losses not in steps and all(state.dim() > 2 and losses in state.shape for state in states)
 
 
 def openable(model: nn.Module, recurrence: str | Sequence[str] | None = None) -> dict[str, nn.Module]:

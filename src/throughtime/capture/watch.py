@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dis
 import inspect
+import itertools
 import re
 import sys
 import sysconfig
@@ -61,6 +62,13 @@ class Callee:
     owner: str = ""
 
     @property
+    def has_weights(self) -> bool:
+        """Whether it is a weight, or a module that has any."""
+        return self.is_weight or (
+            self.is_module and self.module is not None and any(True for _ in self.module.parameters())
+        )
+
+    @property
     def is_weight(self) -> bool:
         """Whether it is a weight."""
         return self.key[0] == "weight"
@@ -76,6 +84,7 @@ class Call:
         within: The call from inside which it was made.
         caller: The local variables of the function that made it, as they were then, by place.
         line: Which instruction of that function made it.
+        number: In the order in which calls began.
         returned: The tensors that came out: "[1][0]" of the value, "self.memory" left behind.
         after: Where the caller has ended since, or yielded, its variables at that time; the same for all of its calls.
         left: What the caller's variables held from this call to its next one that is watched, or to its end, by place,
@@ -87,6 +96,7 @@ class Call:
     within: Call | None
     caller: dict[str, Tensor] = field(default_factory=dict)
     line: int = -1
+    number: int = 0
     returned: dict[str, Tensor] = field(default_factory=dict)
     after: dict[str, Tensor] = field(default_factory=dict)
     left: dict[str, list[Tensor]] = field(default_factory=dict)
@@ -126,7 +136,10 @@ class Watch:
             for name, weight in module.named_parameters(recurse=False)
         }
         self._made_of: dict[int, tuple[Tensor, Tensor]] = {id(one): (one, one) for one in model.parameters()}
-        self._constants = set(map(id, model.buffers()))
+        with torch._C.DisableTorchFunction():
+            kept = [tensor for module in model.modules() for tensor in kept_by(module).values()]
+            self._constants = {id(one) for one in kept if not one.requires_grad}
+        self._numbers = itertools.count()
         self._making: list[tuple[FrameType, Tensor]] = []
         self._model, self._only, self._variables = model, only, variables
         self._on_call, self._on_return = on_call, on_return
@@ -158,6 +171,7 @@ class Watch:
                     called(frame)
         elif event == "return" and self._making and self._making[-1][0] is frame:
             self._weight_made(value)
+            self._event(frame, event, value)
         elif event == "return" and (id(frame) in self._callers or (self._open and self._open[-1][0] is frame)):
             with torch._C.DisableTorchFunction():
                 if self._open and self._open[-1][0] is frame:
@@ -217,14 +231,20 @@ class Watch:
         """A function of torch is called with a weight, by the user's own code: "h @ self.weight"."""
         arguments = tree_leaves((frame.f_locals["args"], frame.f_locals["kwargs"]))
         tensors = [one for one in arguments if isinstance(one, Tensor)]
-        weight = next((self._made_of[id(one)][1] for one in tensors if id(one) in self._made_of), None)
-        if weight is None:
+        origins = [self._made_of[id(one)][1] for one in tensors if id(one) in self._made_of]
+        if not origins:
             return
-        received = [one for one in tensors if id(one) not in self._made_of and id(one) not in self._constants]
+        weight = next((one for one in tensors if id(one) in self._weights), origins[0])
+        others = [one for one in tensors if id(one) not in self._weights and id(one) not in self._constants]
+        received = [one for one in others if id(one) not in self._made_of or self._made_of[id(one)][1] is not weight]
+        if not any(id(one) not in self._made_of for one in others):
+            # An initial state that is a weight meets another one: what comes of it is still made of weights alone.
+            self._making.append((frame, self._made_of[id(received[0])][1] if received else weight))
         key = ("weight", id(weight))
-        if not received:
-            self._making.append((frame, weight))
-        elif (self._only is None or key in self._only) and not _within_module(frame):
+        # A single number scales what passes by; it is no way from state to state.
+        if not received or weight.numel() == 1 or _within_module(frame):
+            return
+        if self._only is None or key in self._only:
             if key not in self._callees:
                 name, owner = self._weights[id(weight)]
                 self._callees[key] = Callee(name, name.rpartition(".")[2], None, False, key, owner)
@@ -246,7 +266,7 @@ class Watch:
         return self._callees[key]
 
     def _began(self, frame: FrameType, callee: Callee, received: dict[str, Tensor]) -> None:
-        call = Call(callee, received, self._open[-1][1] if self._open else None)
+        call = Call(callee, received, self._open[-1][1] if self._open else None, number=next(self._numbers))
         caller = frame.f_back
         while caller is not None and caller.f_code.co_filename.startswith(_TORCH):
             caller = caller.f_back

@@ -99,7 +99,7 @@ class LoopWatch:
         found: list[tuple[str, Candidate, Sequence[Call], dict[str, list[Tensor | None]]]] = []
         numbers: Counter[str] = Counter()
         for candidate in self._by_key.values():
-            calls = [call for call in self._calls if call.callee.key == candidate.key]
+            calls = [call for call in self._calls if candidate.made(call)]
             # A call that no other continues is no recurrence.
             for chain in (chain for chain in sequences(candidate, calls) if len(chain) > 1):
                 numbers[candidate.name] += 1
@@ -167,8 +167,11 @@ class LoopWatch:
     def _visited(self, name: str, candidate: Candidate, chain: Sequence[Call]) -> dict[str, list[Tensor | None]]:
         states = visited(candidate, chain)
         for state, values in states.items():
-            if values[0] is not None and id(values[0]) in self._starts:
-                values[0] = self._starts[id(values[0])][1]
+            # What a state starts from may be handed on to another one.
+            values[:] = [
+                self._starts[id(value)][1] if value is not None and id(value) in self._starts else value
+                for value in values
+            ]
             entering = next(one.entering for one in candidate.states if one.name == state)
             values[0] = self._began_from.get((chain[0], entering), values[0])
             if candidate.inline:
@@ -247,10 +250,13 @@ class LoopWatch:
         """
         by_copy = {id(copy): (weight, copy) for weight, copy in self._uses}
         reached: list[set[int]] = []
-        for _, after in pairwise(zip(*states.values(), strict=True)):
+        entered: set[Any] = set()
+        for before, after in pairwise(zip(*states.values(), strict=True)):
             found: set[int] = set()
+            entered |= {value.grad_fn for value in before if value is not None and value.grad_fn is not None}
             for value in after:
-                if value is not None:
+                # What is only handed on, as a state of two steps ago, was not computed here.
+                if value is not None and value.grad_fn not in entered:
                     found |= leaves_behind(value, every) & by_copy.keys()
             reached.append(found)
         counts: defaultdict[int, int] = defaultdict(int)

@@ -7,6 +7,7 @@ through.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 from torch import Tensor
@@ -16,17 +17,58 @@ from throughtime.capture.graph import distance
 from throughtime.capture.places import inner_name, same
 from throughtime.capture.watch import Call, Callee
 
-# A model may cut the graph, or go on at another line, after every few steps.
+# A model may cut the graph after every few steps.
 CALLS_TRIED = 32
 
 
-def written_out(callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor]) -> Candidate | None:
-    """A candidate whose states are variables around its calls."""
-    has_weights = callee.is_module and callee.module is not None and any(True for _ in callee.module.parameters())
-    if not (has_weights or callee.is_weight):
+def written_out(
+    callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor], every: Sequence[Call] = ()
+) -> Candidate | None:
+    """A candidate whose states are variables around its calls.
+
+    Args:
+        callee: What is called.
+        calls: All of its calls.
+        blocked: Tensors beyond which no way back is looked for.
+        every: All calls of the run, of which what is called between two steps tells loops from stacks of layers.
+    """
+    if callee.is_module and callee.has_weights:
+        return _by_variables(callee, calls, blocked, every)
+    if not callee.is_weight:
         return None
+    # A weight may be used by several lines of a step.
+    by_line: dict[int, list[Call]] = {}
+    for call in calls:
+        by_line.setdefault(call.line, []).append(call)
+    loops = {
+        line: found
+        for line, its in by_line.items()
+        if (found := _by_variables(callee, its, blocked, every)) is not None
+    }
+    if not loops:
+        return None
+    first, found = next(iter(loops.items()))
+    lines = {line for line in loops if line == first or not _interleaved(by_line[first], by_line[line])}
+    return replace(found, calls=[call for call in calls if call.line in lines], lines=frozenset(lines))
+
+
+def _interleaved(some: Sequence[Call], others: Sequence[Call]) -> bool:
+    """Whether any of the others was made between two of the calls of a function that was run once."""
+    ranges: dict[int, list[int]] = {}
+    for call in some:
+        ranges.setdefault(id(call.after), []).append(call.number)
+    return any(
+        min(numbers) < call.number < max(numbers)
+        for call in others
+        if (numbers := ranges.get(id(call.after))) is not None
+    )
+
+
+def _by_variables(
+    callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor], every: Sequence[Call]
+) -> Candidate | None:
     steps = _three_steps(calls, blocked)
-    if steps is None:
+    if steps is None or _is_stack(steps, every):
         return None
     one, two, three = steps
     # A state is there before the first call, and another tensor of the same shape at every later one.
@@ -37,6 +79,7 @@ def written_out(callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor]
         and all(place in call.caller and call.caller[place].shape == tensor.shape for call in (calls[0], one, three))
         and not any(same(before.caller[place], after.caller[place]) for before, after in pairwise(steps))
     ]
+    places = _still_there(places, two, calls[-1])
     at = {place: two.caller[place] for place in places}
     # Of what the calls change, nothing of the step before may come past the states.
     changed = [place for place in places if _depends({place: at[place]}, one.returned.values(), blocked)]
@@ -67,16 +110,44 @@ def written_out(callee: Callee, calls: Sequence[Call], blocked: Sequence[Tensor]
 
 
 def _three_steps(calls: Sequence[Call], blocked: Sequence[Tensor]) -> Sequence[Call] | None:
-    """Three calls in a row by the same line, of which the last receives what was computed from the first.
+    """Three calls in a row, of which the last receives what was computed from the first.
 
     Not the first three, where there are others, since what a loop starts from often has no graph.
     """
     tried = [calls[start : start + 3] for start in (*range(1, min(CALLS_TRIED, len(calls) - 2)), 0)]
     for steps in tried:
-        in_line = len({(id(call.after), call.line) for call in steps}) == 1 and steps[0].after
-        if len(steps) == 3 and in_line and _depends(steps[2].received, steps[0].returned.values(), blocked):
+        together = len({id(call.after) for call in steps}) == 1 and steps[0].after
+        if len(steps) == 3 and together and _depends(steps[2].received, steps[0].returned.values(), blocked):
             return steps
     return None
+
+
+def _is_stack(steps: Sequence[Call], every: Sequence[Call]) -> bool:
+    """Whether every step goes through something with weights of its own: layers that share a scale, say, are no steps.
+
+    What a step only hands its result to, a readout of its own, does not count.
+    """
+    around = [call for call in every if call.after is steps[0].after and call.callee.has_weights]
+    between = [[call for call in around if one.number < call.number < two.number] for one, two in pairwise(steps)]
+    for (_, two), its in zip(pairwise(steps), between, strict=True):
+        others = {call.callee for call in around if call not in its}
+        own = [call for call in its if call.callee not in others]
+        if not any(_depends(two.received, call.returned.values(), ()) for call in own):
+            return False
+    return True
+
+
+def _still_there(places: Sequence[str], call: Call, last: Call) -> list[str]:
+    """Of places that hold the same tensor one: what holds what the last step led to when the caller ends, if any."""
+
+    def lasts(place: str) -> bool:
+        value = last.after.get(place)
+        return value is not None and _apart(value, last) is not None
+
+    kept: dict[int, str] = {}
+    for place in sorted(places, key=lasts, reverse=True):
+        kept.setdefault(id(call.caller[place]), place)
+    return [place for place in places if place in kept.values()]
 
 
 def outermost(found: Sequence[Candidate], calls: Sequence[Call]) -> list[Candidate]:
@@ -109,15 +180,21 @@ def goes_on(candidate: Candidate, one: Call, other: Call) -> bool:
 def last_value(state: State, chain: Sequence[Call], entered: Sequence[Tensor | None]) -> Tensor | None:
     """What the last step led to: the last value of the variable that is as far from what the call returned as before.
 
-    Further ones are what the model makes of it after the loop.
+    Further ones are what the model makes of it after the loop. Where the variable holds only what a step starts from,
+    that of another one which held the same. Other calls may have been seen in between.
     """
     before, call = entered[-1], chain[-1]
+    if before is None:
+        return None
     usual = {_apart(value, one) for one, value in zip(chain, entered[1:], strict=False) if value is not None}
-    for value in reversed(call.left.get(state.entering, [])):
-        if before is None or value is before or value.shape != before.shape:
+    places = (state.entering, *(place for place, value in call.caller.items() if value is before))
+    elsewhere = [call.after[place] for place in places if place in call.after]
+    for value in (*reversed(call.left.get(state.entering, [])), *elsewhere):
+        if value is before or value.shape != before.shape:
             continue
         apart = _apart(value, call)
-        if apart is not None and (apart in usual or len(usual) > 1):
+        # What a step only hands on was never computed from what it called.
+        if usual == {None} if apart is None else (apart in usual or len(usual) > 1):
             return value
     return None
 
