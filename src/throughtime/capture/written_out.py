@@ -32,11 +32,11 @@ def written_out(
         blocked: Tensors beyond which no way back is looked for.
         every: All calls of the run, of which what is called between two steps tells loops from stacks of layers.
     """
-    if callee.is_module and callee.has_weights:
-        return _by_variables(callee, calls, blocked, every)
-    if not callee.is_weight:
+    if not callee.has_weights:
         return None
-    # A weight may be used by several lines of a step.
+    # A module that every step calls by a line of its own; what several lines of a step work with; a weight in any case.
+    if callee.is_module and (found := _by_variables(callee, calls, blocked, every)) is not None:
+        return found
     by_line: dict[int, list[Call]] = {}
     for call in calls:
         by_line.setdefault(call.line, []).append(call)
