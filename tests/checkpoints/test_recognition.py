@@ -109,15 +109,24 @@ def test_what_is_not_recognised_is_left_out_with_a_note() -> None:
     )
 
 
-@pytest.mark.parametrize(("kind", "weight"), [(tt.PeepholeLSTM, "weight_cf_l0"), (tt.SCRN, "weight_is")])
+@pytest.mark.parametrize(("kind", "weight"), [(tt.PeepholeLSTM, "weight_cf_l0, weight_ci_l0"), (tt.SCRN, "weight_is")])
 def test_a_cell_with_further_weights_is_of_another_kind(kind, weight) -> None:
     good = {f"good.{name}": value for name, value in nn.GRU(4, 6).state_dict().items()}
     odd = {f"odd.{name}": value for name, value in kind(4, 6).state_dict().items()}
     checkpoint = found(good | odd)
     assert [layer.name for layer in checkpoint.layers] == ["good.l0"]
     (note,) = checkpoint.notes
-    assert note.startswith("Left out: odd") and ": beside weight_ih and weight_hh there is odd." in note
-    assert f".{weight}," in note
+    assert note.startswith("Left out: odd") and f": beside weight_ih and weight_hh there is {weight}," in note
+
+
+@pytest.mark.parametrize("further", ["tau", "layernorm_i.weight", "weight_c", "readout.bias"])
+def test_a_module_with_anything_else_in_it_is_a_cell_of_another_kind(further) -> None:
+    weights = {f"cell.{name}": value for name, value in nn.LSTMCell(4, 6).state_dict().items()}
+    with pytest.raises(ExaminationError, match=f"beside weight_ih and weight_hh there is {further}, so this is none"):
+        found(weights | {f"cell.{further}": torch.ones(6)})
+    # Where the module has no name, the rest of a model may stand beside it.
+    rest = {name.removeprefix("cell."): value for name, value in weights.items()} | {"readout.bias": torch.ones(6)}
+    assert [layer.kind for layer in found(rest).layers] == ["LSTM"]
 
 
 @pytest.mark.parametrize(

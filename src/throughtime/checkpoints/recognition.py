@@ -17,9 +17,9 @@ _KEY = re.compile(
     r"(?:(?P<module>.+)\.)?(?P<weight>(?:weight|bias)_(?:ih|hh)|weight_hr)"
     r"(?:_l(?P<layer>\d+)(?P<reverse>_reverse)?)?(?P<raw>_raw)?"
 )
-# A weight or bias of such a module that torch's cells do not have. What begins with one of their names is a part of it,
-# as weight normalisation and pruning leave it beside the whole.
-_BESIDE = re.compile(r"(?:(?P<module>.+)\.)?(?!(?:weight|bias)_(?:ih|hh)|weight_hr)(?:weight|bias)_\w+")
+# What weight normalisation and pruning leave beside the whole weight, and the weight itself: parts of such a module.
+_PART = re.compile(r"((weight|bias)_(ih|hh)|weight_hr|parametrizations\.).*")
+_OF_A_CELL = re.compile(r"(weight|bias)_\w+")
 # Rows of weight_hh per unit: one block of rows for every gate and the candidate.
 _KINDS = {1: "RNN", 3: "GRU", 4: "LSTM"}
 # Parts of the names that embeddings usually bear.
@@ -91,9 +91,11 @@ def _named(place: Place, module: str, places: set[Place]) -> str:
 
 
 def _check_all_known(tensors: Mapping[tuple[Place, str], Tensor], place: Place, module: str) -> None:
-    """A module with further weights is a cell of another kind."""
-    matches = {key: _BESIDE.fullmatch(key) for at, key in tensors if at == place}
-    others = sorted(key for key, match in matches.items() if match is not None and (match["module"] or "") == module)
+    """A module with anything else in it is a cell of another kind; what stands beside a module without a name may be
+    the rest of a model."""
+    inside = f"{module}." if module else ""
+    keys = [key.removeprefix(inside) for at, key in tensors if at == place and key.startswith(inside)]
+    others = sorted(key for key in keys if not _PART.fullmatch(key) and (module or _OF_A_CELL.fullmatch(key)))
     if others:
         raise _NotRecognised(
             f"beside weight_ih and weight_hh there is {', '.join(others[:_SHOWN])}, so this is none of torch's cells. "

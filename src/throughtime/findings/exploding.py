@@ -20,6 +20,7 @@ LOOK = "Look at these samples: an outlier, a broken recording or silence drives 
 SATURATED = ": what keeps the gradients of the others small is their saturation."
 # By what the state is multiplied by.
 SHRINK = {
+    "a matrix": "Shrink weight_hh towards an orthogonal matrix",
     "a vector": "Keep the recurrent weight of every unit below 1",
     "made": "Start what weight_hh is made of where it does not stretch",
     "nothing": "Start the bias of what is kept lower, so that less of the state is",
@@ -37,8 +38,10 @@ def finding(measured: Measured) -> Finding | None:
         changed(measured), _in_samples(measured, alone), because(measured), compared(measured), measured.caveat
     )
     numbers = (measured.change_number, *(_number(measured, sample) for sample in alone), *rates(measured))
-    shrink = SHRINK.get(measured.multiplied_by, "Shrink weight_hh towards an orthogonal matrix")
-    remedies = (LOOK, CLIP_EVERY, shrink + SATURATED) if alone else (CLIP, f"{shrink}.")
+    shrink = SHRINK.get(measured.multiplied_by, "Shrink the recurrent weights towards an orthogonal matrix")
+    remedies: tuple[str, ...] = (LOOK, CLIP_EVERY, shrink + SATURATED) if alone else (CLIP, f"{shrink}.")
+    if measured.is_input:
+        remedies = remedies[:-1]
     return Finding(VERDICT, measured.name, 2, evidence, remedies, PASCANU, numbers, measured.nats, measured.cause_steps)
 
 

@@ -18,7 +18,7 @@ USE_GATES = (
 # By what is kept of the state and what it is multiplied by, the most promising first.
 VANILLA_REMEDIES = (
     USE_GATES,
-    "With ReLU, start from the identity (Le, Jaitly, Hinton 2015): both its slopes and its weights are then 1.",
+    "With ReLU, start from the identity (Le, Jaitly, Hinton 2015): of active units, slopes and weights are then 1.",
     "Start from an orthogonal weight_hh, so that the weights neither shrink nor stretch the gradient; the slopes "
     "remain.",
 )
@@ -27,8 +27,8 @@ VECTOR_REMEDIES = (
     USE_GATES,
 )
 MADE_REMEDIES = (
-    "Start what weight_hh is made of where it neither shrinks nor stretches: an LRU nearer to the unit circle, with a "
-    "smaller weight_nu.",
+    "Start what weight_hh is made of where the step neither shrinks nor stretches: an LRU nearer to the unit circle, "
+    "with a smaller weight_nu; an antisymmetric network with a smaller gamma and epsilon.",
     USE_GATES,
 )
 CONSTANT_REMEDIES = (
@@ -80,7 +80,8 @@ def _nothing(measured: Measured) -> Finding:
 def _remedies(measured: Measured) -> tuple[str, ...]:
     if WHOLE_STEP in measured.nats:
         return () if measured.is_input else LOOP_REMEDIES
+    if measured.kept_by in ("nothing", "a constant") and measured.multiplied_by == "made":
+        return MADE_REMEDIES
     if measured.kept_by == "nothing":
-        of_weights = {"a vector": VECTOR_REMEDIES, "made": MADE_REMEDIES}
-        return of_weights.get(measured.multiplied_by, VANILLA_REMEDIES)
+        return VECTOR_REMEDIES if measured.multiplied_by == "a vector" else VANILLA_REMEDIES
     return {"a constant": CONSTANT_REMEDIES, "gates": SEVERAL_GATES_REMEDIES}.get(measured.kept_by, GATED_REMEDIES)
