@@ -8,7 +8,6 @@ from __future__ import annotations
 import dis
 import inspect
 import itertools
-import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
@@ -20,12 +19,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from throughtime.capture.forwards import DISPATCHED
 from throughtime.capture.modules import named_modules
 from throughtime.capture.places import kept_by, tensors_in, variables_in
 from throughtime.capture.substitution import Substitution
+from throughtime.capture.used_weights import UsedWeights
 
 # By the code of what calls a module, or the forward function of a recurrent one, the names of its arguments.
 _OF_MODULES = {nn.Module._call_impl.__code__: ("args", "kwargs"), DISPATCHED: ("arguments", "keywords")}
@@ -129,16 +128,7 @@ class Watch:
         on_return: Callable[[Call], None] | None = None,
     ) -> None:
         self._names = {id(module): name for name, module in named_modules(model)}
-        # By weight its name, and that of the module that works with it; what is as good as one; what is always there.
-        self._weights = {
-            id(weight): (f"{owner}.{name}" if owner else name, _working_with(model, owner))
-            for owner, module in model.named_modules()
-            for name, weight in module.named_parameters(recurse=False)
-        }
-        self._made_of: dict[int, tuple[Tensor, Tensor]] = {id(one): (one, one) for one in model.parameters()}
-        with torch._C.DisableTorchFunction():
-            kept = [tensor for module in model.modules() for tensor in kept_by(module).values()]
-            self._constants = {id(one) for one in kept if not one.requires_grad}
+        self._weights = UsedWeights(model)
         self._numbers = itertools.count()
         self._making: list[tuple[FrameType, Tensor]] = []
         self._model, self._only, self._variables = model, only, variables
@@ -170,7 +160,7 @@ class Watch:
                 with torch._C.DisableTorchFunction():
                     called(frame)
         elif event == "return" and self._making and self._making[-1][0] is frame:
-            self._weight_made(value)
+            self._weights.made(value, self._making.pop()[1])
             self._event(frame, event, value)
         elif event == "return" and (id(frame) in self._callers or (self._open and self._open[-1][0] is frame)):
             with torch._C.DisableTorchFunction():
@@ -229,33 +219,20 @@ class Watch:
 
     def _weight_used(self, frame: FrameType) -> None:
         """A function of torch is called with a weight, by the user's own code: "h @ self.weight"."""
-        arguments = tree_leaves((frame.f_locals["args"], frame.f_locals["kwargs"]))
-        tensors = [one for one in arguments if isinstance(one, Tensor)]
-        origins = [self._made_of[id(one)][1] for one in tensors if id(one) in self._made_of]
-        if not origins:
+        use = self._weights.used_by(frame.f_locals["args"], frame.f_locals["kwargs"])
+        if use is None:
             return
-        weight = next((one for one in tensors if id(one) in self._weights), origins[0])
-        others = [one for one in tensors if id(one) not in self._weights and id(one) not in self._constants]
-        received = [one for one in others if id(one) not in self._made_of or self._made_of[id(one)][1] is not weight]
-        if not any(id(one) not in self._made_of for one in others):
-            # An initial state that is a weight meets another one: what comes of it is still made of weights alone.
-            self._making.append((frame, self._made_of[id(received[0])][1] if received else weight))
-        key = ("weight", id(weight))
+        if use.makes_of is not None:
+            self._making.append((frame, use.makes_of))
+        key = ("weight", id(use.weight))
         # A single number scales what passes by; it is no way from state to state.
-        if not received or weight.numel() == 1 or _within_module(frame):
+        if not use.received or use.weight.numel() == 1 or _within_module(frame):
             return
         if self._only is None or key in self._only:
             if key not in self._callees:
-                name, owner = self._weights[id(weight)]
+                name, owner = self._weights.names[id(use.weight)]
                 self._callees[key] = Callee(name, name.rpartition(".")[2], None, False, key, owner)
-            self._began(frame, self._callees[key], dict(tensors_in(received, "")))
-
-    def _weight_made(self, value: Any) -> None:
-        """What is made of weights alone, as by a mask or a sign, is as good as the weight."""
-        _, weight = self._making.pop()
-        for one in tree_leaves(value):
-            if isinstance(one, Tensor) and one.requires_grad:
-                self._made_of[id(one)] = one, weight
+            self._began(frame, self._callees[key], dict(tensors_in(use.received, "")))
 
     def _callee(self, key: Key, module: nn.Module | None, kind: str, is_module: bool) -> Callee:
         if key not in self._callees:
@@ -319,14 +296,6 @@ class Watch:
         after.update(variables_in(frame.f_locals))
         if not _goes_on_later(frame):
             del self._callers[id(frame)]
-
-
-def _working_with(model: nn.Module, owner: str) -> str:
-    """The module that works with the weights of one: not a list or dict of them, nor what they are parametrized by."""
-    owner = re.sub(r"(^|\.)parametrizations\..*", "", owner)
-    while isinstance(model.get_submodule(owner), nn.ParameterList | nn.ParameterDict):
-        owner = owner.rpartition(".")[0]
-    return owner
 
 
 def _within_module(frame: FrameType) -> bool:

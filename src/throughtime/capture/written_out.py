@@ -34,7 +34,8 @@ def written_out(
     """
     if not callee.has_weights:
         return None
-    # A module that every step calls by a line of its own; what several lines of a step work with; a weight in any case.
+    # Steps may call a module by lines in turn, or each by several lines, of which the first counts. Weights are told by
+    # their lines in any case: what one of them scales in many places is no loop.
     if callee.is_module and (found := _by_variables(callee, calls, blocked, every)) is not None:
         return found
     by_line: dict[int, list[Call]] = {}
