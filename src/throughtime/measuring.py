@@ -27,6 +27,8 @@ SINGLE_LAGS = 256
 # product of the size of all weights is due for every band and step.
 FREE_OPERATIONS = 1e9
 BANDS_SHARE = 0.25
+# The part of a gradient from which on it is said that it has no lag.
+NOTED = 0.01
 # So many windows there are however small that part is.
 FEWEST_BANDS = 24
 
@@ -72,6 +74,7 @@ class Measuring:
         self._overflowed: list[str] = []
         self._arose: dict[str, str] = {}
         self._mistaken: list[str] = []
+        self._outside: list[str] = []
         self._without_windows = False
 
     def run(
@@ -189,6 +192,7 @@ class Measuring:
             ]
         else:
             errors = relative_errors(self._own, summed)
+        self._note_outside(summed)
         records = {}
         for index, one, error, rest, lost in zip(indices, summed, errors, beyond, self._lost(indices), strict=True):
             if isinstance(error, ExaminationError):
@@ -209,6 +213,15 @@ class Measuring:
         if not records:
             raise next(error for error in errors if isinstance(error, ExaminationError))
         return records
+
+    def _note_outside(self, summed: Sequence[Summed]) -> None:
+        """Which weights of loops have a gradient that is in no term: that of uses which are of no single step."""
+        gradients = self._own.gradients([one.recurrence for one in summed])
+        for one, whole in zip(summed, gradients, strict=True):
+            for name, part in one.outside.items():
+                share = float(part.norm() / whole[name].norm())
+                if share > NOTED:
+                    self._outside.append(f"{name} in {one.recurrence.name!r} ({share:.0%})")
 
     def _lost(self, indices: Sequence[int]) -> list[float | None]:
         """For every recurrence that the model cuts, how far its own gradient is from the whole one."""
@@ -273,6 +286,11 @@ class Measuring:
             notes.append(
                 f"Autograd's own gradient of {', '.join(self._overflowed)} is not finite, so the terms were not "
                 "compared with it."
+            )
+        if self._outside:
+            notes.append(
+                f"Of the gradient of {', '.join(self._outside)} so much is of no single step: it comes from elsewhere "
+                "in the model, or a step hands it on beside its states. It has no lag, and the reach does not count it."
             )
         notes += [f"In {name!r}, inf arises first in the {place}." for name, place in self._arose.items()]
         if self._max_lag is not None and any(film.cut for film in self._films):

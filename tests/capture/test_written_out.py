@@ -450,3 +450,39 @@ class Second(nn.Module):
 
 def test_lines_that_share_a_weight():
     check(GateByGate().double(), drawn(), record, twin=lambda own: Twin(GateByGateCell(own), Second(own.gates)))
+
+
+class Momentum(Scratch):
+    """What goes on from step to step beside the state that is found."""
+
+    def forward(self, inputs):
+        h, momentum, states = inputs.new_zeros(BATCH, SIZE), inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            momentum = 0.5 * momentum + x @ self.w_xh
+            h = torch.tanh(momentum + h @ self.w_hh)
+            states.append(h)
+        return torch.stack(states) @ self.w_ho
+
+
+@pytest.mark.parametrize(("build", "noted"), [(Momentum, "w_xh"), (GateByGate, "gates"), (Scratch, None)])
+def test_what_is_of_no_single_step_is_told(build, noted):
+    model, inputs = build().double(), drawn()
+    exam = tt.examine(model, inputs, torch.zeros_like(inputs), loss=summed)
+    if noted is None:
+        assert exam.notes == ()
+        return
+    (note,) = exam.notes
+    assert note.startswith(f"Of the gradient of {noted} in 'loop' (") and "of no single step" in note
+    share = float(note.partition("(")[2].partition("%")[0]) / 100
+    assert share > 0.01
+    if build is GateByGate:
+        cell, h, states = GateByGateCell(model), torch.zeros_like(inputs[0]), []
+        for x in inputs:
+            h = cell(x, h)
+            states.append(h)
+        states = torch.stack(states)
+        whole, outside = (
+            torch.autograd.grad((read @ model.gates[1]).square().sum(), model.gates, retain_graph=True)[0].norm()
+            for read in (states, states.detach())
+        )
+        assert share == pytest.approx(float(outside / whole), abs=0.005)
