@@ -38,6 +38,7 @@ _PACKAGES = {sysconfig.get_paths()[name] for name in ("purelib", "platlib")}
 
 
 Key = tuple[Any, ...]
+Leaves = Callable[[], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -135,7 +136,8 @@ class Watch:
         self._on_call, self._on_return = on_call, on_return
         self.calls: list[Call] = []
         self._callees: dict[Key, Callee] = {}
-        self._open: list[tuple[FrameType, Call]] = []
+        # The calls under way, and what looks, when each returns, at what it has left behind.
+        self._open: list[tuple[FrameType, Call, Leaves]] = []
         self._callers: dict[int, tuple[FrameType, list[Call]]] = {}
 
     def __enter__(self) -> Watch:
@@ -165,7 +167,7 @@ class Watch:
         elif event == "return" and (id(frame) in self._callers or (self._open and self._open[-1][0] is frame)):
             with torch._C.DisableTorchFunction():
                 if self._open and self._open[-1][0] is frame:
-                    self._returned(frame, value)
+                    self._returned(value)
                 if id(frame) in self._callers:
                     self._caller_left(frame)
 
@@ -192,7 +194,7 @@ class Watch:
         received: dict[str, Tensor] = {}
         for name, value in _bound(module, arguments, keywords).items():
             received.update(tensors_in(value, name))
-        self._began(frame, callee, {**received, **kept_by(module)})
+        self._began(frame, callee, {**received, **kept_by(module)}, lambda: kept_by(module))
 
     def _function_called(self, frame: FrameType) -> None:
         code, local = frame.f_code, frame.f_locals
@@ -215,7 +217,8 @@ class Watch:
         for name in (*_parameters(code), *code.co_freevars):
             if name in local and local[name] is not owner:
                 received.update(tensors_in(local[name], name))
-        self._began(frame, callee, {**received, **({} if owner is None else kept_by(owner))})
+        kept = {} if owner is None else kept_by(owner)
+        self._began(frame, callee, {**received, **kept}, lambda: _left_by_function(frame))
 
     def _weight_used(self, frame: FrameType) -> None:
         """A function of torch is called with a weight, by the user's own code: "h @ self.weight"."""
@@ -232,7 +235,7 @@ class Watch:
             if key not in self._callees:
                 name, owner = self._weights.names[id(use.weight)]
                 self._callees[key] = Callee(name, name.rpartition(".")[2], None, False, key, owner)
-            self._began(frame, self._callees[key], dict(tensors_in(use.received, "")))
+            self._began(frame, self._callees[key], dict(tensors_in(use.received, "")), dict)
 
     def _callee(self, key: Key, module: nn.Module | None, kind: str, is_module: bool) -> Callee:
         if key not in self._callees:
@@ -242,7 +245,7 @@ class Watch:
             self._callees[key] = Callee(name, kind, module, is_module, key, name.rpartition(".")[0])
         return self._callees[key]
 
-    def _began(self, frame: FrameType, callee: Callee, received: dict[str, Tensor]) -> None:
+    def _began(self, frame: FrameType, callee: Callee, received: dict[str, Tensor], leaves: Leaves) -> None:
         call = Call(callee, received, self._open[-1][1] if self._open else None, number=next(self._numbers))
         caller = frame.f_back
         while caller is not None and caller.f_code.co_filename.startswith(_TORCH):
@@ -254,29 +257,13 @@ class Watch:
             its = self._callers.setdefault(id(caller), (caller, []))[1]
             call.after = its[0].after if its else call.after
             its.append(call)
-        self._open.append((frame, call))
+        self._open.append((frame, call, leaves))
         if self._on_call is not None:
             self._on_call(call)
 
-    def _returned(self, frame: FrameType, value: Any) -> None:
-        call = self._open.pop()[1]
-        call.returned = dict(tensors_in(value, ""))
-        code = frame.f_code
-        if call.callee.is_weight:
-            owner = None
-        else:
-            owner = frame.f_locals["self"] if code in _OF_MODULES else _owner(code, frame.f_locals)
-        if owner is not None:
-            call.returned.update(kept_by(owner))
-        for name in code.co_freevars:
-            if name in frame.f_locals and not call.callee.is_weight:
-                call.returned.update(tensors_in(frame.f_locals[name], name))
-        # What a function changed in a list or dict that it was given.
-        if code not in _OF_MODULES and code is not _OF_TENSORS:
-            for name in _parameters(code):
-                given = frame.f_locals.get(name)
-                if isinstance(given, list | dict):
-                    call.returned.update(tensors_in(given, name))
+    def _returned(self, value: Any) -> None:
+        _, call, leaves = self._open.pop()
+        call.returned = {**dict(tensors_in(value, "")), **leaves()}
         if call.received and call.returned:
             self.calls.append(call)
         if self._on_return is not None:
@@ -328,6 +315,21 @@ def _owner(code: CodeType, local: Mapping[str, Any]) -> Any:
     first = local.get(code.co_varnames[0]) if code.co_argcount else None
     is_method = code.co_varnames[:1] == ("self",) or isinstance(first, nn.Module)
     return first if is_method and hasattr(type(first), code.co_name) else None
+
+
+def _left_by_function(frame: FrameType) -> dict[str, Tensor]:
+    """What a function leaves behind: in the object that it is a method of, in variables outside of it, in lists and dicts
+    that it was given."""
+    code, local = frame.f_code, frame.f_locals
+    owner = _owner(code, local)
+    left = {} if owner is None else kept_by(owner)
+    for name in code.co_freevars:
+        if name in local:
+            left.update(tensors_in(local[name], name))
+    for name in _parameters(code):
+        if isinstance(local.get(name), list | dict):
+            left.update(tensors_in(local[name], name))
+    return left
 
 
 def _parameters(code: CodeType) -> tuple[str, ...]:
