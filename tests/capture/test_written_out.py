@@ -38,6 +38,26 @@ class ByIndex(Written):
         return self.readout(torch.stack(states[1:]))
 
 
+class InAListThatIsThere(Written):
+    """As one writes it who has allocated arrays before."""
+
+    def forward(self, inputs):
+        states = [inputs.new_zeros(BATCH, SIZE)] + [None] * len(inputs)
+        for step in range(len(inputs)):
+            states[step + 1] = torch.tanh(self.both(torch.cat((inputs[step], states[step]), -1)))
+        return self.readout(torch.stack(states[1:]))
+
+
+class InADict(Written):
+    """By step, and before the first one at -1."""
+
+    def forward(self, inputs):
+        states = {-1: inputs.new_zeros(BATCH, SIZE)}
+        for step in range(len(inputs)):
+            states[step] = torch.tanh(self.both(torch.cat((inputs[step], states[step - 1]), -1)))
+        return self.readout(torch.stack([states[step] for step in range(len(inputs))]))
+
+
 class AsAttribute(Written):
     def forward(self, inputs):
         self.h, outputs = inputs.new_zeros(BATCH, SIZE), []
@@ -202,7 +222,17 @@ def record(twin):
 
 
 @pytest.mark.parametrize(
-    "build", [InAList, ByIndex, AsAttribute, InAComprehension, FromAGenerator, FromAGeneratorLeftEarly]
+    "build",
+    [
+        InAList,
+        ByIndex,
+        InAListThatIsThere,
+        InADict,
+        AsAttribute,
+        InAComprehension,
+        FromAGenerator,
+        FromAGeneratorLeftEarly,
+    ],
 )
 def test_where_the_state_is(build):
     check(build().double(), drawn(), record, twin=lambda own: Twin(Cell(own), own.readout))

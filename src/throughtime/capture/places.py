@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -59,16 +60,26 @@ def kept_by(owner: Any) -> dict[str, Tensor]:
 
 
 def variables_in(local: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors in the variables of a function, and the last one of every list, which may grow: "states[-1]"."""
+    """The tensors in the variables of a function; of every list or dict, which may grow, the latest as "states[-1]"."""
     found: dict[str, Tensor] = {}
     for name, value in local.items():
         if name == "self":
             found.update(kept_by(value))
             continue
         found.update(tensors_in(value, name, 2))
-        if isinstance(value, list) and value and isinstance(value[-1], Tensor | tuple):
-            found.update(tensors_in(value[-1], f"{name}[-1]", 1))
+        if isinstance(value, list | dict):
+            found.update(tensors_in(_latest(value), f"{name}[-1]", 1))
     return found
+
+
+def _latest(items: list[Any] | dict[Any, Any]) -> Tensor | tuple[Any, ...] | None:
+    """What was last put in: behind it, a list that was made as long as the sequence holds None."""
+    if isinstance(items, dict):
+        latest = next(reversed(items.values()), None)
+    else:
+        count = bisect_left(items, True, key=lambda item: item is None)
+        latest = items[count - 1] if count else None
+    return latest if isinstance(latest, Tensor | tuple) else None
 
 
 def _is_long(value: Any) -> bool:

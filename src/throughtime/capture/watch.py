@@ -318,8 +318,7 @@ def _owner(code: CodeType, local: Mapping[str, Any]) -> Any:
 
 
 def _left_by_function(frame: FrameType) -> dict[str, Tensor]:
-    """What a function leaves behind: in the object that it is a method of, in variables outside of it, in lists and dicts
-    that it was given."""
+    """What a function leaves behind: in the object whose method it is, in variables outside, in what it was given."""
     code, local = frame.f_code, frame.f_locals
     owner = _owner(code, local)
     left = {} if owner is None else kept_by(owner)
