@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float, Inexact
 from torch import Tensor
 
+from throughtime.capture.samples import sample_axes
 from throughtime.cells import Cell, Named
 from throughtime.unroll import Reading, Trajectory, Weights, joined
 
@@ -203,14 +204,9 @@ class Loop(Recurrence):
         self.steps = len(next(iter(visited.values()))) - 1
         self.begins = int(any(values[0] is None for values in visited.values()))
         seen = {state: next(value for value in values if value is not None) for state, values in visited.items()}
-        axes = {state: _batch_axis(value, samples) for state, value in seen.items()}
-        sizes: set[int | None] = {seen[state].shape[axis] for state, axis in axes.items() if axis is not None}
-        # A number per sample, beside states that have more of them or where the inputs tell.
-        axes |= {state: 0 for state, value in seen.items() if value.dim() == 1 and (sizes or {samples}) == {len(value)}}
-        batches = {1 if axis is None else seen[state].shape[axis] for state, axis in axes.items()}
-        # States that differ in their number of samples are taken as one sample each.
-        self._axes: dict[str, int | None] = axes if len(batches) == 1 else dict.fromkeys(axes)
-        self.batch = batches.pop() if len(batches) == 1 else 1
+        self._axes = sample_axes(visited, samples)
+        state, axis = next(iter(self._axes.items()))
+        self.batch = 1 if axis is None else seen[state].shape[axis]
         self._dtype = next(iter(seen.values())).dtype
         self._width = next(iter(seen.values())).numel() // self.batch
 
@@ -246,12 +242,3 @@ class Loop(Recurrence):
             there = rows[:, : shape[axis]]
             back = there.reshape(*there.shape[:2], *rest).movedim(1, axis + 1)
         return torch.view_as_complex(back.contiguous()) if like.is_complex() else back
-
-
-def _batch_axis(state: Tensor, samples: int | None) -> int | None:
-    """The first axis, the second of a state like torch's (layers, batch, hidden), none of a vector."""
-    if state.dim() <= 1:
-        return None
-    first, second = state.shape[:2]
-    layers_first = first == 1 if samples is None else second == samples != first
-    return 1 if state.dim() == 3 and layers_first else 0
