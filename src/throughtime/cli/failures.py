@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import traceback
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -117,7 +118,12 @@ def _ended(what: str, message: str, code: int) -> typer.Exit:
 
 
 def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() or letter == "\n" else "�" for letter in text)
+    return "".join(letter if letter == "\n" or _is_shown(letter) else "�" for letter in text)
+
+
+def _is_shown(letter: str) -> bool:
+    # Python counts a space that does not break among what cannot be printed.
+    return letter.isprintable() or unicodedata.category(letter) == "Zs"
 
 
 def _show_traceback() -> None:

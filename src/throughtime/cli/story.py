@@ -9,7 +9,7 @@ from throughtime.cli.failures import Terminal, check_writable, told
 from throughtime.cli.options import LARGEST_SEED
 from throughtime.cli.progress import Display
 from throughtime.compare.agreement import STEPS
-from throughtime.story import render, tell, write_html
+from throughtime.story import COLUMNS, render, tell, write_html
 
 
 def story(
@@ -29,6 +29,8 @@ def story(
         with Display(console) as display:
             result = tell(sentence, seed, steps, lambda done, total, name: display.update(name, "", done, total))
         console.print(render(result))
+        if console.width < COLUMNS:
+            console.print(f"Numbers are cut: the tables need {COLUMNS} columns, this terminal has {console.width}.")
         if out is not None:
             write_html(result, out)
             console.print(f"The same as a page: {out}", markup=False, highlight=False, soft_wrap=True)

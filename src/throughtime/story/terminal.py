@@ -1,4 +1,4 @@
-"""A story in the terminal, for 80 columns and more."""
+"""A story in the terminal."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -26,6 +26,8 @@ from throughtime.story.writing import (
     why_it_fades,
 )
 
+# What the tables take; with fewer, numbers are cut.
+COLUMNS = 80
 # Rows shown at either end of a long sentence.
 ROWS = 6
 # Columns of a full bar, and of a word.
