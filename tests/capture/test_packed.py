@@ -108,3 +108,47 @@ def test_a_packed_sequence_may_be_the_input_itself():
     exam = tt.examine(layer, packed, loss=loss)
     assert exam["l0"].attrs["steps"] == 5
     assert exam.weight_terms("l0", "weight_hh").attrs["relative_error"] < 1e-12
+
+
+class GoesOn(nn.Module):
+    """Reads ragged beginnings, and goes on with as many further steps of every sample from where it ended."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.recurrence, self.readout = kind(3, 4), nn.Linear(4, 2)
+
+    def forward(self, inputs):
+        beginnings, further = inputs
+        packed = pack_padded_sequence(beginnings, LENGTHS, enforce_sorted=False)
+        _, state = self.recurrence(packed)
+        return self.readout(self.recurrence(further, state)[0])
+
+
+@pytest.mark.parametrize("kind", [nn.GRU, nn.LSTM])
+def test_what_goes_on_from_the_ends_of_samples(kind):
+    torch.manual_seed(0)
+    model = GoesOn(kind).double()
+    beginnings, further = (torch.randn(STEPS, len(LENGTHS), 3, dtype=torch.float64) for _ in range(2))
+    exam = tt.examine(model, ((beginnings, further),), loss=lambda output, _: output.square().sum((1, 2)))
+    assert exam.recurrences == ["recurrence.l0"]
+    states = ("hidden", "carried") if kind is nn.LSTM else ("hidden",)
+    squares = np.zeros((len(states), STEPS, 2 * STEPS + 1))
+    terms = 0
+    for sample, length in enumerate(LENGTHS):
+        first = naive.layers(model.recurrence, list(beginnings[:length, [sample]].unbind(0)))
+        then = naive.layers(model.recurrence, list(further[:, [sample]].unbind(0)), first.last)
+        losses = list(model.readout(torch.stack(then.outputs)).square().sum((1, 2)).unbind(0))
+        runs = first.runs["l0"], then.runs["l0"]
+        for index, state in enumerate(states):
+            found = [(2 * naive.gradient_map(losses, getattr(run, state))).exp().numpy() for run in runs]
+            squares[index, :, : length + 1] += found[0]
+            squares[index, :, STEPS + 1 :] += found[1][:, 1:]
+        of_sample = [naive.weight_terms(losses, run, "weight_hh") for run in runs]
+        padding = of_sample[0].new_zeros(STEPS, STEPS - length, *of_sample[0].shape[2:])
+        terms = terms + torch.cat([of_sample[0], padding, of_sample[1]], 1)
+    with np.errstate(divide="ignore"):
+        expected = np.log(squares / len(LENGTHS)) / 2
+    np.testing.assert_allclose(exam["recurrence.l0"].gradient_map, expected, atol=1e-9)
+    found = exam.weight_terms("recurrence.l0", "weight_hh")
+    np.testing.assert_allclose(found.norm, terms.flatten(2).norm(dim=-1), rtol=1e-9, atol=1e-12)
+    assert found.attrs["relative_error"] < 1e-12

@@ -228,7 +228,8 @@ class _Opening:
             for state, given in start.given.items()
         ]
         if sources[0] is not None and all(source is sources[0] for source in sources):
-            return sources[0], True
+            # Those of a ragged batch are not the states after the last step, but after the last of every sample.
+            return sources[0], sources[0].reading.lengths is None
         behind = leaves_behind(start.states["h"])
         for run in self._runs[::-1]:
             if run.name == name and any(id(leaf) in behind for leaf in run.leaves):

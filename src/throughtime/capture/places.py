@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -12,14 +13,14 @@ import torch
 from torch import Tensor, nn
 
 # What every module keeps for torch's sake.
-_TORCHS_ATTRIBUTES = frozenset(vars(nn.Module()))
+TORCHS_ATTRIBUTES = frozenset(vars(nn.Module()))
 # How deep states may be nested in tuples, lists, dicts and objects, and how many there may be side by side: what holds
 # more is a sequence, which grows as a model runs.
-_DEPTH = 4
-_LARGEST = 64
+DEPTH = 4
+LARGEST = 64
 
 
-def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[str, Tensor]]:
+def tensors_in(value: Any, place: str, depth: int = DEPTH) -> Iterator[tuple[str, Tensor]]:
     """Every floating-point or complex tensor in a nest of containers and plain objects, with its place."""
     if isinstance(value, Tensor):
         if (value.is_floating_point() or value.is_complex()) and value.numel() and value.layout == torch.strided:
@@ -48,7 +49,7 @@ def tensors_in(value: Any, place: str, depth: int = _DEPTH) -> Iterator[tuple[st
 def kept_by(owner: Any) -> dict[str, Tensor]:
     """The tensors that an object keeps as attributes; those of a module without its parameters."""
     kept: dict[str, Any] = {
-        name: value for name, value in getattr(owner, "__dict__", {}).items() if name not in _TORCHS_ATTRIBUTES
+        name: value for name, value in getattr(owner, "__dict__", {}).items() if name not in TORCHS_ATTRIBUTES
     }
     if isinstance(owner, nn.Module):
         kept.update(owner._buffers)
@@ -67,15 +68,15 @@ def variables_in(local: Mapping[str, Any]) -> dict[str, Tensor]:
             found.update(kept_by(value))
             continue
         found.update(tensors_in(value, name, 2))
-        if isinstance(value, list | dict):
+        if isinstance(value, list | dict | deque):
             found.update(tensors_in(_latest(value), f"{name}[-1]", 1))
     return found
 
 
-def _latest(items: list[Any] | dict[Any, Any]) -> Tensor | tuple[Any, ...] | None:
+def _latest(items: list[Any] | dict[Any, Any] | deque[Any]) -> Tensor | tuple[Any, ...] | None:
     """What was last put in: behind it, a list that was made as long as the sequence holds None."""
-    if isinstance(items, dict):
-        latest = next(reversed(items.values()), None)
+    if not isinstance(items, list):
+        latest = next(reversed(items.values() if isinstance(items, dict) else items), None)
     else:
         count = bisect_left(items, True, key=lambda item: item is None)
         latest = items[count - 1] if count else None
@@ -83,21 +84,18 @@ def _latest(items: list[Any] | dict[Any, Any]) -> Tensor | tuple[Any, ...] | Non
 
 
 def _is_long(value: Any) -> bool:
-    return isinstance(value, tuple | list | Mapping) and len(value) > _LARGEST
+    return isinstance(value, tuple | list | Mapping) and len(value) > LARGEST
 
 
 def same(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are one, or views of the same memory."""
-    return one is other or (
-        one.shape == other.shape
-        and one.storage_offset() == other.storage_offset()
-        and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
-    )
+    """Whether two tensors are one, or equal views of the same memory."""
+    return one is other or memory_of(one) == memory_of(other)
 
 
 def memory_of(tensor: Tensor) -> tuple[int, ...]:
-    """What two tensors have in common where they are views of the same memory."""
-    return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), *tensor.shape)
+    """What two tensors have in common where they are equal views of the same memory."""
+    strides = (stride for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1)
+    return (tensor.untyped_storage().data_ptr(), tensor.storage_offset(), *tensor.shape, *strides)
 
 
 def outer_name(place: str) -> str:

@@ -1,12 +1,16 @@
 """Leaving everything as it was: random state, buffers, flags, gradients."""
 
 import random
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from throughtime.capture.places import DEPTH, LARGEST, TORCHS_ATTRIBUTES
 
 
 @contextmanager
@@ -106,8 +110,18 @@ def _view(like: Tensor, memory: torch.UntypedStorage) -> Tensor:
 
 @contextmanager
 def same_attributes(model: nn.Module) -> Iterator[None]:
-    """Run a block, and give back to every module the attributes it had: a state it keeps, a count, a flag."""
+    """Run a block, and give back to every module the attributes it had: a state it keeps, a count, a flag.
+
+    What it keeps in lists, dicts, sets and deques is given back to these.
+    """
     before = [(module, dict(vars(module))) for module in model.modules()]
+    containers = [
+        (container, container.copy())
+        for _, attributes in before
+        for name, value in attributes.items()
+        if name not in TORCHS_ATTRIBUTES
+        for container in _containers(value)
+    ]
     for module, buffers in _owners(model):
         # What is put in their place is undone with the rest.
         vars(module)["_buffers"] = dict(buffers)
@@ -117,6 +131,19 @@ def same_attributes(model: nn.Module) -> Iterator[None]:
         for module, attributes in before:
             vars(module).clear()
             vars(module).update(attributes)
+        for container, held in containers:
+            container.clear()
+            (container.update if isinstance(container, dict | set) else container.extend)(held)
+
+
+def _containers(value: Any, depth: int = DEPTH) -> Iterator[Any]:
+    """A list, dict, set or deque and those in it, as far as states may be nested."""
+    if not isinstance(value, list | dict | set | deque):
+        return
+    yield value
+    if depth and len(value) <= LARGEST:
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _containers(item, depth - 1)
 
 
 @contextmanager

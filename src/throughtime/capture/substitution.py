@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_leaves, tree_map_only
 
 _DETACH = {torch.detach, torch.detach_, Tensor.detach, Tensor.detach_, Tensor.data.__get__}  # type: ignore[attr-defined]
 
@@ -58,12 +59,14 @@ class Substitution(TorchFunctionMode):
             self._paused = before
 
     def __enter__(self) -> Substitution:
-        # A custom function gets its arguments past torch's functions.
+        # A custom function gets its arguments past torch's functions. Another thread's are not the model's.
         self._apply = torch.autograd.Function.__dict__["apply"]
+        here = threading.get_ident()
 
         def apply(function: Any, *args: Any, **kwargs: Any) -> Any:
-            with self.paused():
-                args, kwargs = self._replaced(args), self._replaced(kwargs)
+            if threading.get_ident() == here:
+                with self.paused():
+                    args, kwargs = self._replaced(args), self._replaced(kwargs)
             return self._apply.__func__(function, *args, **kwargs)
 
         torch.autograd.Function.apply = classmethod(apply)  # type: ignore[assignment, method-assign]
@@ -79,21 +82,35 @@ class Substitution(TorchFunctionMode):
             return func(*args, **kwargs)
         if func in _DETACH:
             if len(self.detached) in self._reconnected:
-                found = args[0].view_as(args[0])
-                self._whole[id(found)] = found, args[0]
+                source = _first(args, kwargs)
+                found = source.view_as(source)
+                self._whole[id(found)] = found, source
                 if func in _IN_PLACE:
-                    self._whole[id(args[0])] = args[0], args[0]
+                    self._whole[id(source)] = source, source
             else:
                 found = func(*args, **kwargs)
             self.detached.append(found)
             return found
-        name = getattr(func, "__name__", "")
-        if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")):
-            # What is changed in place must be the tensor itself.
-            return func(args[0], *self._replaced(args[1:]), **self._replaced(kwargs))
-        return func(*self._replaced(args), **self._replaced(kwargs))
+        written = _written(func, args, kwargs)
+        return func(*self._replaced(args, written), **self._replaced(kwargs, written))
 
-    def _replaced(self, arguments: Any) -> Any:
+    def _replaced(self, arguments: Any, written: Sequence[Any] = ()) -> Any:
         if self.stand_in is None:
             return arguments
-        return tree_map_only(Tensor, self.stand_in, arguments)
+        stand_in = self.stand_in
+        # What is changed in place must be the tensor itself.
+        return tree_map_only(
+            Tensor, lambda tensor: tensor if any(tensor is one for one in written) else stand_in(tensor), arguments
+        )
+
+
+def _first(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    return args[0] if args else next(iter(kwargs.values()))
+
+
+def _written(func: Any, args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Any]:
+    """What a function writes into."""
+    name, written = getattr(func, "__name__", ""), tree_leaves(kwargs.get("out"))
+    if name == "__setitem__" or (name.endswith("_") and not name.endswith("__")) or kwargs.get("inplace"):
+        written.append(_first(args, kwargs))
+    return written
