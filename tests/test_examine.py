@@ -1,6 +1,7 @@
 """The one call: what it leaves untouched, what it refuses, and its choices."""
 
 import copy
+import itertools
 import random
 import re
 
@@ -353,6 +354,8 @@ def test_what_is_missing_or_of_another_library_is_named():
         tt.examine(tagger(), inputs, loss=per_step)
     with pytest.raises(TypeError, match=r"inputs: expected tensors, found a NumPy array; use torch\.from_numpy"):
         tt.examine(tagger(), inputs.numpy(), loss=per_step)
+    with pytest.raises(TypeError, match=r"inputs: expected tensors, found a NumPy array; use torch\.from_numpy"):
+        tt.examine(tagger(), [inputs.numpy()], loss=per_step)
     with pytest.raises(TypeError, match=r"recurrence: expected a string or several, found \[\]"):
         examine(recurrence=[])
 
@@ -360,11 +363,10 @@ def test_what_is_missing_or_of_another_library_is_named():
 class Counting(nn.Module):
     def __init__(self):
         super().__init__()
-        self.calls = []
+        self.calls = itertools.count(1)
 
     def forward(self, x):
-        self.calls.append(x)
-        return x * len(self.calls)
+        return x * next(self.calls)
 
 
 class Tied(Tagger):

@@ -60,6 +60,23 @@ def formed_or_not(pull, monkeypatch):
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("cell", [cell for cell in ALL_CELLS if cell.carried == "h"], ids=repr)
+@torch.no_grad()
+def test_paths_add_up_to_what_passes_and_end_where_it_is_stopped(cell):
+    pull, stops = film(cell, 6, 2, 4)[0], torch.arange(6) == 3
+    pull = pull.stopping_at(stops)
+    adjoint = torch.randn(6, 1, 2, 4, dtype=torch.float64)
+    paths = pull.path_slopes(torch.arange(1, 7), {"h": adjoint})
+    total = torch.zeros_like(adjoint)
+    for direct, by_gate in paths.values():
+        for part in (direct, pull.through_weights(by_gate)):
+            total += 0 if part is None else part
+    for place in range(6):
+        passed, _ = pull.previous_hidden(place + 1, {"h": adjoint[place]})
+        torch.testing.assert_close(total[place], passed, rtol=1e-12, atol=1e-14)
+        assert (passed == 0).all() == stops[place] or not pull.cell.gates
+
+
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 @torch.no_grad()
 def test_sources_may_be_followed_together_or_alone(cell):

@@ -59,6 +59,16 @@ def test_files_of_numpy_and_numbers_as_they_are(tmp_path) -> None:
 
 
 @pytest.mark.parametrize(
+    "values", [NUMBERS[::-1], NUMBERS.astype(">f8"), NUMBERS.astype(np.longdouble), np.ones((3, 2), dtype=bool)]
+)
+def test_however_numbers_lie_in_memory(tmp_path, values) -> None:
+    np.save(tmp_path / "a.npy", values)
+    for data in (values, tmp_path / "a.npy"):
+        read = torch.as_tensor(read_data(data)[0])
+        np.testing.assert_array_equal(read, values)
+
+
+@pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         (
@@ -67,6 +77,7 @@ def test_files_of_numpy_and_numbers_as_they_are(tmp_path) -> None:
             r"line 2 is 'and ran home'; expected numbers, one step a line\. A text",
         ),
         ("a.csv", b"1,2\n3,4\n5\n", "line 3 has 1 columns, the lines before it 2"),
+        ("a.csv", b"x,y\n\n1,2\n\n3,a\n", "line 5 is '3,a'; expected numbers"),
         ("a.csv", b"1,2\n3,nan\n", r"NaN or inf, first at index \[1, 1\] of shape \(2, 2\)"),
         ("a.csv", b"\n", "found nothing: the file is empty"),
         ("a.csv", b"\xff\xfe1", "it is no text in UTF-8"),

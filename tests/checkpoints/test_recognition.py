@@ -67,6 +67,14 @@ def test_prefixes_of_wrappers_are_left_out(prefix) -> None:
     assert [layer.name for layer in found(weights).layers] == ["l0"]
 
 
+def test_prefixes_of_wrappers_are_kept_where_they_tell_two_modules_apart() -> None:
+    weights = {**nn.ModuleDict({"module": nn.ModuleDict({"rnn": nn.GRU(4, 6)}), "rnn": nn.LSTM(4, 6)}).state_dict()}
+    assert [(layer.name, layer.kind) for layer in found(weights).layers] == [
+        ("module.rnn.l0", "GRU"),
+        ("rnn.l0", "LSTM"),
+    ]
+
+
 def test_dicts_around_the_weights_count_only_where_several_hold_recurrences() -> None:
     gru = nn.GRU(4, 6).state_dict()
     one = stored(gru, ("checkpoint", "state_dict"))

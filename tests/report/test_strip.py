@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from throughtime.examination import Examination
 from throughtime.report.readings import readings
 from throughtime.report.strip import LONGEST_STRIP, strips
 
@@ -26,6 +27,13 @@ def test_rows_hold_nats_and_words_for_zero(two):
 
 def test_without_a_text_there_is_none(linear):
     assert strips({"": linear()}, readings({"": linear()})) == []
+
+
+def test_a_recurrence_of_another_length_does_not_colour_the_text(linear):
+    exam, other = linear(0.9, 8, tokens=tuple("the cats")), linear(0.9, 5, name="decoder")
+    both = {"": Examination({**exam._records, **other._records}, (), exam.tokens)}
+    (strip,) = strips(both, readings(both))
+    assert [entry["i"][-1] for entry in strip.maps] == [8]
 
 
 def test_of_a_long_text_the_end_is_printed(linear):

@@ -81,15 +81,10 @@ class Derivatives:
         return self._evaluated(places)
 
     def paths(self, places: Int[Tensor, " step"]) -> dict[str, Partial]:
-        """Those of the update by path, at any steps less one."""
+        """Those of the update by path, at any steps less one, whatever came before."""
         arguments = (*self._trajectory.seen_by(self._cell, places), self._weights.units)
         found = {path: evaluate(*arguments) for path, evaluate in self._derivation.evaluate_paths.items()}
-        return self.where_passing(self._where_running(found, places), places)
-
-    def where_passing(self, found: dict[str, Partial], places: slice | Tensor) -> dict[str, Partial]:
-        """Zero where a step starts from zeros, whatever came before."""
-        restarts = self._trajectory.restarts
-        return found if restarts is None else _masked(found, ~restarts[places])
+        return self._where_running(found, places)
 
     def _made(self, stop: int) -> Stretch:
         places = range(max(0, stop - self._length), stop)
@@ -125,7 +120,7 @@ class Derivatives:
         running = self._trajectory.running
         if running is None:
             return dict(found)
-        return _masked(found, running[places])
+        return masked(found, running[places])
 
     def _along_carried(self, partial: Partial, direct: Tensor | None) -> Tensor | None:
         """The derivative with respect to the carried state, through the gates that see it unit by unit too."""
@@ -148,5 +143,6 @@ def _indexed(partials: Mapping[str, Partial], places: slice | Tensor) -> dict[st
     return {name: partial.mapped(lambda slope: slope[places]) for name, partial in partials.items()}
 
 
-def _masked(partials: Mapping[str, Partial], mask: Tensor) -> dict[str, Partial]:
+def masked(partials: Mapping[str, Partial], mask: Tensor) -> dict[str, Partial]:
+    """Zero where a mask, (step, batch), is not set."""
     return {name: partial.mapped(lambda slope: slope * mask.unsqueeze(-1)) for name, partial in partials.items()}

@@ -185,8 +185,7 @@ class Network:
         """To the last step of every source, or as far as they were followed."""
         part = self.wiring.parts[place]
         whole = self.pullbacks[part.index]
-        for frame in _located(frames, part.offset):
-            collector.update(frame)
+        for frame in _located(_collected(frames, collector), part.offset):
             if last is not None:
                 shown = (last[frame.sources] <= frame.step).nonzero().squeeze(-1)
                 if not len(shown):
@@ -228,6 +227,13 @@ def _begins(window: int, steps: int, reverse: bool) -> Bool[Tensor, " time"]:
     """Whether a step, in reading order, begins a window and not the sequence; windows are counted from step 1."""
     read = torch.arange(1, steps + 1)
     return (read > 1) & ((steps - read if reverse else read - 1) % window == (window - 1 if reverse else 0))
+
+
+def _collected(frames: Iterator[SweptFrame], collector: ToInputs) -> Iterator[SweptFrame]:
+    """The same frames, after what leaves the recurrence has been taken from them."""
+    for frame in frames:
+        collector.update(frame)
+        yield frame
 
 
 def _located(frames: Iterator[SweptFrame], offset: int) -> Iterator[SweptFrame]:

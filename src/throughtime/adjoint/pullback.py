@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from throughtime.adjoint.derivatives import OUTPUT, UPDATE, Derivatives
+from throughtime.adjoint.derivatives import OUTPUT, UPDATE, Derivatives, masked
 from throughtime.cells import Cell, Named, Partial, derive
 from throughtime.notation import OUTPUT_GATE
 from throughtime.unroll import Trajectory, Weights
@@ -178,10 +178,10 @@ class Pullback:
             adjoint: Of s_step for some sources, by state, (step, source, batch, hidden).
         """
         carried = adjoint[self.cell.carried]
-        found = self._derivatives.paths(steps - 1)
+        found = self._where_passing(self._derivatives.paths(steps - 1), steps - 1)
         slopes = {path: _scaled(partial, carried) for path, partial in found.items()}
         if self._output_gated:
-            output = self._derivatives.where_passing(self._derivatives.at(steps - 1), steps - 1)[OUTPUT]
+            output = self._where_passing(self._derivatives.at(steps - 1), steps - 1)[OUTPUT]
             slopes[OUTPUT_GATE] = (None, _scaled(output, self.output(adjoint["h"]))[1])
         return slopes
 
@@ -193,6 +193,11 @@ class Pullback:
             product = value * weight if self.unit_by_unit else value @ weight
             total = product if total is None else total.add_(product)
         return total
+
+    def _where_passing(self, found: dict[str, Partial], places: Tensor) -> dict[str, Partial]:
+        """Zero where a step starts from zeros, whatever came before."""
+        restarts = self.trajectory.restarts
+        return found if restarts is None else masked(found, ~restarts[places])
 
     def _stopped_(self, step: int, adjoint: Tensor) -> Tensor:
         """Zero, in place, of samples that start from zeros at a step."""

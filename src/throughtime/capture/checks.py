@@ -121,7 +121,10 @@ def call_examined(model: nn.Module, inputs: Any) -> Any:
     try:
         return call_model(model, inputs)
     except (TypeError, AttributeError) as error:
-        every = (inputs, *(inputs.values() if isinstance(inputs, Mapping) else inputs if type(inputs) is tuple else ()))
+        every = (
+            inputs,
+            *(inputs.values() if isinstance(inputs, Mapping) else inputs if type(inputs) in (tuple, list) else ()),
+        )
         if any(isinstance(one, np.ndarray) for one in every):
             raise TypeError(f"inputs: expected tensors, found a NumPy array; use torch.from_numpy ({error})") from error
         raise

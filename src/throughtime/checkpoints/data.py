@@ -75,16 +75,17 @@ def _read_numpy(path: Path) -> np.ndarray:
 
 def _read_text(path: Path) -> np.ndarray:
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = [line for line in file.read().splitlines() if line.strip()]
-    if not lines:
+        numbered = [(number, line) for number, line in enumerate(file.read().splitlines(), 1) if line.strip()]
+    if not numbered:
         raise ExaminationError(f"{path}: found nothing: the file is empty")
+    numbers, lines = zip(*numbered, strict=True)
     delimiter = next((mark for mark in _DELIMITERS if mark in lines[0]), None)
     rows = list(csv.reader(lines, delimiter=delimiter)) if delimiter else [line.split() for line in lines]
     heading = int(not _are_numbers(rows[0]) and len(rows) > 1)
-    for number, row in enumerate(rows[heading:], start=heading + 1):
+    for number, line, row in list(zip(numbers, lines, rows, strict=False))[heading:]:
         if not _are_numbers(row):
             raise ExaminationError(
-                f"{path}: line {number} is {lines[number - 1][:60]!r}; expected numbers, one step a line. A text "
+                f"{path}: line {number} is {line[:60]!r}; expected numbers, one step a line. A text "
                 "must be given as the numbers of its tokens, as the checkpoint does not say which is which"
             )
         if len(row) != len(rows[heading]):
@@ -117,4 +118,7 @@ def _checked(values: np.ndarray, name: str) -> np.ndarray:
         raise ExaminationError(f"{name}: NaN or inf, first at index {first} of shape {values.shape}")
     if len(values) < 2:
         raise ExaminationError(f"{name}: found one step in shape {values.shape}; there is nothing to look back on")
-    return values.astype(float) if values.dtype == bool else values
+    if values.dtype == bool or values.dtype.itemsize > 8:
+        values = values.astype(float)
+    # As torch takes it: in this machine's order of bytes, and not backwards in memory.
+    return np.ascontiguousarray(values, values.dtype.newbyteorder("="))

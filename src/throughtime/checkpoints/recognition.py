@@ -1,7 +1,8 @@
 """The recurrences in named tensors, recognised by torch's names and by their shapes."""
 
 import re
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -49,8 +50,9 @@ def recognised(stored: Stored, path: Path) -> Checkpoint:
     places = {place for place, _ in modules}
     layers: list[Layer] = []
     problems: list[str] = []
+    named = _named(modules, places)
     for (place, module), directions in modules.items():
-        name = _named(place, module, places)
+        name = named[place, module]
         try:
             _check_all_known(stored.tensors, place, module)
             layers += _layers(name, directions)
@@ -84,10 +86,19 @@ def _modules(tensors: Mapping[tuple[Place, str], Tensor]) -> dict[tuple[Place, s
     return modules
 
 
-def _named(place: Place, module: str, places: set[Place]) -> str:
-    """A module's name; dicts around it count only where there are several that hold recurrences."""
-    inside = without_wrappers(f"{module}.").removesuffix(".")
-    return ".".join((*(place if len(places) > 1 else ()), *([inside] if inside else [])))
+def _named(modules: Collection[tuple[Place, str]], places: Collection[Place]) -> dict[tuple[Place, str], str]:
+    """The names of modules or tensors; what stands around them counts only where it tells them apart.
+
+    That is dicts, where several hold recurrences, and what DataParallel and torch.compile put before a name.
+    """
+    inside = {one: without_wrappers(f"{one[1]}.").removesuffix(".") for one in modules}
+    counts = Counter((place, inside[place, module]) for place, module in modules)
+    return {
+        (place, module): ".".join(
+            filter(None, (*(place if len(places) > 1 else ()), name if counts[place, name] == 1 else module))
+        )
+        for (place, module), name in inside.items()
+    }
 
 
 def _check_all_known(tensors: Mapping[tuple[Place, str], Tensor], place: Place, module: str) -> None:
@@ -183,7 +194,7 @@ def _embeddings(tensors: Mapping[tuple[Place, str], Tensor], places: set[Place])
 
     An embedding has no bias and, where its name does not tell, stands before the recurrence and is not square.
     """
-    called, others = {}, {}
+    called, others, named = {}, {}, _named(tensors, places)
     begun = False
     for (place, key), tensor in tensors.items():
         begun = begun or _KEY.fullmatch(key) is not None
@@ -191,7 +202,7 @@ def _embeddings(tensors: Mapping[tuple[Place, str], Tensor], places: set[Place])
             continue
         if (place, f"{key.removesuffix('weight')}bias") in tensors or len(tensor) < 2:
             continue
-        name = _named(place, key, places)
+        name = named[place, key]
         if _EMBEDDING.search(key):
             called[name] = tensor
         elif not begun and tensor.shape[0] != tensor.shape[1]:

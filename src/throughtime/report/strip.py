@@ -42,7 +42,8 @@ def strips(examinations: Mapping[str, Examined], readings: Sequence[Reading]) ->
     texts: dict[tuple[str, ...], list[Reading]] = {}
     for reading in readings:
         tokens = examinations[reading.network].tokens
-        if tokens:
+        # In a network of several recurrences they are the steps of those that read as many.
+        if tokens and len(tokens) == reading.steps:
             texts.setdefault(tuple(tokens), []).append(reading)
     printed = [_strip(tokens, readers) for tokens, readers in texts.items()]
     return [strip for strip in printed if strip.maps]
