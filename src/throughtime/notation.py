@@ -44,7 +44,6 @@ KEEP_GATE = "keep gate"
 CANDIDATE = "candidate"
 WRITE_GATE = "write gate"
 OUTPUT_GATE = "output gate"
-UPDATE_PATHS = (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
 
 # The name under which the input of a model is followed, where there is no state or besides it.
 INPUTS = "inputs"

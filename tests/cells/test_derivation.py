@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.func import jacrev
 
 from throughtime.cells import ALL_CELLS, Cell, Partial, Update, derive, sigmoid, tanh
-from throughtime.notation import UPDATE_PATHS
+from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, WRITE_GATE
 from throughtime.unroll import Weights
 
 HIDDEN = 6

@@ -36,6 +36,9 @@ def test_the_interval_of_a_mean_is_students():
     low, high = Bootstrap.interval(draws[None], values.mean()[None], torch.tensor([7.0]))[0].tolist()
     expected = stats.t.interval(0.95, 7, loc=values.mean(), scale=values.std() / 8**0.5)
     assert (low, high) == pytest.approx(expected, abs=0.25 * (expected[1] - expected[0]))
+    # From the standard deviation of the draws themselves, it is a part of the hull to every digit.
+    half = stats.t.ppf(0.975, 7) * float((draws - values.mean()).square().mean().sqrt())
+    assert low <= float(values.mean()) - half * (1 - 1e-9) and high >= float(values.mean()) + half * (1 - 1e-9)
 
 
 @pytest.mark.parametrize("samples", [2, 3, 4])

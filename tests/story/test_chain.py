@@ -8,7 +8,7 @@ from torch.func import jacrev
 
 from throughtime.cells import derive
 from throughtime.compare.next_word import untrained
-from throughtime.notation import UPDATE_PATHS
+from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, WRITE_GATE
 from throughtime.story.chain import WEIGHTS, chain
 from throughtime.story.jacobians import Products, immediate_slopes, path_jacobians, total_derivative
 from throughtime.tasks.agreement import VOCABULARY
@@ -97,7 +97,7 @@ def test_the_paths_add_up_to_the_step_jacobian(network):
 def test_the_gated_layer_has_the_four_paths():
     told = chain(untrained("Gated").double(), torch.tensor(WORDS), TARGET, SHOWN)
     for jacobian in told.jacobians:
-        assert tuple(jacobian.paths) == UPDATE_PATHS
+        assert tuple(jacobian.paths) == (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
         assert jacobian.norm <= sum(jacobian.paths.values()) + 1e-12
         assert jacobian.slopes is None
 

@@ -92,7 +92,6 @@ class _Chain:
             loss_by_output=float(self.loss_by_output.norm()),
             output_by_hidden=float(self.output_by_hidden.norm()),
             output_shape=(rows, columns),
-            loss_by_hidden=float(delta.norm()),
             weight_norm={gate: float(stretch(matrix)) for gate, matrix in gates.items()},
             terms=self._terms(delta),
             jacobians=self._steps(),

@@ -73,7 +73,6 @@ class Chain:
         loss_by_output: Norm of dl_t/dy_t.
         output_by_hidden: Frobenius norm of dy_t/dh_t.
         output_shape: Its shape, (words, hidden).
-        loss_by_hidden: Norm of the product of the two, dl_t/dh_t = delta(t,t).
         weight_norm: By gate, the largest factor by which its W_hh stretches a vector.
         terms: i = t .. 1.
         jacobians: i = t .. 2, those in front of the first word.
@@ -85,7 +84,6 @@ class Chain:
     loss_by_output: float
     output_by_hidden: float
     output_shape: tuple[int, int]
-    loss_by_hidden: float
     weight_norm: Mapping[str, float]
     terms: tuple[Term, ...]
     jacobians: tuple[StepJacobian, ...]
