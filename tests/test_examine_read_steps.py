@@ -453,3 +453,52 @@ def test_a_sample_that_is_not_read_has_no_lags() -> None:
     for quantity in ("lag_profile", "decay_rate", "direct_derivative", "elasticity", "truncation_error"):
         np.testing.assert_allclose(one[quantity], other[quantity], rtol=1e-9)
     assert np.isnan(one.sample_profile.transpose("sample", "lag").values[-1]).all()
+
+
+@pytest.mark.parametrize("followed", [slice(-5, None), slice(1, -1), slice(None, None, 3)])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_losses_of_some_steps_say_the_same_however_they_are_picked(layers: int, followed: slice) -> None:
+    """By loss_steps=, by a mask, or as the only ones that there are."""
+
+    def every(output: Tensor, _: object) -> Tensor:
+        return output.square().sum((1, 2))
+
+    mask = torch.zeros(STEPS)
+    mask[followed] = 1
+    model = Model(bidirectional=True, num_layers=layers)
+    given = tt.examine(model, inputs(), loss=every, loss_steps=(mask.nonzero().squeeze(1) + 1).tolist())
+    masked = tt.examine(model, inputs(), loss=lambda output, _: every(output, _) * mask)
+    picked = tt.examine(model, inputs(), loss=lambda output, _: every(output[followed], _))
+    for other in (masked, picked):
+        assert other.reach() == given.reach()
+        assert not {"exploding", "underflow"} & {finding.verdict for finding in other.findings}
+        for name in given.recurrences:
+            one, another = given[name], other[name]
+            assert one.lag.values.tolist() == another.lag.values.tolist()
+            np.testing.assert_allclose(one.lag_profile, another.lag_profile, rtol=1e-5)
+            np.testing.assert_allclose(one.decay_rate, another.decay_rate, rtol=1e-5)
+            np.testing.assert_allclose(one.gradient_share, another.gradient_share, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("read", [0, READ - 1, STEPS - 1])
+def test_what_the_layer_above_reads_both_ways_is_read_where_it_is(read: int) -> None:
+    model = Model(bidirectional=True, num_layers=2)
+    found = tt.examine(model, inputs(), loss=lambda output, _: output[read].square().sum())
+    labels = {name: found[name].loss_step.values.tolist() for name in found.recurrences}
+    assert all(label == [read + 1] for label in labels.values())
+    assert not {"exploding", "readout-bound"} & {finding.verdict for finding in found.findings}
+    # Its states before that step, in its own order, have positive lags; all others, which are read from above, none.
+    assert found["r.l0.reverse"].lag.values.max() == STEPS - read
+    assert found["r.l0"].lag.values.max() == read + 1
+
+
+def test_what_may_be_read_elsewhere_too_is_not_called_readout_bound() -> None:
+    def fading(output: Tensor, _: object) -> Tensor:
+        """All but nothing of the last step, and all of the others."""
+        weights = torch.ones(STEPS)
+        weights[-1] = 1e-12
+        return output.square().sum((1, 2)) @ weights
+
+    found = tt.examine(Model(), inputs(), loss=fading)
+    assert found["r.l0"].elasticity.isnull().all()
+    assert "readout-bound" not in {finding.verdict for finding in found.findings}

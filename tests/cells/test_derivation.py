@@ -191,10 +191,11 @@ def test_paths_are_the_products_that_define_them(cell: Cell) -> None:
         )
 
     held, keep, candidate, write = factors(at.u, at.before)
-    others = dict(zip(UPDATE_PATHS, (keep, held, write, candidate), strict=True))
-    by_u, by_state = (dict(zip(UPDATE_PATHS, jacrev(factors, argnums=i)(at.u, at.before), strict=True)) for i in (0, 1))
+    paths = (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
+    others = dict(zip(paths, (keep, held, write, candidate), strict=True))
+    by_u, by_state = (dict(zip(paths, jacrev(factors, argnums=i)(at.u, at.before), strict=True)) for i in (0, 1))
     evaluated = {path: at.partial(evaluate) for path, evaluate in derivation.evaluate_paths.items()}
-    assert tuple(evaluated) == tuple(path for path in UPDATE_PATHS if path in evaluated)
+    assert tuple(evaluated) == tuple(path for path in paths if path in evaluated)
     for path, other in others.items():
         through = (
             torch.diag(other)

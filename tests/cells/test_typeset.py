@@ -6,7 +6,7 @@ import pytest
 from latex2mathml.converter import convert
 
 from throughtime.cells import ALL_CELLS, GRU, LSTM, RNN, Cell, Gated, derive, equations, path_formulas
-from throughtime.notation import CANDIDATE, OUTPUT_GATE, UPDATE_PATHS
+from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, OUTPUT_GATE, WRITE_GATE
 
 
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
@@ -35,8 +35,9 @@ def test_every_gate_is_named_by_its_weights(cell: Cell) -> None:
 
 
 def test_gated_cells_show_the_four_paths() -> None:
-    assert tuple(path_formulas(Gated())) == tuple(path_formulas(GRU())) == UPDATE_PATHS
-    assert tuple(path_formulas(LSTM())) == (*UPDATE_PATHS, OUTPUT_GATE, "h from c")
+    paths = (CARRY, KEEP_GATE, CANDIDATE, WRITE_GATE)
+    assert tuple(path_formulas(Gated())) == tuple(path_formulas(GRU())) == paths
+    assert tuple(path_formulas(LSTM())) == (*paths, OUTPUT_GATE, "h from c")
     assert tuple(path_formulas(RNN())) == (CANDIDATE,)
 
 

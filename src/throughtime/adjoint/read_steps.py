@@ -26,19 +26,44 @@ class ReadSteps:
     def last(self, index: int, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
         """For every source, the last step whose state its loss reads directly.
 
-        The last step of all where it reads the recurrence only through others.
+        Where it reads the recurrence only through others of as many steps, the last that stands beside such a step of
+        theirs; else the last step of all.
         """
-        steps = self._wiring.recurrences[index].steps
+        found, through = self._read_directly(index, sources), torch.zeros_like(sources)
+        for other in self._read_through(index):
+            through = torch.maximum(through, self._beside(index, other, self.last(other, sources)))
+        found = torch.where(found > 0, found, through)
+        return torch.where(found > 0, found, self._wiring.recurrences[index].steps)
+
+    def _read_directly(self, index: int, sources: Int[Tensor, " source"]) -> Int[Tensor, " source"]:
+        """The last step whose state every source reads directly, 0 for none."""
+        found = torch.zeros_like(sources)
         if index in self._wiring.loops:
-            found = self._wiring.loops[index].last_reached(sources)
-            return torch.where(found > 0, found, steps)
-        found = torch.full_like(sources, -1)
+            return torch.maximum(found, self._wiring.loops[index].last_reached(sources))
         for place, part in self._wiring.parts_of(index):
             if place in self._wiring.to_losses:
                 entering = self._wiring.to_losses[place].from_losses(sources)
                 first = torch.stack([one.first for one in entering]).max(dim=0).values
                 found = torch.where(first > 0, torch.maximum(found, first + part.offset), found)
-        return torch.where(found > 0, found, steps)
+        return found
+
+    def _read_through(self, index: int) -> set[int]:
+        """The recurrences of as many steps that read one, and not its end only, and that the losses depend on."""
+        steps = self._wiring.recurrences[index].steps
+        return {
+            self._parts[other].index
+            for place, part in self._wiring.parts_of(index)
+            for other in self._wiring.above[place]
+            if self._parts[other].index != index
+            and self._wiring.recurrences[self._parts[other].index].steps == steps
+            and self._wiring.reached(self._parts[other].index)
+            and not all(segment.reads_the_end_only for segment in self._wiring.between(place, other))
+        }
+
+    def _beside(self, index: int, other: int, steps: Tensor) -> Tensor:
+        """The steps of a recurrence that stand beside those of another one with as many."""
+        one, another = self._wiring.recurrences[index], self._wiring.recurrences[other]
+        return steps if one.reverse == another.reverse else one.steps + 1 - steps
 
     def out_of_step(self, index: int) -> Int[Tensor, " source"] | None:
         """For every loss, the last step whose state it reads, where that is not its own step.
@@ -80,8 +105,8 @@ class ReadSteps:
     def last_by_sample(self, index: int) -> Int[Tensor, " batch"] | None:
         """The last step at which the only loss reads the states of every sample.
 
-        Directly, or through recurrences above that read step by step in the same direction; what is read in another way
-        counts as read to its end. 0 for a sample that is read nowhere. None of several losses.
+        Directly, or through recurrences above that read step by step; what is read in another way counts as read to its
+        end. 0 for a sample that is read nowhere. None of several losses.
         """
         if self._losses > 1:
             return None
@@ -167,8 +192,9 @@ class ReadSteps:
             for below in self._wiring.feeding(place):
                 run, between = self._parts[below].run, self._wiring.between(below, place)
                 alike = reader.batch == run.batch
-                if self._wiring.in_step(below, place):
-                    last = found[place]
+                if self._wiring.side_by_side(below, place):
+                    last = found[place] if reader.reverse == run.reverse else run.steps + 1 - found[place]
+                    last *= found[place] > 0
                 elif alike and (not between or self._parts[below].index == self._parts[place].index):
                     # It goes on from the states in which the samples ended.
                     last = run.reading.ends(run.steps, run.batch) * (found[place] > 0)

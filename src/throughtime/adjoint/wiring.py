@@ -73,9 +73,13 @@ class Wiring:
 
     def in_step(self, below: int, above: int) -> bool:
         """Whether a run reads another at its own steps only, and in the same direction."""
-        between = self.between(below, above)
         alike = self.parts[below].run.reverse == self.parts[above].run.reverse
-        return bool(between) and alike and all(segment.local for segment in between)
+        return alike and self.side_by_side(below, above)
+
+    def side_by_side(self, below: int, above: int) -> bool:
+        """Whether a run reads another at its own steps only, in whatever direction."""
+        between = self.between(below, above)
+        return bool(between) and all(segment.local for segment in between)
 
     def reads_by_all_steps(self, index: int) -> bool:
         """Whether another recurrence below is read by way of all steps of a recurrence.

@@ -21,7 +21,7 @@ def elasticity(
     Were the state a small part smaller, the loss would change by no more than that part of this part of itself: to
     first order, and by the inequality of Cauchy and Schwarz. It is the same whatever the unit of the loss, so that
     a readout that hardly reads is told from a loss that is small. NaN where the state is zero, or loss and
-    derivative both are.
+    derivative both are, and where losses may read other states, too.
 
     Args:
         film: Which state a source reads.
@@ -29,6 +29,8 @@ def elasticity(
         trajectory: The states.
         losses: l_t, summed over the batch, of every source.
     """
+    if not film.single:
+        return torch.full_like(direct, torch.nan)
     samples = torch.arange(film.batch) if film.ends is None else (film.ends > 0).nonzero().squeeze(-1)
     at = film.positions.unsqueeze(-1) if film.ends is None else film.ends[samples].unsqueeze(0)
     places = at.clamp(0, film.steps), samples

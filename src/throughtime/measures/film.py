@@ -34,6 +34,7 @@ class Film:
         starts: The state from which each sample starts; None where all start from the first.
         last: The state in which each sample ends, whatever is read of it; None where all end in the last.
         out_of_step: Whether there are as many losses as steps, and they read other steps than their own.
+        single: Whether it is certain that every source reads one step only, of every sample.
     """
 
     states: tuple[str, ...]
@@ -50,6 +51,7 @@ class Film:
     starts: Int[Tensor, " batch"] | None = None
     last: Int[Tensor, " batch"] | None = None
     out_of_step: bool = False
+    single: bool = True
 
     @property
     def some(self) -> bool:

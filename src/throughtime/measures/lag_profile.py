@@ -93,10 +93,15 @@ class LagProfile(NormMeasure):
             seed: Of the bootstrap.
         """
         lags, ln_sum = torch.arange(self._smallest, self._largest + 1), self._by_group
-        # Lags below 0 are kept from the first one at which anything arrived.
-        used = (lags >= 0) | (ln_sum > -torch.inf).any(dim=3).any(dim=1).any(dim=0)
-        first = int(used.nonzero()[0])
-        lags, ln_sum = lags[first:], ln_sum[:, :, first:]
+        # Lags below 0 are kept from the first one at which anything arrived, others as far as any loss looks back that
+        # reads something.
+        arrived, looked_back = (
+            (ln_sum > -torch.inf).any(dim=3).any(dim=1).any(dim=0),
+            self._counts(lags).sum((0, 2)) > 0,
+        )
+        used = torch.where(lags < 0, arrived, looked_back | (lags == 0)).nonzero()
+        some = slice(int(used[0]), int(used[-1]) + 1)
+        lags, ln_sum = lags[some], ln_sum[:, :, some]
         counts = self._counts(lags)
         sums = _Sums.of(ln_sum, counts)
         values = sums.ln_rms(torch.ones(1, self._groups, self._film.batch, dtype=torch.float64))[..., 0]
@@ -156,8 +161,7 @@ class LagProfile(NormMeasure):
         near, far = (before.gather(1, end.expand(self._groups, -1, -1)) for end in ends)
         counts = far - near
         # Where nothing at all is read, nothing arrives.
-        counts[:, counts.sum((0, 2)) == 0] = 1
-        return counts
+        return counts if counts.any() else torch.ones_like(counts)
 
 
 def _nearer(
