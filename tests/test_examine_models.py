@@ -157,7 +157,7 @@ def test_model_against_its_unrolled_twin(name, parted, in_parts):
     model = build().double()
     inputs = torch.randn(STEPS, BATCH, 6, dtype=torch.float64)
     torch.manual_seed(1)
-    exam = tt.examine(model, inputs, loss=loss)
+    exam = tt.examine(model, inputs, loss=loss, loss_steps="all" if loss is per_step else [1])
     torch.manual_seed(1)
     twin = twin_of(model)
     losses = list(loss(twin(inputs), None).reshape(-1).unbind(0))

@@ -499,6 +499,6 @@ def test_what_may_be_read_elsewhere_too_is_not_called_readout_bound() -> None:
         weights[-1] = 1e-12
         return output.square().sum((1, 2)) @ weights
 
-    found = tt.examine(Model(), inputs(), loss=fading)
+    found = tt.examine(Model(), inputs(), loss=fading, loss_steps=[1])
     assert found["r.l0"].elasticity.isnull().all()
     assert "readout-bound" not in {finding.verdict for finding in found.findings}

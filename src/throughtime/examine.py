@@ -4,17 +4,19 @@ import numbers
 import operator
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from throughtime.adjoint import taken_apart
 from throughtime.budget import for_what_can_be_made_again
 from throughtime.capture import ExaminationError, Recurrence, preserved
 from throughtime.capture.checks import check_finite, check_model, check_strings, check_whole, losses_of
 from throughtime.capture.plainly import plainly
-from throughtime.capture.runs import runs_of
+from throughtime.capture.runs import Runs, runs_of
 from throughtime.examination import Examination
 from throughtime.measuring import Measuring, listed
 from throughtime.progress import Progress, untold
@@ -54,10 +56,11 @@ def examine(
         inputs: What the model is called with; a tuple or list is spread over its positional arguments, a dict over
             its named ones.
         targets: Handed to `loss`.
-        loss: loss(output, targets), a 1-D tensor with one loss per step, each summed over the batch, or a scalar: one
-            loss, counted at the last step that it reads.
+        loss: loss(output, targets), a 1-D tensor with one loss per step, each summed over the batch, or a scalar. One
+            that reads several steps is taken apart into what it sends back through the states of each, where the model
+            has layers or cells of torch's or ours and no loops; any other counts at the last step that it reads.
         loss_steps: Which losses are followed backwards: "all", a number of evenly spread ones, their steps 1..n, or
-            "auto": all of up to 1024, otherwise 256 evenly spread.
+            "auto": all of up to 1024, otherwise 256 evenly spread. [1] leaves a scalar whole.
         max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.
         memory: Bytes that the examination may take in all, beyond what the process has before the call: its peak stays
             within 20 % of it. The sources are followed some after the others, and derivatives made in stretches, where
@@ -118,6 +121,7 @@ def examine(
         runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase, again)
         recurrences = runs.recurrences
         _check_steps(len(runs.losses), recurrences)
+        runs = _by_step(runs, loss_steps)
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
@@ -125,6 +129,16 @@ def examine(
         examination = measuring.run(labels, progress, _training(window, trained_in))
         examination.notes += tuple(notes)
         return examination
+
+
+def _by_step(runs: Runs, loss_steps: str | int | Sequence[int]) -> Runs:
+    """A single loss that reads many steps as one loss per step, all of which are followed."""
+    if len(runs.losses) > 1 or not isinstance(loss_steps, str):
+        return runs
+    if loss_steps == "auto" and any(recurrence.steps > FOLLOW_ALL for recurrence in runs.recurrences):
+        return runs
+    losses = taken_apart(runs.recurrences, runs.losses)
+    return runs if losses is None else replace(runs, losses=losses, sources=torch.arange(len(losses)), apart=True)
 
 
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:

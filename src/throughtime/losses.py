@@ -107,7 +107,7 @@ def _recommended(cut: Truncation) -> dict[str, object]:
 def _share(cut: Truncation, lags: np.ndarray) -> Tensor:
     # The initial state has no weight term, so its lag has no part, unless there is nothing to have a part of.
     share = torch.full((len(lags),), math.nan if cut.share.isnan().all() else 0.0, dtype=torch.float64)
-    # Of the lags below 0, the profile has only those at which anything arrived; of the others, those that any loss looks
+    # Of the lags below 0, the profile has only those at which anything arrived; of others, those that any loss looks
     # back to. A band may be spread further.
     first, last = int(lags[0]), int(lags[-1])
     arrived = cut.lags >= first

@@ -45,7 +45,7 @@ class Measuring:
 
     def __init__(self, runs: Runs, max_lag: int | None, memory: int | None, seed: int) -> None:
         self._own, self._detached, self._left_out = runs.own, runs.detached, runs.left_out
-        self._guessed = runs.guessed
+        self._guessed, self._apart = runs.guessed, runs.apart
         self._losses, self._sources = len(runs.losses), runs.sources
         self._max_lag = max_lag
         self._network = Network(runs.recurrences, runs.losses)
@@ -310,10 +310,16 @@ class Measuring:
                 f"The losses read {', '.join(map(repr, out_of_step))} at other steps than their own: there, the "
                 "lag of a loss is counted from the last step that it reads."
             )
-        if self._losses == 1:
+        if self._apart:
+            notes.append(
+                "The loss is a scalar that reads many steps: what it sends back through the states of each step is "
+                "followed as the loss of that step, and lags are counted from there. All of it adds up to .grad."
+            )
+        elif self._losses == 1:
             notes.append(
                 "The loss is a scalar: it counts as the loss of the last step that it reads, of every sample its own, "
-                "and lags are counted from there."
+                "and lags are counted from there. Where it reads many steps, what it reads near the beginning hides "
+                "what comes from far back: return one loss per step, each summed over the batch."
             )
         return tuple(notes)
 

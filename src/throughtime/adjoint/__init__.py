@@ -23,4 +23,5 @@ from throughtime.adjoint.segments import Segment as Segment
 from throughtime.adjoint.sweep import Frame as Frame
 from throughtime.adjoint.sweep import SweptFrame as SweptFrame
 from throughtime.adjoint.sweep import sweep as sweep
+from throughtime.adjoint.taken_apart import taken_apart as taken_apart
 from throughtime.adjoint.to_inputs import ToInputs as ToInputs

@@ -30,6 +30,7 @@ class Runs:
         detached: The model as it is, where that makes a difference.
         left_out: What was found, or might have been, and is not followed.
         guessed: Whether what is followed was found, not named.
+        apart: Whether the losses are parts of a single one; the runs of the model are with that.
     """
 
     recurrences: list[Recurrence]
@@ -39,6 +40,7 @@ class Runs:
     detached: OwnRun | None
     left_out: tuple[str, ...]
     guessed: bool
+    apart: bool = False
 
 
 def runs_of(

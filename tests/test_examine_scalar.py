@@ -1,0 +1,152 @@
+"""A loss that is one number: taken apart by the steps whose states it reads, as if it were one loss for each."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import rnn
+
+import throughtime as tt
+
+STEPS, BATCH, CLASSES = 12, 4, 3
+
+
+class Tagger(nn.Module):
+    def __init__(self, kind: type[nn.Module], **keywords: object) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.r = kind(2, 5, **keywords)
+        self.o = nn.Linear(5 * (2 if keywords.get("bidirectional") else 1), CLASSES)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.o(self.r(inputs)[0])
+
+
+class InChunks(Tagger):
+    """In two calls, the second from the states of the first."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        first, state = self.r(inputs[:5])
+        return self.o(torch.cat([first, self.r(inputs[5:], state)[0]]))
+
+
+class Stepping(Tagger):
+    """A cell, step by step."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, states = None, []
+        for x in inputs:
+            h = self.r(x, h)
+            states.append(h[0] if isinstance(h, tuple) else h)
+        return self.o(torch.stack(states))
+
+
+class Ragged(Tagger):
+    """Packed samples of 12, 3, 7 and 1 steps."""
+
+    lengths = torch.tensor([12, 3, 7, 1])
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        packed = rnn.pack_padded_sequence(inputs, self.lengths, enforce_sorted=False)
+        return self.o(rnn.pad_packed_sequence(self.r(packed)[0])[0])
+
+
+MODELS = {
+    "RNN": lambda: Tagger(nn.RNN),
+    "LSTM both ways": lambda: Tagger(nn.LSTM, num_layers=2, bidirectional=True),
+    "Gated": lambda: Tagger(tt.Gated),
+    "in chunks": lambda: InChunks(nn.LSTM),
+    "step by step": lambda: Stepping(nn.LSTMCell),
+    "ragged": lambda: Ragged(nn.GRU, bidirectional=True),
+}
+
+
+def data() -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.randint(CLASSES, (STEPS, BATCH), generator=generator)
+    targets[torch.arange(STEPS).unsqueeze(1) >= Ragged.lengths] = -100
+    return torch.randn(STEPS, BATCH, 2, generator=generator, dtype=torch.float64), targets
+
+
+def mean(output: Tensor, targets: Tensor) -> Tensor:
+    """As one trains: the mean over all tokens that are no padding."""
+    return nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten())
+
+
+def by_step(output: Tensor, targets: Tensor) -> Tensor:
+    losses = nn.functional.cross_entropy(output.flatten(0, 1), targets.flatten(), reduction="none")
+    return losses.view_as(targets).sum(1) / int((targets >= 0).sum())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_mean_over_all_steps_is_the_sum_of_losses_of_the_steps(name: str) -> None:
+    model, (inputs, targets) = MODELS[name]().double(), data()
+    one, many = (tt.examine(model, inputs, targets, loss=loss) for loss in (mean, by_step))
+    assert one.recurrences == many.recurrences and one.reach() == many.reach()
+    assert [finding.verdict for finding in one.findings] == [finding.verdict for finding in many.findings]
+    assert any(note.startswith("The loss is a scalar that reads many steps") for note in one.notes)
+    for recurrence in one.recurrences:
+        for measure in ("gradient_map", "lag_profile", "decay_rate", "truncation_error", "direct_derivative"):
+            found, expected = one[recurrence][measure], many[recurrence][measure]
+            np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        for weight, error in one.relative_errors(recurrence).items():
+            norms = (exam.weight_terms(recurrence, weight).norm for exam in (one, many))
+            np.testing.assert_allclose(*norms, rtol=1e-9, atol=1e-12)
+            assert error < 1e-12
+
+
+def test_what_it_reads_of_final_states_counts_where_these_are() -> None:
+    """Of samples that end apart, at the end of each; l_t is what enters at the states of step t, here at c as well."""
+
+    class Classifier(Ragged):
+        def forward(self, inputs: Tensor) -> Tensor:
+            packed = rnn.pack_padded_sequence(inputs, self.lengths, enforce_sorted=False)
+            output, (_, c) = self.r(packed)
+            return self.o(rnn.pad_packed_sequence(output)[0]).square().sum() + c.sin().sum()
+
+    model, (inputs, _) = Classifier(nn.LSTM).double(), data()
+    exam = tt.examine(model, inputs, loss=lambda output, _: output)
+    assert max(exam.relative_errors("r.l0").values()) < 1e-12
+    # By hand: sample by sample, and step by step.
+    squares, layer = torch.zeros(STEPS, STEPS + 1, dtype=torch.float64), model.r
+    for sample, length in enumerate(model.lengths.tolist()):
+        h, c = (torch.zeros(1, 5, dtype=torch.float64, requires_grad=True) for _ in range(2))
+        states, losses = [c], []
+        for t in range(length):
+            gates = inputs[t, sample] @ layer.weight_ih_l0.T + layer.bias_ih_l0 + h @ layer.weight_hh_l0.T
+            i, f, g, o = (gates + layer.bias_hh_l0).chunk(4, -1)
+            c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+            h = o.sigmoid() * c.tanh()
+            states.append(c)
+            losses.append(model.o(h).square().sum() + (c.sin().sum() if t == length - 1 else 0))
+        for t, loss in enumerate(losses):
+            found = torch.autograd.grad(loss, states, retain_graph=True, materialize_grads=True)
+            squares[t, : length + 1] += torch.stack([one.square().sum() for one in found])
+    expected = (squares / BATCH).log() / 2
+    np.testing.assert_allclose(exam["r.l0"].gradient_map.sel(state="c"), expected, rtol=0, atol=1e-9)
+
+
+def test_it_stays_whole_where_one_asks_for_it() -> None:
+    model, (inputs, targets) = MODELS["RNN"]().double(), data()
+    whole = tt.examine(model, inputs, targets, loss=mean, loss_steps=[1])
+    assert whole["r.l0"].sizes["loss_step"] == 1
+    assert any("Where it reads many steps" in note for note in whole.notes)
+    # The parts add up to it: at the last state, into which nothing comes from later ones, there is but one.
+    apart = tt.examine(model, inputs, targets, loss=mean)
+    last = (exam["r.l0"].gradient_map.isel(loss_step=-1, state_step=STEPS).item() for exam in (whole, apart))
+    assert math.isclose(*last, rel_tol=1e-12)
+
+
+def test_what_reads_one_step_is_one_loss() -> None:
+    model, (inputs, _) = MODELS["LSTM both ways"]().double(), data()
+    exam = tt.examine(model, inputs, loss=lambda output, _: output[-1].square().sum())
+    assert exam["r.l1"].loss_step.values.tolist() == [STEPS]
+
+
+def test_what_is_taken_apart_may_be_cut() -> None:
+    model, (inputs, targets) = MODELS["RNN"]().double(), data()
+    one, many = (tt.examine(model, inputs, targets, loss=loss, max_lag=3, window=4) for loss in (mean, by_step))
+    np.testing.assert_allclose(one["r.l0"].truncation_error, many["r.l0"].truncation_error, rtol=1e-9)
+    assert one["r.l0"].attrs["window_error"] == pytest.approx(many["r.l0"].attrs["window_error"], rel=1e-9)
