@@ -91,3 +91,38 @@ def test_what_is_shown_is_the_whole_gradient(name):
         np.testing.assert_allclose(
             shown.where(here), every.sel(state_step=shown.state_step).where(here), rtol=1e-9, err_msg=recurrence
         )
+
+
+@pytest.mark.parametrize("build", [lambda: nn.LSTM(3, 4, bidirectional=True), lambda: Stepwise()])
+def test_a_weight_term_that_was_not_followed_is_not_told(build):
+    torch.manual_seed(0)
+    model, inputs = build().double(), torch.randn(9, 2, 3, dtype=torch.float64)
+
+    def loss(output, _):
+        return (output[0] if isinstance(output, tuple) else output).square().sum((1, 2))
+
+    whole, cut = (tt.examine(model, inputs, loss=loss, max_lag=lag) for lag in (None, 3))
+    for name in cut.recurrences:
+        for weight in cut.relative_errors(name):
+            found, every = cut.weight_terms(name, weight).norm, whole.weight_terms(name, weight).norm
+            lag = (found.loss_step - found.state_step) * (-1 if "reverse" in name else 1)
+            assert (found.isnull() == (lag > 3)).all()
+            np.testing.assert_allclose(found.where(lag <= 3, 0), every.where(lag <= 3, 0), rtol=1e-9)
+
+
+class Stepwise(nn.Module):
+    """A loop whose equations are not known."""
+
+    def __init__(self):
+        super().__init__()
+        self.x, self.h = nn.Linear(3, 4), nn.Linear(4, 4)
+
+    def step(self, x, h):
+        return torch.tanh(self.x(x) + self.h(h))
+
+    def forward(self, inputs):
+        h, states = inputs.new_zeros(inputs.shape[1], 4), []
+        for x in inputs:
+            h = self.step(x, h)
+            states.append(h)
+        return torch.stack(states)

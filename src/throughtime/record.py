@@ -1,5 +1,6 @@
 """From the measures of one recurrence to its labelled record."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -227,10 +228,13 @@ class Recorder:
 
     def _labelled_terms(self, terms: Terms, bands: LagBands, lags: np.ndarray, relative_error: float) -> xr.Dataset:
         single = (bands.widths == 1) & (bands.starts >= int(lags[0])) & (bands.starts <= int(lags[-1]))
-        axes = (LOSS_STEP, STATE_STEP)
+        axes, ln_norm, film = (LOSS_STEP, STATE_STEP), terms.ln_norm, self._film
+        if film.cut:
+            followed = film.in_sequence(film.kept[1:] >= film.followed_to.unsqueeze(-1))
+            ln_norm = ln_norm.masked_fill(~followed, math.nan)
         return xr.Dataset(
             {
-                "ln_norm": (axes, _numpy(terms.ln_norm), {"units": "nats"}),
+                "ln_norm": (axes, _numpy(ln_norm), {"units": "nats"}),
                 "norm_by_lag": ((LAG,), _numpy(terms.norms()[single])),
             },
             {**self._term_axes, LAG: _numpy(bands.starts[single])},

@@ -394,3 +394,33 @@ def test_a_compiler_at_work_is_not_watched() -> None:
     with Watch(nn.Linear(1, 1), on_call=seen.append):
         assert njit(lambda x: x + 1)(1) == 2
     assert not [call for call in seen if "numba" in call.callee.key[1].co_filename]
+
+
+class Mapped(nn.Module):
+    """A head over samples by torch.vmap behind a layer, a cell or a loop, and in the latter its derivative."""
+
+    def __init__(self, kind):
+        super().__init__()
+        self.recurrence = {"layer": nn.GRU, "cell": nn.GRUCell, "loop": nn.RNNCell}[kind](SIZE, SIZE)
+        self.x, self.h, self.head = (nn.Linear(SIZE, SIZE) for _ in range(3))
+        self.kind = kind
+
+    def step(self, x, h):
+        return torch.tanh(self.x(x) + self.h(h))
+
+    def forward(self, inputs):
+        if self.kind == "layer":
+            return torch.vmap(self.head)(self.recurrence(inputs)[0])
+        h, outputs = inputs.new_zeros(BATCH, SIZE), []
+        for x in inputs:
+            h = self.recurrence(x, h) if self.kind == "cell" else self.step(x, h)
+            slopes = torch.vmap(torch.func.jacrev(self.head))(h).sum(-1) if self.kind == "loop" else 0
+            outputs.append(torch.vmap(self.head)(h) + slopes)
+        return torch.stack(outputs)
+
+
+@pytest.mark.parametrize(("kind", "name"), [("layer", "recurrence.l0"), ("cell", "recurrence"), ("loop", "step")])
+def test_what_torch_func_works_with_is_not_looked_at(kind, name):
+    exam = tt.examine(Mapped(kind).double(), drawn(), loss=per_step)
+    assert exam.recurrences == [name]
+    assert max(exam.relative_errors(name).values()) < 1e-12

@@ -21,6 +21,12 @@ def ended(error: BaseException) -> int:
     [
         (ValueError("steps: expected [bold]1[/], found 0"), 2, "error: steps: expected [bold]1[/], found 0\n"),
         (FileNotFoundError("a.txt: no such file"), 2, "error: a.txt: no such file\n"),
+        (MemoryError(), 2, "error: not enough memory; give it fewer steps or samples"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 96000000000 bytes."),
+            2,
+            "error: not enough memory; give it fewer steps or samples",
+        ),
         (KeyboardInterrupt(), 130, "stopped\n"),
         (CheckFailed("l0: vanishing: It falls."), 1, "failed: l0: vanishing: It falls.\n"),
         (

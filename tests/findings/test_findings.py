@@ -177,3 +177,29 @@ def test_a_window_that_is_too_short_says_which_would_do():
     assert all("truncated" not in found(window)[1] for window in (40, 50, None))
     with pytest.raises(tt.ExaminationError, match="window: expected a whole number of at least 1, found 0"):
         found(0)
+
+
+def test_causes_are_per_step_as_far_as_there_is_a_gradient():
+    """ReLU units with one recurrent weight each: h_t = w h_{t-1} of the units that are active, and then they all die."""
+    layer = tt.IndRNN(4, 8)
+    torch.nn.init.constant_(layer.weight_hh_l0, 0.5)
+    inputs = torch.ones(60, 2, 4)
+    inputs[40] = -100  # no unit is active there, so that nothing passes
+    with torch.no_grad():
+        layer.weight_ih_l0.fill_(0.1)
+    (found,) = (
+        one
+        for one in tt.examine(layer, inputs, loss=lambda output, _: output[0][-1].square().sum()).findings
+        if one.verdict == "vanishing"
+    )
+    assert found.evidence.startswith("The derivative with respect to h is exactly zero from lag 20 on.")
+    # Every weight multiplies by 0.5, and no unit that is active has another slope than 1.
+    assert found.causes["weights"] / found.cause_steps == pytest.approx(math.log(0.5), rel=1e-4)
+
+
+def test_of_an_input_no_gate_is_opened():
+    """A convolution sees three steps: nothing further back, and no recurrence to be cured."""
+    model = nn.Sequential(nn.Conv1d(2, 3, 3, padding=1), nn.Tanh())
+    exam = tt.examine(model, torch.randn(4, 2, 30), loss=lambda output, _: output.square().sum((0, 1)), time_axis=2)
+    (found,) = exam.findings
+    assert found.verdict == "vanishing" and found.remedies == ()

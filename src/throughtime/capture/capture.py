@@ -19,7 +19,7 @@ from throughtime.capture.forwards import replaced
 from throughtime.capture.graph import leaves_behind
 from throughtime.capture.inputs import InputWatch
 from throughtime.capture.modules import RECURRENT_MODULES, Layers, SingleStep, layers_of
-from throughtime.capture.places import same
+from throughtime.capture.places import is_transformed, same
 from throughtime.capture.plan import Plan
 from throughtime.capture.recurrence import Opened, Recurrence, Run
 from throughtime.capture.substitution import Substitution
@@ -92,7 +92,9 @@ def finite_outputs(model: nn.Module) -> Iterator[None]:
 
     def check(name: str) -> Callable[..., None]:
         def hook(module: nn.Module, arguments: Any, output: Any) -> None:
-            if isinstance(output, Tensor) and output.is_floating_point() and not_a_mask(output).any():
+            if not isinstance(output, Tensor) or not output.is_floating_point() or is_transformed(output):
+                return
+            if not_a_mask(output).any():
                 raise OutputNotFinite(
                     f"model: the output of {name or 'the model'} ({type(module).__name__}) holds NaN or inf, and it is "
                     "the first to do so; look at its weights and at what goes into it"

@@ -23,6 +23,8 @@ LARGEST = 64
 def tensors_in(value: Any, place: str, depth: int = DEPTH) -> Iterator[tuple[str, Tensor]]:
     """Every floating-point or complex tensor in a nest of containers and plain objects, with its place."""
     if isinstance(value, Tensor):
+        if is_transformed(value):
+            return
         if (value.is_floating_point() or value.is_complex()) and value.numel() and value.layout == torch.strided:
             yield place, value
     elif depth == 0 or isinstance(value, str | bytes | int | float | nn.Module | type | None) or _is_long(value):
@@ -44,6 +46,11 @@ def tensors_in(value: Any, place: str, depth: int = DEPTH) -> Iterator[tuple[str
         attributes = getattr(value, "__dict__", None)
         for name, item in attributes.items() if isinstance(attributes, dict) else ():
             yield from tensors_in(item, f"{place}.{name}", depth - 1)
+
+
+def is_transformed(tensor: Tensor) -> bool:
+    """Whether a tensor is one that torch.func works with, inside vmap or jacrev: it has no memory and no numbers."""
+    return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
 def kept_by(owner: Any) -> dict[str, Tensor]:

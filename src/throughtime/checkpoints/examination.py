@@ -71,6 +71,11 @@ def examine_checkpoint(
         OSError: A file cannot be read.
         TypeError: An argument is of the wrong type.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(
+            f"path: expected a file's name, found {type(path).__name__}; of weights at hand, save them first: "
+            'torch.save(model.state_dict(), "weights.pt")'
+        )
     for name, number, least in (("steps", steps, 2), ("samples", samples, 1)):
         check_whole(name, number, least)
     check_whole("seed", seed)

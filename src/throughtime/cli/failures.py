@@ -75,6 +75,8 @@ def told() -> Iterator[None]:
         raise _ended("error", str(error), BAD_INPUT) from None
     except Exception as error:
         _show_traceback()
+        if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+            raise _ended("error", f"not enough memory; give it fewer steps or samples ({error})", BAD_INPUT) from None
         message = f"{one_line(error)}\nThis should not happen. {TRACEBACK}=1 shows where it did; please report it."
         raise _ended("unexpected error", message, BUG) from None
 

@@ -136,8 +136,9 @@ class Measured:
 
     @property
     def cause_steps(self) -> int:
-        """How many steps that change is made of."""
-        return min(self.causes.sizes[LAG], int(self.lags[-1]))
+        """How many steps that change is made of: as far as there is a gradient, if that is exactly zero further back."""
+        reached = self.lags[np.isfinite(self.profile.values)]
+        return min(self.causes.sizes[LAG], int(reached.max()) if reached.size else 0)
 
     @cached_property
     def sample_changes(self) -> np.ndarray:

@@ -78,8 +78,10 @@ def _nothing(measured: Measured) -> Finding:
 
 
 def _remedies(measured: Measured) -> tuple[str, ...]:
+    if measured.is_input:
+        return ()
     if WHOLE_STEP in measured.nats:
-        return () if measured.is_input else LOOP_REMEDIES
+        return LOOP_REMEDIES
     if measured.kept_by in ("nothing", "a constant") and measured.multiplied_by == "made":
         return MADE_REMEDIES
     if measured.kept_by == "nothing":
