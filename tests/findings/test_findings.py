@@ -180,7 +180,7 @@ def test_a_window_that_is_too_short_says_which_would_do():
 
 
 def test_causes_are_per_step_as_far_as_there_is_a_gradient():
-    """ReLU units with one recurrent weight each: h_t = w h_{t-1} of the units that are active, and then they all die."""
+    """ReLU units with one recurrent weight each: h_t = w h_{t-1} of those that are active, until they all die."""
     layer = tt.IndRNN(4, 8)
     torch.nn.init.constant_(layer.weight_hh_l0, 0.5)
     inputs = torch.ones(60, 2, 4)

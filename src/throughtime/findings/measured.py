@@ -136,7 +136,7 @@ class Measured:
 
     @property
     def cause_steps(self) -> int:
-        """How many steps that change is made of: as far as there is a gradient, if that is exactly zero further back."""
+        """How many steps that change is made of: as far as there is a gradient, where it is zero further back."""
         reached = self.lags[np.isfinite(self.profile.values)]
         return min(self.causes.sizes[LAG], int(reached.max()) if reached.size else 0)
 
