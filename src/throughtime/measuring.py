@@ -315,7 +315,7 @@ class Measuring:
                 "The loss is a scalar that reads many steps: what it sends back through the states of each step is "
                 "followed as the loss of that step, and lags are counted from there. All of it adds up to .grad."
             )
-        elif self._losses == 1:
+        elif self._losses == 1 and any(recurrence.steps > 1 for recurrence in self._recurrences):
             notes.append(
                 "The loss is a scalar: it counts as the loss of the last step that it reads, of every sample its own, "
                 "and lags are counted from there. Where it reads many steps, what it reads near the beginning hides "

@@ -101,7 +101,10 @@ def test_what_a_rate_does(lossless, rate, words):
     assert only(exam).changes.startswith(words)
 
 
-@pytest.mark.parametrize(("value", "words"), [(-0.5, "−0.50"), (38.0, "38"), (0.0, "0.0"), (3.1415, "3.1")])
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [(-0.5, "−0.50"), (38.0, "38"), (0.0, "0.0"), (3.1415, "3.1"), (-113.0, "−110"), (2e9, "2.0e+09")],
+)
 def test_numbers_have_two_digits_and_a_minus(value, words):
     assert number(value) == words
 

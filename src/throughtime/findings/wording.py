@@ -12,6 +12,8 @@ from throughtime.notation import ACTIVATION_SLOPE, WEIGHTS
 
 # Causes below this part of the largest are left out of the sentence; the numbers have them all.
 NEGLIGIBLE = 0.01
+# From here on a number is given with a power of ten.
+LARGE = 1e6
 
 WORDS = {ACTIVATION_SLOPE: "saturation", WEIGHTS: "the weights"}
 
@@ -23,18 +25,24 @@ def sentences(*parts: str) -> str:
 
 def signed(value: float, digits: int = 2) -> str:
     """A number with its sign, the minus a typographic one."""
-    return f"{value:+.{digits}g}".replace("-", "\N{MINUS SIGN}")
+    return f"{'+' if value >= 0 else ''}{sized(value, digits)}".replace("-", "\N{MINUS SIGN}")
+
+
+def sized(value: float, digits: int) -> str:
+    """A number to some significant digits; thousands are written out."""
+    text = f"{value:.{digits}g}"
+    return f"{float(text):.0f}" if "e+" in text and abs(value) < LARGE else text
 
 
 def with_interval(number: Number, digits: int = 3) -> str:
     """A size with its interval, where it has one: "4.7 nats (4.5 to 4.9)"."""
-    text = f"{abs(number.value):.{digits}g} {number.unit}".strip()
+    text = f"{sized(abs(number.value), digits)} {number.unit}".strip()
     if number.low is None or number.high is None or not math.isfinite(number.high - number.low):
         return text
     # Of a fall, how far it falls: an end on the other side of 0 keeps a sign of its own.
     sign = math.copysign(1.0, number.value)
     low, high = sorted((sign * number.low, sign * number.high))
-    return f"{text} (95 %: {low:.{digits}g} to {high:.{digits}g})".replace("-", "\N{MINUS SIGN}")
+    return f"{text} (95 %: {sized(low, digits)} to {sized(high, digits)})".replace("-", "\N{MINUS SIGN}")
 
 
 def numbered(numbers: Iterable[int], shown: int = 6) -> str:

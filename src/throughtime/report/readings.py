@@ -10,6 +10,8 @@ import xarray as xr
 
 from throughtime.notation import INPUTS, LAG, LARGEST, LOSS_STEP, NORM, STATE, WINDOW
 
+# From here on a number is given with a power of ten.
+LARGE = 1e6
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
 
@@ -242,10 +244,11 @@ class Reading:
         """The self-check, in words."""
         if math.isnan(self.relative_error):
             return "self-check: not taken"
+        error = f"{self.relative_error:.0e}" if self.relative_error else "0"
         if not self.followed_to_the_end:
-            rest = f"leave {self.relative_error:.0e} of .grad to those beyond, relative"
+            rest = f"leave {error} of .grad to those beyond, relative"
             return f"self-check: the lags that were followed {rest}"
-        return f"self-check: the weight terms add up to .grad within {self.relative_error:.0e}, relative"
+        return f"self-check: the weight terms add up to .grad within {error}, relative"
 
 
 def readings(examinations: Mapping[str, Examined]) -> list[Reading]:
@@ -263,6 +266,8 @@ def readings(examinations: Mapping[str, Examined]) -> list[Reading]:
 def number(value: float, digits: int = 2) -> str:
     """A number to some significant digits, with a typographic minus."""
     text = f"{abs(value):#.{digits}g}".removesuffix(".")
+    # Thousands are written out: what has a power of ten is harder to read.
+    text = f"{float(text):.0f}" if "e+" in text and abs(value) < LARGE else text
     return f"−{text}" if value < 0 else text
 
 
