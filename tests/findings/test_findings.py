@@ -64,6 +64,8 @@ def test_dead_units_are_counted():
     assert found.evidence.startswith("9 of 12 units are 0 at every step of every sample")
     assert found.numbers[0].value == 0.75 and found.numbers[0].threshold == 0.5
     assert [one.verdict for one in dead(1 / 3)] == ["healthy"]
+    # Where none is alive, that is why nothing passes, and what is to be mended.
+    assert [one.verdict for one in dead(1.0)] == ["dead ReLU", "vanishing"]
 
 
 def lstm(input_gate=0.0, forget=0.0, candidate=0.0, output=0.0, steps=40):

@@ -22,8 +22,9 @@ from throughtime.findings.measured import Measured
 _MEMBERS = (
     readout_bound,
     exploding,
-    vanishing,
+    # Where all units are dead, that is why the gradient vanishes.
     dead_relu,
+    vanishing,
     saturated,
     closed_gate,
     gates_stuck_open,
