@@ -27,10 +27,10 @@ SINGLE_LAGS = 256
 # product of the size of all weights is due for every band and step.
 FREE_OPERATIONS = 1e9
 BANDS_SHARE = 0.25
-# The part of a gradient from which on it is said that it has no lag.
-NOTED = 0.01
 # So many windows there are however small that part is.
 FEWEST_BANDS = 24
+# The part of a gradient from which on it is said that it has no lag.
+NOTED = 0.01
 
 
 class Measuring:

@@ -12,7 +12,8 @@ from throughtime.notation import ACTIVATION_SLOPE
 VERDICT = "saturated"
 
 REMEDIES = (
-    "Bring the inputs to mean 0 and variance 1: what drives the units into saturation usually comes in with them.",
+    "Bring what it reads to mean 0 and variance 1, an embedding by smaller rows: what drives the units into saturation "
+    "usually comes in with it.",
     "Start with smaller weight_ih and biases of 0, so that the units begin where their slope is 1.",
     "Normalise the pre-activations (layer normalisation), so that they stay there.",
 )

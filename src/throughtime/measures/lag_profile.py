@@ -95,10 +95,8 @@ class LagProfile(NormMeasure):
         lags, ln_sum = torch.arange(self._smallest, self._largest + 1), self._by_group
         # Lags below 0 are kept from the first one at which anything arrived, others as far as any loss looks back that
         # reads something.
-        arrived, looked_back = (
-            (ln_sum > -torch.inf).any(dim=3).any(dim=1).any(dim=0),
-            self._counts(lags).sum((0, 2)) > 0,
-        )
+        arrived = (ln_sum > -torch.inf).any(dim=3).any(dim=1).any(dim=0)
+        looked_back = self._counts(lags).sum((0, 2)) > 0
         used = torch.where(lags < 0, arrived, looked_back | (lags == 0)).nonzero()
         some = slice(int(used[0]), int(used[-1]) + 1)
         lags, ln_sum = lags[some], ln_sum[:, :, some]
