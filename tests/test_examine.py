@@ -132,6 +132,12 @@ def test_a_layer_above_may_read_later_steps_than_the_loss_reads_directly():
     assert exam.weight_terms("lower.l0", "weight_hh").attrs["relative_error"] < 1e-12
 
 
+def test_as_many_samples_as_steps_of_which_each_is_read_at_its_own_step():
+    inputs, own = torch.randn(3, 3, 4), torch.eye(3)
+    exam = examine(inputs=inputs, loss=lambda o, t: (o.square().sum(2) * own).sum(1))
+    assert exam["recurrence.l0"].sizes["loss_step"] == 3
+
+
 def test_final_states_count():
     class Last(nn.Module):
         def __init__(self):
@@ -244,6 +250,24 @@ def broken(name: str, value: float):
     return model
 
 
+class Stepped(nn.Module):
+    """A cell in a loop."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = nn.RNNCell(4, 5)
+
+    def step(self, x, h):
+        return torch.tanh(self.cell(x, h))
+
+    def forward(self, inputs):
+        h, states = inputs.new_zeros(inputs.shape[1], 5), []
+        for x in inputs:
+            h = self.step(x, h)
+            states.append(h)
+        return torch.stack(states)
+
+
 class Half(nn.Module):
     """Turns large numbers into inf after the recurrence."""
 
@@ -304,6 +328,18 @@ REFUSED = {
     "wrong length": (
         lambda: examine(loss=lambda o, t: o.square().sum((0, 2))),
         r"3 losses, as many as there are samples, .* of 7 steps",
+    ),
+    "as many samples as steps": (
+        lambda: examine(inputs=torch.randn(3, 3, 4), loss=lambda o, t: o.square().sum((0, 2))),
+        r"3 losses, as many as there are samples, .* of 3 steps",
+    ),
+    "as many samples as steps, read at their end": (
+        lambda: examine(inputs=torch.randn(3, 3, 4), loss=lambda o, t: o[-1].square().sum(-1)),
+        r"3 losses, as many as there are samples, .* of 3 steps",
+    ),
+    "as many samples as steps, of a loop": (
+        lambda: examine(Stepped(), inputs=torch.randn(3, 3, 4), loss=lambda o, t: o.square().sum((0, 2))),
+        r"3 losses, as many as there are samples, .* of 3 steps",
     ),
     "empty loss": (lambda: examine(loss=lambda o, t: o.sum((1, 2))[:0]), r"found shape \(0,\)"),
     "detached loss": (lambda: examine(loss=lambda o, t: o.detach().sum((1, 2))), r"does not depend on the model"),

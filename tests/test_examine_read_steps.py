@@ -502,3 +502,25 @@ def test_what_may_be_read_elsewhere_too_is_not_called_readout_bound() -> None:
     found = tt.examine(Model(), inputs(), loss=fading, loss_steps=[1])
     assert found["r.l0"].elasticity.isnull().all()
     assert "readout-bound" not in {finding.verdict for finding in found.findings}
+
+
+class Cells(nn.Module):
+    """A cell of torch's, called step by step: every call is a run of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell = nn.GRUCell(inputs().shape[-1], 3)
+
+    def forward(self, sequence: torch.Tensor) -> torch.Tensor:
+        states = [sequence.new_zeros(sequence.shape[1], 3)]
+        for x in sequence:
+            states.append(self.cell(x, states[-1]))
+        return torch.stack(states[1:])
+
+
+def test_cells_of_which_several_calls_are_read_are_read_at_several_steps() -> None:
+    at_its_own = tt.examine(Cells(), inputs(), loss=lambda output, _: output.square().sum((1, 2)))
+    so_far = tt.examine(Cells(), inputs(), loss=lambda output, _: output.square().sum((1, 2)).cumsum(0))
+    assert at_its_own["cell"].elasticity.notnull().all()
+    assert so_far["cell"].elasticity.isnull().all()

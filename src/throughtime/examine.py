@@ -18,7 +18,8 @@ from throughtime.capture.checks import check_finite, check_model, check_strings,
 from throughtime.capture.plainly import plainly
 from throughtime.capture.runs import Runs, runs_of
 from throughtime.examination import Examination
-from throughtime.measuring import Measuring, listed
+from throughtime.measuring import Measuring
+from throughtime.notes import one_per_sample
 from throughtime.progress import Progress, untold
 
 # Up to this many losses, "auto" follows every one of them; of more it follows SPREAD, evenly spread.
@@ -183,7 +184,6 @@ def _check_steps(losses: int, recurrences: list[Recurrence]) -> None:
     steps = {recurrence.steps for recurrence in recurrences}
     if losses > 1 and losses not in steps and losses in {recurrence.batch for recurrence in recurrences}:
         raise ExaminationError(
-            f"loss: found {losses} losses, as many as there are samples, for sequences of {listed(steps)} steps; "
-            "expected one loss per step, each summed over the batch, or a scalar; where these are no steps of time, "
-            "name another recurrence, or recurrence='inputs'"
+            f"{one_per_sample(losses, recurrences)}; where these are no steps of time, name another recurrence, or "
+            "recurrence='inputs'"
         )

@@ -50,7 +50,7 @@ def film_of(network: Network, index: int, sources: Tensor, max_lag: int | None) 
         starts=starts,
         last=last,
         out_of_step=elsewhere is not None,
-        single=apart is not None or read_steps.single(index) is not None,
+        single=apart is not None or read_steps.reads_one_step(index),
     )
 
 

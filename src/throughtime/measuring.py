@@ -16,7 +16,7 @@ from throughtime.examination import Examination, Record
 from throughtime.films import film_of
 from throughtime.findings import findings
 from throughtime.measures import Film, LagBands, padding
-from throughtime.notation import INPUTS
+from throughtime.notes import Noted, one_per_sample
 from throughtime.progress import Progress
 from throughtime.record import Recorder, terms_of
 from throughtime.self_check import Summed, distance, not_finite, not_followed, parts_not_followed, relative_errors
@@ -44,10 +44,7 @@ class Measuring:
     """
 
     def __init__(self, runs: Runs, max_lag: int | None, memory: int | None, seed: int) -> None:
-        self._own, self._detached, self._left_out = runs.own, runs.detached, runs.left_out
-        self._guessed, self._apart = runs.guessed, runs.apart
-        self._losses, self._sources = len(runs.losses), runs.sources
-        self._max_lag = max_lag
+        self._runs, self._sources, self._max_lag = runs, runs.sources, max_lag
         self._network = Network(runs.recurrences, runs.losses)
         self._recurrences = runs.recurrences
         losses = runs.losses.detach()[self._sources].cpu()
@@ -71,11 +68,7 @@ class Measuring:
             )
         ]
         self._reached = [self._network.wiring.reached(index) for index in range(len(self._recurrences))]
-        self._overflowed: list[str] = []
-        self._arose: dict[str, str] = {}
-        self._mistaken: list[str] = []
-        self._outside: list[str] = []
-        self._without_windows = False
+        self._noted = Noted()
 
     def run(
         self, tokens: tuple[str, ...] | None, on_progress: Progress, training: Mapping[str, Any] | None = None
@@ -104,7 +97,8 @@ class Measuring:
         found = tuple(
             finding for name, record in records.items() for finding in findings(name, record.measures, record.causes)
         )
-        return Examination(records, found, tokens, self._notes())
+        notes = self._noted.sentences(self._runs, self._films, self._reached, self._max_lag)
+        return Examination(records, found, tokens, notes)
 
     def _play(self, on_progress: Progress) -> None:
         chunks = self._sources.split(self._at_once)
@@ -118,6 +112,7 @@ class Measuring:
             last_steps = [film.followed_to[rows] for film in self._films]
             for play in self._network.play(chunk, last_steps):
                 name, shown = self._recurrences[play.index].name, 0
+                self._check_losses(play.index, chunk, play.read)
                 self._recorders[play.index].reads(rows, play.read)
                 try:
                     for shown, frame in enumerate(_frames(play, rows), start=1):
@@ -130,6 +125,15 @@ class Measuring:
                 done += play.states
                 if shown < play.states:
                     on_progress(done, total, name)
+
+    def _check_losses(self, index: int, sources: Tensor, read: Tensor) -> None:
+        """Losses that read one sample each, every one its own, are none of steps: where there are as many samples."""
+        recurrence, film = self._recurrences[index], self._films[index]
+        losses, in_step = len(self._runs.losses), film.single and not film.out_of_step
+        if len(sources) == 1 or losses != recurrence.batch or in_step:
+            return
+        if torch.equal(read.cpu(), sources.unsqueeze(-1) == torch.arange(losses)):
+            raise ExaminationError(one_per_sample(losses, self._recurrences))
 
     def _told(self, error: AdjointNotFinite, index: int) -> NotFiniteError:
         """Where an adjoint is not finite, as a user counts: in the recurrence, of which loss."""
@@ -147,8 +151,8 @@ class Measuring:
         own window can be left out of it.
         """
         loops = [isinstance(recurrence, Loop) for recurrence in self._recurrences]
-        if any(loops) and (len(loops) > 1 or self._losses == 1):
-            self._without_windows = True
+        if any(loops) and (len(loops) > 1 or len(self._runs.losses) == 1):
+            self._noted.without_windows = True
             return None
         films = [
             film if film.max_lag is None else replace(film, max_lag=max(film.max_lag, window - 1))
@@ -186,22 +190,22 @@ class Measuring:
         beyond: list[Named | None] = [None] * len(summed)
         cut = any(film.cut for film in self._films)
         if cut:
-            beyond = [*not_followed(self._own, summed)]
+            beyond = [*not_followed(self._runs.own, summed)]
             errors = [
                 parts_not_followed(one, rest) for one, rest in zip(summed, beyond, strict=True) if rest is not None
             ]
         else:
-            errors = relative_errors(self._own, summed)
+            errors = relative_errors(self._runs.own, summed)
         self._note_outside(summed)
         records = {}
         for index, one, error, rest, lost in zip(indices, summed, errors, beyond, self._lost(indices), strict=True):
             if isinstance(error, ExaminationError):
                 # What was only taken for a recurrence, and is not as it was taken, is left out; that is said.
-                if not (self._guessed and isinstance(one.recurrence, Loop)):
+                if not (self._runs.guessed and isinstance(one.recurrence, Loop)):
                     raise error
-                self._mistaken.append(f"{one.recurrence.name!r} is left out: {error}")
+                self._noted.mistaken.append(f"{one.recurrence.name!r} is left out: {error}")
                 continue
-            self._overflowed += [] if cut else not_finite(one, error)
+            self._noted.overflowed += [] if cut else not_finite(one, error)
             record = records[one.recurrence.name] = self._recorders[index].record(one.terms, error, lost, rest)
             if windowed is not None and one.terms:
                 whole = {name: term.total() for name, term in one.terms.items()}
@@ -209,27 +213,27 @@ class Measuring:
                     whole[name] = whole[name] + further
                 record.measures.attrs["window_error"] = distance(windowed[index], whole)
             if place := record.measures.attrs["first_not_finite"]:
-                self._arose[one.recurrence.name] = place
+                self._noted.arose[one.recurrence.name] = place
         if not records:
             raise next(error for error in errors if isinstance(error, ExaminationError))
         return records
 
     def _note_outside(self, summed: Sequence[Summed]) -> None:
         """Which weights of loops have a gradient that is in no term: that of uses which are of no single step."""
-        gradients = self._own.gradients([one.recurrence for one in summed])
+        gradients = self._runs.own.gradients([one.recurrence for one in summed])
         for one, whole in zip(summed, gradients, strict=True):
             for name, part in one.outside.items():
                 share = float(part.norm() / whole[name].norm())
                 if share > NOTED:
-                    self._outside.append(f"{name} in {one.recurrence.name!r} ({share:.0%})")
+                    self._noted.outside.append(f"{name} in {one.recurrence.name!r} ({share:.0%})")
 
     def _lost(self, indices: Sequence[int]) -> list[float | None]:
         """For every recurrence that the model cuts, how far its own gradient is from the whole one."""
         recurrences = [self._recurrences[index] for index in indices]
-        if self._detached is None:
+        if self._runs.detached is None:
             return [None] * len(recurrences)
-        found = self._detached.gradients(recurrences)
-        whole = self._own.gradients(recurrences)
+        found = self._runs.detached.gradients(recurrences)
+        whole = self._runs.own.gradients(recurrences)
         return [
             distance(cut, full) if recurrence.detached else None
             for recurrence, cut, full in zip(recurrences, found, whole, strict=True)
@@ -255,74 +259,6 @@ class Measuring:
                 found.setdefault((recurrence.steps, recurrence.batch, recurrence.reverse), steps)
         return [found.get((one.steps, one.batch, one.reverse)) for one in self._recurrences]
 
-    def _notes(self) -> tuple[str, ...]:
-        unreached = [r.name for r, reached in zip(self._recurrences, self._reached, strict=True) if not reached]
-        notes = []
-        if any(recurrence.name == INPUTS for recurrence in self._recurrences):
-            found = [recurrence.name for recurrence in self._recurrences if recurrence.name != INPUTS]
-            if not found and self._guessed:
-                notes.append(
-                    "No recurrence was found in this model; if there is one, name with recurrence= the module or "
-                    "function that is called step by step."
-                )
-            notes.append(
-                "What is named inputs are the derivatives of the losses with respect to the model's input, step by "
-                "step: what the output depends on, not what a state passes on."
-            )
-        notes += self._mistaken
-        if self._without_windows:
-            notes.append(
-                "What the window of the training costs cannot be told here: a loop is followed beside other "
-                "recurrences, or with a single loss."
-            )
-        if self._left_out:
-            notes.append(f"Not followed, since not named or not called: {', '.join(map(repr, self._left_out))}.")
-        notes += [f"The loss does not depend on recurrence {name!r}; it was not followed." for name in unreached]
-        if len(self._sources) == self._losses and any(recurrence.batch == 1 for recurrence in self._recurrences):
-            notes.append("There is one sample and every loss is followed, so the lag profile has no interval.")
-        if all(recurrence.steps == 1 for recurrence in self._recurrences):
-            notes.append("The sequence has one step: there is nothing to look back on but the initial state.")
-        if self._overflowed:
-            notes.append(
-                f"Autograd's own gradient of {', '.join(self._overflowed)} is not finite, so the terms were not "
-                "compared with it."
-            )
-        if self._outside:
-            notes.append(
-                f"Of the gradient of {', '.join(self._outside)} so much is of no single step: it comes from elsewhere "
-                "in the model, or a step hands it on beside its states. It has no lag, and the reach does not count it."
-            )
-        notes += [f"In {name!r}, inf arises first in the {place}." for name, place in self._arose.items()]
-        if self._max_lag is not None and any(film.cut for film in self._films):
-            notes.append(
-                f"Lags beyond {self._max_lag} were not followed one by one. What they add up to is what the others "
-                f"leave of .grad: a reach up to {self._max_lag} is exact, and one of {self._max_lag + 1} at least that."
-            )
-        lengths = {recurrence.steps for recurrence in self._recurrences} - {self._losses}
-        if self._losses > 1 and lengths:
-            notes.append(
-                f"There are {self._losses} losses for sequences of {listed(lengths)} steps: there, the lag of a loss "
-                "is counted from the last step that it reads."
-            )
-        out_of_step = [r.name for r, film in zip(self._recurrences, self._films, strict=True) if film.out_of_step]
-        if out_of_step:
-            notes.append(
-                f"The losses read {', '.join(map(repr, out_of_step))} at other steps than their own: there, the "
-                "lag of a loss is counted from the last step that it reads."
-            )
-        if self._apart:
-            notes.append(
-                "The loss is a scalar that reads many steps: what it sends back through the states of each step is "
-                "followed as the loss of that step, and lags are counted from there. All of it adds up to .grad."
-            )
-        elif self._losses == 1 and any(recurrence.steps > 1 for recurrence in self._recurrences):
-            notes.append(
-                "The loss is a scalar: it counts as the loss of the last step that it reads, of every sample its own, "
-                "and lags are counted from there. Where it reads many steps, what it reads near the beginning hides "
-                "what comes from far back: return one loss per step, each summed over the batch."
-            )
-        return tuple(notes)
-
 
 def _frames(play: Playing, rows: Tensor) -> Iterator[Frame]:
     """The frames of a part, their sources numbered among all."""
@@ -331,8 +267,3 @@ def _frames(play: Playing, rows: Tensor) -> Iterator[Frame]:
             yield frame.of(rows)
     except AdjointNotFinite as error:
         raise error.changed(sources=rows[error.sources]) from None
-
-
-def listed(steps: set[int]) -> str:
-    """Numbers in words: "5 and 7"."""
-    return " and ".join(map(str, sorted(steps)))

@@ -235,3 +235,17 @@ def test_where_no_weight_gets_a_gradient_the_reach_is_nothing() -> None:
     exam = tt.examine(model, data(), loss=lambda output, _: output[0].sum((1, 2)))
     assert exam.reach() == {"l0": 0} and exam["l0"].attrs["recommended_window"] == 0
     assert "gets no gradient at all" in exam._repr_html_()
+
+
+class Sensitive(Plain):
+    """Takes the gradient of what it has computed with respect to what it read."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        inputs = inputs.requires_grad_()
+        output = super().forward(inputs)
+        return output + torch.autograd.grad(output.sum(), inputs, create_graph=True)[0]
+
+
+def test_a_model_that_takes_a_gradient_through_its_recurrences_is_refused() -> None:
+    with pytest.raises(tt.ExaminationError, match=r"takes a gradient itself.* leave that part out"):
+        tt.examine(Sensitive(), data(), loss=loss)

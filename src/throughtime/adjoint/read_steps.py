@@ -102,6 +102,14 @@ class ReadSteps:
             last = torch.maximum(last, (here + part.offset) * (here > 0))
         return torch.where(last > 0, last, self._wiring.recurrences[index].steps if otherwise is None else otherwise)
 
+    def reads_one_step(self, index: int) -> bool:
+        """Whether it is certain that every loss reads one step of a recurrence only, of all of its runs."""
+        if index in self._wiring.loops:
+            return False
+        found = [self._single[place] for place, _ in self._wiring.parts_of(index)]
+        known = [here for here in found if here is not None]
+        return len(known) == len(found) and bool((torch.stack(known) > 0).sum(0).max() <= 1)
+
     def last_by_sample(self, index: int) -> Int[Tensor, " batch"] | None:
         """The last step at which the only loss reads the states of every sample.
 

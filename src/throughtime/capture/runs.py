@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from throughtime.capture.agreement import check_outputs
 from throughtime.capture.capture import capture
 from throughtime.capture.checks import call_examined
+from throughtime.capture.errors import ExaminationError
 from throughtime.capture.own_run import OwnRun, reconnected_run, survey
 from throughtime.capture.plan import openable, plan
 from throughtime.capture.preserved import Buffers, same_attributes, same_randomness
@@ -82,7 +84,7 @@ def runs_of(
     sources = chosen(len(seen.losses)) if seen.problem is None else torch.zeros(0, dtype=torch.long)
     seen = seen.after_backward(model, sources)
     on_phase("its recurrences opened")
-    with same_randomness(), same_attributes(model), buffers.again():
+    with same_randomness(), same_attributes(model), buffers.again(), _gradients_of_its_own():
         captured = capture(model, inputs, followed, memory)
         losses = losses_from(captured.output)
     if seen.problem is not None:
@@ -99,6 +101,21 @@ def runs_of(
             whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected, opened, memory)
         own, detached = whole.after_backward(model, sources), seen
     return Runs(captured.recurrences, losses, sources, own, detached, followed.left_out + idle, recurrence is None)
+
+
+@contextmanager
+def _gradients_of_its_own() -> Iterator[None]:
+    """Inside, the graph is cut where recurrences are opened: a gradient through one, taken by the model, is told of."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "to not have been used in the graph" not in str(error):
+            raise
+        raise ExaminationError(
+            "model: it takes a gradient itself, in its forward pass or in the loss, that leads through a recurrence "
+            "that is examined; leave that part out for the examination, or name with recurrence= what it does not "
+            "lead through"
+        ) from error
 
 
 def _belongs(recurrence: str, module: str) -> bool:
