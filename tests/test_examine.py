@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 from torch import nn
 
 import throughtime as tt
@@ -136,6 +137,18 @@ def test_as_many_samples_as_steps_of_which_each_is_read_at_its_own_step():
     inputs, own = torch.randn(3, 3, 4), torch.eye(3)
     exam = examine(inputs=inputs, loss=lambda o, t: (o.square().sum(2) * own).sum(1))
     assert exam["recurrence.l0"].sizes["loss_step"] == 3
+
+
+def test_a_single_layer_is_shown_where_it_is_named():
+    model, inputs = Tagger(nn.GRU(4, 5, num_layers=2, bidirectional=True), 10), torch.randn(7, 3, 4)
+    whole = examine(model, inputs)
+    for named in ("recurrence.l1", "recurrence.l0.reverse", ["recurrence.l0", "recurrence.l1.reverse"]):
+        exam = examine(model, inputs, recurrence=named)
+        assert exam.recurrences == ([named] if isinstance(named, str) else named)
+        for name in exam.recurrences:
+            xr.testing.assert_identical(exam[name], whole[name])
+        assert {finding.recurrence for finding in exam.findings} == set(exam.recurrences)
+        assert "recurrence.l0" in exam.recurrences or any("'recurrence.l0'" in note for note in exam.notes)
 
 
 def test_final_states_count():
@@ -344,6 +357,10 @@ REFUSED = {
     "empty loss": (lambda: examine(loss=lambda o, t: o.sum((1, 2))[:0]), r"found shape \(0,\)"),
     "detached loss": (lambda: examine(loss=lambda o, t: o.detach().sum((1, 2))), r"does not depend on the model"),
     "no recurrence by that name": (lambda: examine(recurrence="rnn"), r"recurrence: 'rnn' is not called step by step"),
+    "no layer by that name": (
+        lambda: examine(recurrence="recurrence.l1"),
+        r"recurrence: there is no 'recurrence\.l1'; found 'recurrence\.l0'",
+    ),
     "empty sequence": (lambda: examine(inputs=torch.zeros(0, 3, 4)), r"empty sequence, shape \(0, 3, 4\)"),
     "empty batch": (lambda: examine(inputs=torch.zeros(7, 0, 4)), r"empty sequence, shape \(7, 0, 4\)"),
     "loss past the recurrence": (

@@ -71,9 +71,10 @@ def examine(
             than an eighth of it are run segment by segment, and again for the way back. By default, what the machine
             has left, of which no more than 1 GiB is spent on what can be made smaller.
         seed: Of the bootstrap behind the intervals.
-        recurrence: Names of the modules, methods or functions to follow, where not all that are found are wanted or the
-            wrong ones are. "inputs" follows the derivatives with respect to the model's input, which is done in any
-            case where there is no recurrence: with them a transformer, a convolution and a GRU stand on one axis.
+        recurrence: Names of the modules, methods or functions to follow, or of single layers as "encoder.l1", where
+            not all that are found are wanted or the wrong ones are. "inputs" follows the derivatives with respect to
+            the model's input, which is done in any case where there is no recurrence: with them a transformer, a
+            convolution and a GRU stand on one axis.
         time_axis: Which axis of the input is time, where the number of losses does not tell.
         tokens: One label per step of the first sample, to be shown with it.
         window: The number of steps after each of which the training cuts the graph (truncated BPTT), where it does: the

@@ -68,6 +68,7 @@ class Measuring:
             )
         ]
         self._reached = [self._network.wiring.reached(index) for index in range(len(self._recurrences))]
+        self._shown = [index for index, shown in enumerate(runs.shown) if shown]
         self._noted = Noted()
 
     def run(
@@ -83,8 +84,8 @@ class Measuring:
         Raises:
             ExaminationError: The losses depend on no recurrence, or the summed weight terms are not `.grad`.
         """
-        if not any(self._reached):
-            names = ", ".join(repr(recurrence.name) for recurrence in self._recurrences)
+        if not any(self._reached[index] for index in self._shown):
+            names = ", ".join(repr(self._recurrences[index].name) for index in self._shown)
             raise ExaminationError(
                 f"loss: it does not depend on any recurrence ({names}); was the hidden state detached, or never read?"
             )
@@ -114,9 +115,10 @@ class Measuring:
                 name, shown = self._recurrences[play.index].name, 0
                 self._check_losses(play.index, chunk, play.read)
                 self._recorders[play.index].reads(rows, play.read)
+                audience = self._recorders[play.index].audience if play.index in self._shown else ()
                 try:
                     for shown, frame in enumerate(_frames(play, rows), start=1):
-                        for measure in self._recorders[play.index].audience:
+                        for measure in audience:
                             measure.update(frame)
                         on_progress(done + shown, total, name)
                 except AdjointNotFinite as error:
@@ -174,7 +176,7 @@ class Measuring:
         return [{name: term.total() for name, term in one.result().items()} for one in terms]
 
     def _records(self, windowed: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Record]:
-        indices = [index for index, reached in enumerate(self._reached) if reached]
+        indices = [index for index in self._shown if self._reached[index]]
         for index in indices:
             self._recorders[index].finish()
         summed = [

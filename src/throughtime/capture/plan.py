@@ -111,10 +111,10 @@ def openable(model: nn.Module, recurrence: str | Sequence[str] | None = None) ->
 
 
 def _means(name: str, module: str) -> bool:
-    """Whether a name is that of a module, or of one of its recurrences: "encoder", "encoder.l0.reverse"."""
+    """Whether a name is that of a module, or of one of its recurrences: "encoder", "encoder.l0.reverse#2"."""
     return (
         name == module
-        or re.fullmatch(re.escape(f"{module}." if module else "") + r"l\d+(\.reverse)?", name) is not None
+        or re.fullmatch(re.escape(f"{module}." if module else "") + r"l\d+(\.reverse)?(#\d+)?", name) is not None
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from throughtime.capture.errors import ExaminationError
 from throughtime.capture.own_run import OwnRun, reconnected_run, survey
 from throughtime.capture.plan import openable, plan
 from throughtime.capture.preserved import Buffers, same_attributes, same_randomness
-from throughtime.capture.recurrence import Recurrence
+from throughtime.capture.recurrence import Opened, Recurrence
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Runs:
         detached: The model as it is, where that makes a difference.
         left_out: What was found, or might have been, and is not followed.
         guessed: Whether what is followed was found, not named.
+        shown: Which recurrences are to be shown: one that was not asked for may lie on the way to one that was.
         apart: Whether the losses are parts of a single one; the runs of the model are with that.
     """
 
@@ -42,6 +44,7 @@ class Runs:
     detached: OwnRun | None
     left_out: tuple[str, ...]
     guessed: bool
+    shown: tuple[bool, ...]
     apart: bool = False
 
 
@@ -90,9 +93,13 @@ def runs_of(
     if seen.problem is not None:
         raise seen.problem
     check_outputs(seen, captured, losses)
-    ran = {one.name.partition("#")[0] for one in captured.recurrences}
+    recurrences = captured.recurrences
+    named = [recurrence] if isinstance(recurrence, str) else recurrence
+    _check_names(named or (), recurrences)
+    shown = tuple(named is None or _asked_for(one, named) for one in recurrences)
     asked_for = (*followed.opened, *(one.name for one in followed.loops))
-    idle = tuple(name for name in asked_for if not any(_belongs(one, name) for one in ran))
+    idle = tuple(name for name in asked_for if not any(_belongs(one.name, name) for one in recurrences))
+    beside = tuple(one.name for one, asked in zip(recurrences, shown, strict=True) if not asked)
     # Outputs are needed no longer, and as large as the states.
     seen = replace(seen, module_outputs={})
     own, detached = seen, None
@@ -100,7 +107,8 @@ def runs_of(
         with buffers.again():
             whole = reconnected_run(model, lambda: losses_from(call()), followed.reconnected, opened, memory)
         own, detached = whole.after_backward(model, sources), seen
-    return Runs(captured.recurrences, losses, sources, own, detached, followed.left_out + idle, recurrence is None)
+    left_out = followed.left_out + idle + beside
+    return Runs(recurrences, losses, sources, own, detached, left_out, recurrence is None, shown)
 
 
 @contextmanager
@@ -118,5 +126,24 @@ def _gradients_of_its_own() -> Iterator[None]:
         ) from error
 
 
-def _belongs(recurrence: str, module: str) -> bool:
-    return not module or recurrence == module or recurrence.startswith(f"{module}.")
+def _asked_for(found: Recurrence, names: Sequence[str]) -> bool:
+    """Whether a recurrence was named, or its module; a loop is only followed where it was."""
+    return not isinstance(found, Opened) or any(_belongs(found.name, name) for name in names)
+
+
+def _check_names(names: Sequence[str], recurrences: Sequence[Recurrence]) -> None:
+    """A module may have been named by a recurrence that it does not have."""
+    for name in names:
+        alike = [one.name for one in recurrences if _belongs(one.name, _module(name))]
+        if alike and not any(_belongs(one, name) for one in alike):
+            raise ExaminationError(f"recurrence: there is no {name!r}; found {', '.join(map(repr, alike))}")
+
+
+def _belongs(recurrence: str, name: str) -> bool:
+    """Whether a name is that of a recurrence, at any of its calls or at this one, or of its module."""
+    return name in (recurrence, recurrence.partition("#")[0], _module(recurrence))
+
+
+def _module(recurrence: str) -> str:
+    """Without layer, direction and call: "encoder" of "encoder.l0.reverse#2"."""
+    return re.sub(r"((^|\.)l\d+(\.reverse)?)?(#\d+)?$", "", recurrence)
