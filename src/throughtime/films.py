@@ -6,6 +6,7 @@ from torch import Tensor
 from throughtime.adjoint import Network
 from throughtime.capture import Opened, Recurrence
 from throughtime.measures import Film
+from throughtime.notation import turned
 
 
 def film_of(network: Network, index: int, sources: Tensor, max_lag: int | None) -> Film:
@@ -26,7 +27,7 @@ def film_of(network: Network, index: int, sources: Tensor, max_lag: int | None) 
         if starts is not None or bool((ends != positions).any()):
             apart = torch.where(ends > 0, ends, -1)
     elif losses == recurrence.steps:
-        positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+        positions = turned(labels, recurrence.steps, recurrence.reverse)
         elsewhere = read_steps.out_of_step(index)
         if elsewhere is not None:
             positions = elsewhere[sources]
@@ -34,7 +35,7 @@ def film_of(network: Network, index: int, sources: Tensor, max_lag: int | None) 
         read = read_steps.single(index)
         positions = read_steps.last(index, sources) if read is None else read[sources]
     if losses == 1:
-        labels = recurrence.steps + 1 - positions if recurrence.reverse else positions
+        labels = turned(positions, recurrence.steps, recurrence.reverse)
     return Film(
         recurrence.states,
         recurrence.steps,

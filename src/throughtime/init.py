@@ -13,20 +13,12 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from throughtime import cells
-from throughtime.cells import Cell, derive
+from throughtime.cells import Cell, derive, torchs_cell
 from throughtime.cells.gates import Gate, gate_of, kept_by
 from throughtime.unroll import Recurrent
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
-# Every module of torch's with the equations of one of our cells.
-_TORCHS = {
-    nn.GRU: cells.GRU(),
-    nn.GRUCell: cells.GRU(),
-    nn.LSTM: cells.LSTM(),
-    nn.LSTMCell: cells.LSTM(),
-}
 _SUFFIX = re.compile(r"_l\d+(_reverse)?$")
 # The parameters of which the named initialisations know what they are.
 _KNOWN = ("weight_ih", "weight_hh", "weight_hr", "bias_ih", "bias_hh")
@@ -151,13 +143,9 @@ def chrono_(layer: Layer, longest: float) -> Layer:
 
 
 def _cell_of(layer: nn.Module, asked: str) -> Cell:
-    if isinstance(layer, Recurrent):
-        return layer.cell
-    if isinstance(layer, nn.RNN | nn.RNNCell):
-        return cells.RNN(layer.nonlinearity)
-    for kind, cell in _TORCHS.items():
-        if isinstance(layer, kind):
-            return cell
+    cell = layer.cell if isinstance(layer, Recurrent) else torchs_cell(layer)
+    if cell is not None:
+        return cell
     raise TypeError(
         f"layer: {asked} knows torch.nn's RNN, GRU and LSTM, their cells, and layers of throughtime.Recurrent, found "
         f"{type(layer).__name__}"

@@ -16,6 +16,7 @@ from throughtime.examination import Examination, Record
 from throughtime.films import film_of
 from throughtime.findings import findings
 from throughtime.measures import Film, LagBands, padding
+from throughtime.notation import turned
 from throughtime.notes import Noted, one_per_sample
 from throughtime.progress import Progress
 from throughtime.record import Recorder, terms_of
@@ -140,7 +141,7 @@ class Measuring:
     def _told(self, error: AdjointNotFinite, index: int) -> NotFiniteError:
         """Where an adjoint is not finite, as a user counts: in the recurrence, of which loss."""
         recurrence, film = self._recurrences[index], self._films[index]
-        step = recurrence.steps + 1 - error.step if recurrence.reverse else error.step
+        step = turned(error.step, recurrence.steps, recurrence.reverse)
         # Autograd makes NaN of nothing times inf, so that other losses have it too: the nearest one counts.
         source = error.sources[(film.positions[error.sources] - error.step).abs().argmin()]
         loss_step = int(film.loss_steps[source])

@@ -3,6 +3,8 @@
 One axis order holds inside the package: (source, time, batch, hidden). A result's axes carry the names below.
 """
 
+from typing import Any
+
 # Axes of the labelled results.
 STATE = "state"  # "h", and "c" for an LSTM
 LOSS_STEP = "loss_step"  # t: the step whose loss is followed backwards
@@ -53,3 +55,24 @@ ACTIVATION_SLOPE = "activation slope"  # saturation
 WEIGHTS = "weights"
 WHOLE_STEP = "step"  # all of a step whose equations are not known
 ENTERING = "entering"  # what joins the adjoint at a state directly, from the loss or from a layer above
+
+# From here on a number is written with a power of ten.
+LARGE = 1e6
+
+
+def written_out(number: str) -> str:
+    """A number to some digits, thousands without a power of ten, which is harder to read."""
+    return f"{float(number):.0f}" if "e+" in number and abs(float(number)) < LARGE else number
+
+
+def turned(step: Any, steps: int, reverse: bool) -> Any:
+    """The label of a step, or of a state, that is counted in reading order; and the other way round.
+
+    The reverse direction keeps the sequence's own numbering: of T steps, the one that is read first is T.
+
+    Args:
+        step: One, or an array or tensor of them.
+        steps: T.
+        reverse: Whether the sequence is read from its end.
+    """
+    return steps + 1 - step if reverse else step

@@ -49,6 +49,7 @@ from throughtime.notation import (
     STATE,
     STATE_STEP,
     WEIGHTS,
+    turned,
 )
 from throughtime.states import of_states
 
@@ -224,7 +225,7 @@ class Recorder:
         if film.ends is None or bool((film.ends[film.ends > 0] == film.positions).all()):
             return {}
         first, last = int(film.ends[film.ends > 0].min()), int(film.ends.max())
-        return {"read_to": [film.steps + 1 - step if film.reverse else step for step in (first, last)]}
+        return {"read_to": [turned(step, film.steps, film.reverse) for step in (first, last)]}
 
     def _labelled_terms(self, terms: Terms, bands: LagBands, lags: np.ndarray, relative_error: float) -> xr.Dataset:
         single = (bands.widths == 1) & (bands.starts >= int(lags[0])) & (bands.starts <= int(lags[-1]))

@@ -16,6 +16,7 @@ from throughtime.adjoint.segments import InputAdjoint, batched_vjp
 from throughtime.adjoint.sweep import Frame
 from throughtime.capture import AdjointNotFinite, Loop
 from throughtime.cells import Named
+from throughtime.notation import turned
 
 # Sources whose vector-Jacobian products are taken in one call.
 SOURCES_AT_ONCE = 32
@@ -115,7 +116,7 @@ class LoopFilm:
         if self._read_at_the_end_only():
             return torch.full_like(labels, self.loop.steps)
         read = self.last_reached(labels - 1)
-        return read if (read == self.loop.steps + 1 - labels)[read > 0].all() else None
+        return read if (read == turned(labels, self.loop.steps, True))[read > 0].all() else None
 
     def _read_at_the_end_only(self) -> bool:
         """Whether all that the losses send to the last state but one comes by way of the last one."""

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from throughtime.adjoint.wiring import Wiring
+from throughtime.notation import turned
 
 
 class ReadSteps:
@@ -63,7 +64,7 @@ class ReadSteps:
     def _beside(self, index: int, other: int, steps: Tensor) -> Tensor:
         """The steps of a recurrence that stand beside those of another one with as many."""
         one, another = self._wiring.recurrences[index], self._wiring.recurrences[other]
-        return steps if one.reverse == another.reverse else one.steps + 1 - steps
+        return turned(steps, one.steps, one.reverse != another.reverse)
 
     def out_of_step(self, index: int) -> Int[Tensor, " source"] | None:
         """For every loss, the last step whose state it reads, where that is not its own step.
@@ -74,13 +75,13 @@ class ReadSteps:
         if index in self._wiring.loops:
             return self._wiring.loops[index].out_of_step()
         recurrence, labels = self._wiring.recurrences[index], torch.arange(1, self._losses + 1)
-        own = recurrence.steps + 1 - labels if recurrence.reverse else labels
+        own = turned(labels, recurrence.steps, recurrence.reverse)
         last = self.single(index, 0)
         if last is None:
             return None
         read, ahead = last > 0, last > own
-        turned = read.sum() > 1 and (last == recurrence.steps + 1 - own)[read].all()
-        elsewhere = turned or (ahead.any() and not self._in_step(index, own)[ahead].any())
+        around = read.sum() > 1 and (last == turned(own, recurrence.steps, True))[read].all()
+        elsewhere = around or (ahead.any() and not self._in_step(index, own)[ahead].any())
         return torch.where(read, last, own) if elsewhere else None
 
     def single(self, index: int, otherwise: int | None = None) -> Int[Tensor, " source"] | None:
@@ -201,7 +202,7 @@ class ReadSteps:
                 run, between = self._parts[below].run, self._wiring.between(below, place)
                 alike = reader.batch == run.batch
                 if self._wiring.side_by_side(below, place):
-                    last = found[place] if reader.reverse == run.reverse else run.steps + 1 - found[place]
+                    last = turned(found[place], run.steps, reader.reverse != run.reverse)
                     last *= found[place] > 0
                 elif alike and (not between or self._parts[below].index == self._parts[place].index):
                     # It goes on from the states in which the samples ended.

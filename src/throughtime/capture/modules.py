@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from throughtime import cells
-from throughtime.cells import Cell, Named
-from throughtime.fused import executor
+from throughtime.cells import Cell, Named, torchs_cell
+from throughtime.fused import executor, torchs_function
 from throughtime.unroll import Reading, Recurrent, Trajectory, Weights, retrace, run_as_read, unroll
 
 # torch's fused layers and Throughtime's own; everything else is ordinary autograd.
@@ -122,7 +121,7 @@ class Layers:
         # Of a batch laid out by sample, torch rounds otherwise than under autograd, which lays it out by step.
         for part in parts_of(reading.begun_at_once(read).contiguous(), segments):
             start_as_torch = start if len(start) > 1 else start[0]
-            output, *start = _kernel(self.module)(part, start_as_torch, *arguments)
+            output, *start = torchs_function(self.cell)(part, start_as_torch, *arguments)
             moved.append(output)
         hidden = reading.resting(reading.begun_in_place(_joined(moved)), initial["h"])
         return retrace(self.cell, weights, read, initial, {"h": hidden}, running, memory=memory)
@@ -185,19 +184,10 @@ def own_kind(module: nn.Module) -> Any:
 
 def layers_of(module: nn.Module) -> Layers:
     """How a recurrent module is read."""
-    if isinstance(module, Recurrent):
-        return Layers(module, module.cell)
-    if isinstance(module, SINGLE_STEP_MODULES):
-        return SingleStep(module, _cell_of(module))
-    if isinstance(module, nn.RNN):
-        return Layers(module, cells.RNN(module.nonlinearity))
-    return Layers(module, cells.GRU() if isinstance(module, nn.GRU) else cells.LSTM())
-
-
-def _cell_of(module: nn.Module) -> Cell:
-    if isinstance(module, nn.RNNCell):
-        return cells.RNN(module.nonlinearity)
-    return cells.GRU() if isinstance(module, nn.GRUCell) else cells.LSTM()
+    cell = module.cell if isinstance(module, Recurrent) else torchs_cell(module)
+    if cell is None:
+        raise TypeError(f"module: expected a recurrent layer or cell, found {type(module).__name__}")
+    return SingleStep(module, cell) if isinstance(module, SINGLE_STEP_MODULES) else Layers(module, cell)
 
 
 @dataclass(frozen=True)
@@ -231,9 +221,3 @@ def parts_of(sequence: Tensor, count: int | None) -> Sequence[Tensor]:
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(list(parts))
-
-
-def _kernel(module: nn.Module) -> Any:
-    if isinstance(module, nn.RNN):
-        return torch.rnn_tanh if module.nonlinearity == "tanh" else torch.rnn_relu
-    return torch.gru if isinstance(module, nn.GRU) else torch.lstm

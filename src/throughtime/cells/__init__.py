@@ -33,6 +33,8 @@ from throughtime.cells.scrn import SCRN as SCRN
 from throughtime.cells.sru import SRU as SRU
 from throughtime.cells.star import STAR as STAR
 from throughtime.cells.step import Step as Step
+from throughtime.cells.torchs import is_torchs as is_torchs
+from throughtime.cells.torchs import torchs_cell as torchs_cell
 from throughtime.cells.typeset import equations as equations
 from throughtime.cells.typeset import path_formulas as path_formulas
 from throughtime.cells.ugrnn import UGRNN as UGRNN

@@ -19,7 +19,7 @@ from throughtime.capture import Opened
 from throughtime.examination import Record
 from throughtime.examine import chosen
 from throughtime.measures import Film, step_jacobians
-from throughtime.notation import FIRST_SAMPLE, LARGEST, MEAN, NORM, STEP
+from throughtime.notation import FIRST_SAMPLE, LARGEST, MEAN, NORM, STEP, turned
 from throughtime.record import Recorder
 
 
@@ -63,7 +63,7 @@ def unit_directions(film: Film, recurrence: Opened, seed: int) -> Float[Tensor, 
 
 def _film(recurrence: Opened) -> Film:
     labels = chosen("auto", recurrence.steps) + 1
-    positions = recurrence.steps + 1 - labels if recurrence.reverse else labels
+    positions = turned(labels, recurrence.steps, recurrence.reverse)
     return Film(
         recurrence.states, recurrence.steps, recurrence.batch, labels, positions, recurrence.reverse, causal=True
     )
@@ -72,7 +72,7 @@ def _film(recurrence: Opened) -> Film:
 def _step_jacobian(recurrence: Opened, film: Film) -> xr.DataArray:
     """Labelled by the step i of the sequence."""
     found = step_jacobians(recurrence.cell, recurrence.weights, recurrence.trajectory)
-    steps = film.steps + 1 - found.steps if film.reverse else found.steps
+    steps = turned(found.steps, film.steps, film.reverse)
     norms = torch.stack([found.largest, found.mean]).numpy()
     axes = {NORM: [LARGEST, MEAN], STEP: steps.numpy()}
     return xr.DataArray(norms, axes, (NORM, STEP, FIRST_SAMPLE), attrs={"units": "nats"}).sortby(STEP)

@@ -25,6 +25,7 @@ from throughtime.notation import (
     STATE_STEP,
     UNIT,
     WINDOW,
+    turned,
 )
 
 # Where a checkpoint was examined without its code.
@@ -257,7 +258,7 @@ class Measured:
         if not arrives.any():
             return self.steps
         labels = self.measures[STATE_STEP].values[arrives]
-        return int(labels.max() if self.measures.attrs["direction"] == "forward" else self.steps + 1 - labels.min())
+        return int(turned(labels, self.steps, self.measures.attrs["direction"] == "reverse").max())
 
     @property
     def _interval(self) -> tuple[float | None, float | None]:

@@ -8,12 +8,10 @@ import numpy as np
 from throughtime.findings.finding import Number
 from throughtime.findings.measured import Measured
 from throughtime.findings.thresholds import HUNDREDFOLD, ROUNDED_AWAY
-from throughtime.notation import ACTIVATION_SLOPE, WEIGHTS
+from throughtime.notation import ACTIVATION_SLOPE, WEIGHTS, written_out
 
 # Causes below this part of the largest are left out of the sentence; the numbers have them all.
 NEGLIGIBLE = 0.01
-# From here on a number is given with a power of ten.
-LARGE = 1e6
 
 WORDS = {ACTIVATION_SLOPE: "saturation", WEIGHTS: "the weights"}
 
@@ -29,9 +27,8 @@ def signed(value: float, digits: int = 2) -> str:
 
 
 def sized(value: float, digits: int) -> str:
-    """A number to some significant digits; thousands are written out."""
-    text = f"{value:.{digits}g}"
-    return f"{float(text):.0f}" if "e+" in text and abs(value) < LARGE else text
+    """A number to some significant digits."""
+    return written_out(f"{value:.{digits}g}")
 
 
 def with_interval(number: Number, digits: int = 3) -> str:

@@ -7,4 +7,5 @@ from throughtime.fused.reference import Run as Run
 from throughtime.fused.reference import stepped as stepped
 from throughtime.fused.run import run as run
 from throughtime.fused.show import show_kernel as show_kernel
+from throughtime.fused.torchs_own import torchs_function as torchs_function
 from throughtime.fused.torchs_own import torchs_own as torchs_own

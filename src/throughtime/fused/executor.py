@@ -7,11 +7,10 @@ import numba
 import torch
 from torch import Tensor, nn
 
-from throughtime.cells import LSTM, Cell, Named
+from throughtime.cells import LSTM, Cell, Named, is_torchs
 from throughtime.fused import on_gpu
 from throughtime.fused.kernel import PRECISIONS, Kernel, kernel, source_of
 from throughtime.fused.languages import NotFused
-from throughtime.fused.torchs_own import is_torchs
 
 BACKENDS = ("auto", "reference", "fused")
 # Numbers in a sequence of pre-activations, all steps, samples, gates and units. Of so few the reference takes some

@@ -17,11 +17,6 @@ from throughtime.fused.reference import Run, reference
 WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
 
 
-def is_torchs(cell: Cell) -> bool:
-    """Whether torch has a layer with these equations."""
-    return type(cell) in (RNN, LSTM, GRU)
-
-
 def torchs_own(
     cell: Cell,
     inputs: Float[Tensor, "time batch input"],
@@ -34,7 +29,7 @@ def torchs_own(
     """Run one layer in one direction by torch's own function.
 
     Args:
-        cell: One of which `is_torchs` is true.
+        cell: One of which `throughtime.cells.is_torchs` is true.
         inputs: x_1 .. x_T.
         weights: By torch's name without a suffix; both biases or none.
         initial: By state name, the state before the first step that is read, (batch, hidden).
@@ -54,6 +49,13 @@ def torchs_own(
     return Run({"h": steps}, dict(zip(cell.states, last, strict=True)))
 
 
+def torchs_function(cell: Cell) -> Any:
+    """What torch runs a layer of one of its cells with."""
+    if isinstance(cell, RNN):
+        return torch.rnn_tanh if cell.nonlinearity == "tanh" else torch.rnn_relu
+    return {LSTM: torch.lstm, GRU: torch.gru}[type(cell)]
+
+
 @dataclass(frozen=True)
 class _Task:
     """What is run, but for the tensors: inputs, weights of these names, and initial states."""
@@ -68,12 +70,6 @@ def _derives_twice(inputs: Tensor) -> bool:
     return inputs.device.type == "cpu"
 
 
-def _function(cell: Cell) -> Any:
-    if isinstance(cell, RNN):
-        return torch.rnn_tanh if cell.nonlinearity == "tanh" else torch.rnn_relu
-    return {LSTM: torch.lstm, GRU: torch.gru}[type(cell)]
-
-
 def _call(task: _Task, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     """The hidden states of all steps, and the last states."""
     inputs, weights, states = tensors[0], tensors[1 : 1 + len(task.names)], tensors[1 + len(task.names) :]
@@ -82,7 +78,7 @@ def _call(task: _Task, tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     with warnings.catch_warnings():
         # cuDNN copies weights that lie apart at every call, and says so.
         warnings.filterwarnings("ignore", message="RNN module weights are not part of single contiguous chunk")
-        output, *last = _function(task.cell)(
+        output, *last = torchs_function(task.cell)(
             read, hx if len(hx) > 1 else hx[0], list(weights), len(weights) == 4, 1, 0.0, task.training, False, False
         )
     return (output.flip(0) if task.reverse else output), *(state.squeeze(0) for state in last)

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint import Frame
+from throughtime.notation import turned
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Film:
     @property
     def state_steps(self) -> Int[Tensor, " state_step"]:
         """The labels of the states kept, in increasing order: of all, 0..T, or 1..T + 1 where it is read in reverse."""
-        return (self.steps + 1 - self.kept).flip(0) if self.reverse else self.kept
+        return self.in_sequence(turned(self.kept, self.steps, self.reverse))
 
     @property
     def step_labels(self) -> Int[Tensor, " step"]:

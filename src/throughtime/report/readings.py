@@ -8,10 +8,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import INPUTS, LAG, LARGEST, LOSS_STEP, NORM, STATE, WINDOW
+from throughtime.notation import INPUTS, LAG, LARGEST, LOSS_STEP, NORM, STATE, WINDOW, turned, written_out
 
-# From here on a number is given with a power of ten.
-LARGE = 1e6
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
 
@@ -236,7 +234,7 @@ class Reading:
     def followed_to_the_end(self) -> bool:
         """Whether every loss was followed to the initial state, and not only to some largest lag."""
         losses, largest = self.measures[LOSS_STEP].values, int(self.measures[LAG].values[-1])
-        furthest = losses.max() if self.backwards_in_time else self.steps + 1 - losses.min()
+        furthest = turned(losses, self.steps, not self.backwards_in_time).max()
         return bool(largest >= min(furthest, self.steps))
 
     @property
@@ -265,9 +263,7 @@ def readings(examinations: Mapping[str, Examined]) -> list[Reading]:
 
 def number(value: float, digits: int = 2) -> str:
     """A number to some significant digits, with a typographic minus."""
-    text = f"{abs(value):#.{digits}g}".removesuffix(".")
-    # Thousands are written out: what has a power of ten is harder to read.
-    text = f"{float(text):.0f}" if "e+" in text and abs(value) < LARGE else text
+    text = written_out(f"{abs(value):#.{digits}g}".removesuffix("."))
     return f"−{text}" if value < 0 else text
 
 
