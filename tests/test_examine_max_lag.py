@@ -103,6 +103,7 @@ def test_a_weight_term_that_was_not_followed_is_not_told(build):
 
     whole, cut = (tt.examine(model, inputs, loss=loss, max_lag=lag) for lag in (None, 3))
     for name in cut.recurrences:
+        assert cut[name].attrs["max_lag"] == 3 and "max_lag" not in whole[name].attrs
         for weight in cut.relative_errors(name):
             found, every = cut.weight_terms(name, weight).norm, whole.weight_terms(name, weight).norm
             lag = (found.loss_step - found.state_step) * (-1 if "reverse" in name else 1)

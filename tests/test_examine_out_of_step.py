@@ -85,6 +85,9 @@ def test_a_sequence_turned_around_by_hand_has_the_lags_of_a_reverse_direction(by
     found, expected = exam[name], whole["layer.l0.reverse"]
     assert exam.reach(0.9)[name] == whole.reach(0.9)["layer.l0.reverse"]
     assert found.lag.values[0] == 0
+    # Turned around, loss t reads the state after T + 1 - t steps; the reverse direction keeps the sequence's numbers.
+    assert found.counted_from.values.tolist() == list(range(STEPS, 0, -1))
+    assert expected.counted_from.values.tolist() == list(range(1, STEPS + 1))
     for quantity in ("lag_profile", "lag_profile_interval", "decay_rate", "decay_rate_interval", "truncation_error"):
         np.testing.assert_allclose(found[quantity], expected[quantity], rtol=1e-9, atol=1e-12, err_msg=quantity)
 

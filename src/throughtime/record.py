@@ -162,6 +162,8 @@ class Recorder:
         lags, state = {LAG: _numpy(profile.lags)}, {STATE: list(self._film.states)}
         maps, bounds = {**state, **self._map_axes}, {BOUND: BOUNDS}
         into.add("gradient_map", self._map.result(), maps, "nats")
+        counted_from = turned(self._film.positions, self._film.steps, self._film.reverse)
+        into.add("counted_from", counted_from, {LOSS_STEP: _numpy(self._film.loss_steps)})
         into.add("sample_map", self._map.sample(), maps, "nats")
         into.add("lag_profile", profile.values, {**state, **lags}, "nats")
         into.add("lag_profile_interval", profile.interval, {**state, **lags, **bounds}, "nats")
@@ -212,6 +214,7 @@ class Recorder:
             "steps": recurrence.steps,
             "batch": recurrence.batch,
             "carried": recurrence.states[-1],
+            **({"max_lag": self._film.max_lag} if self._film.cut else {}),
             "direction": "reverse" if recurrence.reverse else "forward",
             "detached": list(recurrence.detached),
             "dtype": str(recurrence.dtype).removeprefix("torch."),

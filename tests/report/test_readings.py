@@ -46,8 +46,15 @@ def test_no_gradient_at_all_is_said(linear):
     exam["l0"]["truncation_error"][:] = math.nan
     exam["l0"]["gradient_share"][:] = math.nan
     exam["l0"]["gradient_map"][:] = -math.inf
-    assert only(exam).learns == "gets no gradient at all"
+    assert only(exam).learns == "learns nothing: its weights get no gradient"
     assert only(exam).stops_short
+
+
+def test_what_is_learned_on_both_sides_is_said(linear):
+    exam = linear(0.5)
+    share = exam["l0"]["gradient_share"]
+    shifted = exam["l0"].assign_coords(lag=share.lag.values - 2)
+    assert replace(only(exam), measures=shifted).learns == "learns from the nearest 6 of 12 steps, before it and after"
 
 
 def test_a_reach_that_was_not_found_is_a_lower_bound(linear):
@@ -125,5 +132,5 @@ def test_one_step_is_the_only_one(linear):
 def test_what_was_not_followed_is_no_error_of_the_self_check(linear):
     exam = linear(0.5)
     assert "add up to .grad" in only(exam).checked
-    short = replace(only(exam), measures=exam["l0"].sel(lag=slice(0, 4)))
+    short = replace(only(exam), measures=exam["l0"].sel(lag=slice(0, 4)).assign_attrs(max_lag=4))
     assert short.checked == "self-check: the lags that were followed leave 3e-16 of .grad to those beyond, relative"

@@ -25,6 +25,12 @@ def test_rows_hold_nats_and_words_for_zero(two):
     assert set(third[4:]) == {"-inf"}
 
 
+def test_words_that_would_not_be_seen_have_signs(linear):
+    exams = {"": linear(tokens=("the", "", " ", "\t", "\n", "cats", *"saw us"))}
+    (strip,) = strips(exams, readings(exams))
+    assert strip.tokens[:6] == ("the", "∅", "␣", "⇥", "⏎", "cats")
+
+
 def test_without_a_text_there_is_none(linear):
     assert strips({"": linear()}, readings({"": linear()})) == []
 

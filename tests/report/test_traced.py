@@ -31,6 +31,11 @@ def test_a_number_of_the_evidence_leads_to_its_figure(reading):
     )
 
 
+def test_a_lag_leads_nowhere(reading):
+    text = traced_text(finding("From lag 11 on.", Number("change of lag_profile", 11.0)), reading)
+    assert text == "From lag 11 on."
+
+
 def test_a_part_is_found_in_percent(reading):
     text = traced_text(finding("It is 37% away, 0.37 in all.", Number("truncation_error", 0.3704)), reading)
     assert text.count("#truncation_error") == 2

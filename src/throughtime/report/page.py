@@ -13,7 +13,6 @@ from throughtime.report.cards import Card
 from throughtime.report.embedding import embedded
 from throughtime.report.environment import environment_of
 from throughtime.report.figures import causes_drawn
-from throughtime.report.figures.blocks import LARGEST_SIDE
 from throughtime.report.files import written_whole
 from throughtime.report.readings import MOST, NEARLY_ALL, Examined, Reading, number, readings
 from throughtime.report.scale import COLOURS, FLOAT32_LARGEST, FLOAT32_SMALLEST, scale_of
@@ -47,7 +46,6 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
     """
     all_readings = readings(examinations)
     learning = [reading for reading in all_readings if reading.has_loss]
-    maps = [reading.measures["gradient_map"].values for reading in all_readings]
     page = (
         _templates()
         .get_template("report.html.j2")
@@ -62,9 +60,6 @@ def to_html(examinations: Mapping[str, Examined], notebook: bool = False) -> str
             followed_a_loss=bool(learning),
             causes=causes_drawn([reading for reading in all_readings if reading.is_recurrence]),
             strips=[(strip, embedded(json.dumps(strip.maps))) for strip in strips(examinations, all_readings)],
-            detached=any(reading.detached for reading in all_readings),
-            downsampled=any(max(values.shape[1:]) > LARGEST_SIDE for values in maps),
-            not_computed=any(np.isnan(values).any() for values in maps),
             formulas={
                 "sum": mathml(SUM_OF_TERMS),
                 "product": mathml(PRODUCT if learning else PRODUCT_OF_DIRECTION),
@@ -142,7 +137,6 @@ def _templates() -> jinja2.Environment:
         "nearly_all": NEARLY_ALL,
         "float32_smallest": FLOAT32_SMALLEST,
         "float32_largest": FLOAT32_LARGEST,
-        "largest_side": LARGEST_SIDE,
         "most_open": MOST_OPEN,
     }
     return environment

@@ -25,6 +25,19 @@ class Panel:
 
 
 @dataclass(frozen=True)
+class Remark:
+    """A sentence of a caption that does not hold of everything.
+
+    Args:
+        words: The sentence.
+        holds: Of which recurrences it is said; one on the page is enough.
+    """
+
+    words: str
+    holds: Callable[[Reading], bool]
+
+
+@dataclass(frozen=True)
 class Picture:
     """One picture. On the page it has a section of its own.
 
@@ -36,8 +49,7 @@ class Picture:
         draw: The figure of some readings; those that it has nothing of are left out of it.
         shows: Whether it has anything of a reading.
         panels: On the page, a figure for every reading instead of one for all; None for one for all.
-        caption: What else must be known.
-        caption_of_loss: What must be known where a loss was followed.
+        caption: What else must be known, sentence by sentence.
         lead_without_loss: The lead where none was; "" where it is the same.
         least: From how many recurrences on the page has it.
     """
@@ -49,7 +61,15 @@ class Picture:
     draw: Callable[[Sequence[Reading]], go.Figure]
     shows: Callable[[Reading], bool] = lambda reading: True
     panels: Callable[[Sequence[Reading]], Sequence[Panel]] | None = None
-    caption: str = ""
-    caption_of_loss: str = ""
+    caption: Sequence[str | Remark] = ()
     lead_without_loss: str = ""
     least: int = 1
+
+    def caption_of(self, readings: Sequence[Reading]) -> str:
+        """What must be known of these recurrences; "" where there is nothing."""
+        said = [
+            part if isinstance(part, str) else part.words
+            for part in self.caption
+            if isinstance(part, str) or any(map(part.holds, filter(self.shows, readings)))
+        ]
+        return " ".join(said)

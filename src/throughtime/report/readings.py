@@ -8,10 +8,12 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import xarray as xr
 
-from throughtime.notation import INPUTS, LAG, LARGEST, LOSS_STEP, NORM, STATE, WINDOW, turned, written_out
+from throughtime.notation import INPUTS, LAG, LARGEST, LOSS_STEP, NORM, STATE, WINDOW, written_out
 
 # The part of the gradient, in norm, that the two reaches printed everywhere keep.
 MOST, NEARLY_ALL = 0.9, 0.99
+# The smallest part of a gradient that is shown, and counts as learned from.
+SEEN = 0.001
 
 
 @runtime_checkable
@@ -124,6 +126,24 @@ class Reading:
         return min(self.reaches[fraction], self.steps)
 
     @property
+    def last_lag(self) -> int:
+        """The largest lag in the reach, of those that there are: a window of K steps keeps the lags 0 to K - 1."""
+        return min(self.window(NEARLY_ALL) - 1, int(self.measures[LAG].values[-1]))
+
+    @property
+    def counted_from(self) -> np.ndarray:
+        """For every loss the step from which its lags are counted: its own, but for losses that read others."""
+        return np.asarray(self.measures.get("counted_from", self.measures[LOSS_STEP]).values)
+
+    @property
+    def both_ways(self) -> bool:
+        """Whether its weights learn from steps on either side of a loss, as below a layer in the other direction."""
+        if not self.has_weights:
+            return False
+        share = self.measures["gradient_share"]
+        return bool((np.abs(share.values[share[LAG].values < 0]) >= SEEN).any())
+
+    @property
     def stops_short(self) -> bool:
         """Whether it learns from fewer steps than there are."""
         return not self.has_gradient or self.window(NEARLY_ALL) < self.steps
@@ -168,7 +188,7 @@ class Reading:
         if not self.has_loss:
             return "was examined without a loss"
         if not self.has_gradient:
-            return "gets no gradient at all"
+            return "learns nothing: its weights get no gradient" if self.has_weights else "gets no gradient at all"
         verb = "learns from" if self.is_recurrence else "depends on"
         window, side = self.window(NEARLY_ALL), "last" if self.backwards_in_time else "next"
         least = "" if self.is_within(NEARLY_ALL) else "at least "
@@ -176,6 +196,8 @@ class Reading:
             return f"{verb} all {self.steps} steps" if self.steps > 1 else f"{verb} the only step"
         if window <= 1:
             return f"{verb} {least}one step of {self.steps}"
+        if self.both_ways:
+            return f"{verb} {least}the nearest {window} of {self.steps} steps, before it and after"
         return f"{verb} {least}the {side} {window} of {self.steps} steps"
 
     @property
@@ -233,9 +255,7 @@ class Reading:
     @property
     def followed_to_the_end(self) -> bool:
         """Whether every loss was followed to the initial state, and not only to some largest lag."""
-        losses, largest = self.measures[LOSS_STEP].values, int(self.measures[LAG].values[-1])
-        furthest = turned(losses, self.steps, not self.backwards_in_time).max()
-        return bool(largest >= min(furthest, self.steps))
+        return "max_lag" not in self.measures.attrs
 
     @property
     def checked(self) -> str:

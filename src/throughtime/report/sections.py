@@ -60,7 +60,6 @@ def sections(readings: Sequence[Reading]) -> list[Section]:
 
 def _section(name: str, picture: Picture, readings: Sequence[Reading], followed_a_loss: bool) -> Section:
     lead = picture.lead if followed_a_loss else picture.lead_without_loss or picture.lead
-    caption = f"{picture.caption} {picture.caption_of_loss * followed_a_loss}".strip()
     if picture.panels is None:
         figures = [Drawn(None, Markup(), picture.title, embedded_figure(with_room_for_legend(picture.draw(readings))))]
     else:
@@ -68,4 +67,4 @@ def _section(name: str, picture: Picture, readings: Sequence[Reading], followed_
             Drawn(panel.reading, panel.of, f"{picture.title}: {panel.reading.label}", embedded_figure(panel.figure))
             for panel in picture.panels(readings)
         ]
-    return Section(name, picture, lead, caption, tuple(figures))
+    return Section(name, picture, lead, picture.caption_of(readings), tuple(figures))

@@ -12,6 +12,8 @@ from throughtime.report.readings import Examined, Reading
 
 # Steps that are printed; of a longer text, the last ones.
 LONGEST_STRIP = 600
+# What stands for tokens that would not be seen between others.
+UNSEEN = {"": "∅", " ": "␣", "\t": "⇥", "\n": "⏎", "\r\n": "⏎"}
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ def sample_maps(reading: Reading) -> list[tuple[str, np.ndarray]]:
 def _strip(tokens: tuple[str, ...], readers: Sequence[Reading]) -> Strip:
     first = max(1, len(tokens) - LONGEST_STRIP + 1)
     maps = [entry for reading in readers for entry in _maps(reading, first)]
-    return Strip(first, tokens[first - 1 :], any(len(token) > 1 for token in tokens), maps)
+    words = any(len(token) > 1 for token in tokens)
+    printed = tuple(UNSEEN.get(token, token) if words else token for token in tokens[first - 1 :])
+    return Strip(first, printed, words, maps)
 
 
 def _maps(reading: Reading, first: int) -> list[dict[str, Any]]:

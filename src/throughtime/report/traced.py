@@ -62,7 +62,8 @@ def traced_text(finding: Any, reading: Reading) -> Markup:
     pieces, end = [], 0
     for match in _NUMBER.finditer(finding.evidence):
         name = next((name for value, name in known if _reads_as(match.group(), value)), None)
-        if name is None:
+        # A lag is no result.
+        if name is None or finding.evidence[: match.start()].endswith("lag "):
             continue
         pieces.append(escape(finding.evidence[end : match.start()]))
         pieces.append(Markup('<a href="{}">{}</a>').format(anchor(name, reading), match.group()))

@@ -4,10 +4,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.compare.agreement import CHANCE, Agreement
-from throughtime.report.figures.drawing import CAUSES, MARK, figure, line, text, translucent
+from throughtime.report.figures.drawing import CAUSES, MARK, add_band, figure, line, text
 from throughtime.story.numbers import Story
 from throughtime.story.writing import number, percent, size
 
@@ -111,19 +112,9 @@ def accuracy(agreement: Agreement) -> go.Figure:
     drawn.add_hline(100 * CHANCE, line={"width": 1.5, "dash": "dot", "color": MARK})
     for index, contestant in enumerate(agreement.contestants):
         rates = [100 * one.rate for one in contestant.accuracies]
-        bounds = [[100 * bound for bound in one.interval] for one in contestant.accuracies]
+        bounds = 100 * np.array([one.interval for one in contestant.accuracies])
         style, name = line(index), text(contestant.name)
-        outline = {"x": [*distances, *distances[::-1]], "y": [*(b[1] for b in bounds), *(b[0] for b in bounds[::-1])]}
-        drawn.add_scatter(
-            **outline,
-            fill="toself",
-            fillcolor=translucent(style["color"]),
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            showlegend=False,
-            legendgroup=name,
-        )
+        add_band(drawn, np.array(distances), bounds[:, 0], bounds[:, 1], style["color"], legendgroup=name)
         drawn.add_scatter(
             x=distances,
             y=rates,

@@ -6,13 +6,14 @@ import pytest
 
 from throughtime.report.figures.blocks import block_maximum, centres, on_every_step, rounded
 from throughtime.report.figures.causes_by_lag import accumulated, causes_by_lag, whole_span
-from throughtime.report.figures.drawing import figure, with_room_for_legend
+from throughtime.report.figures.drawing import figure, lag_axis, row_names, with_room_for_legend
 from throughtime.report.figures.gradient_map import gradient_map
 from throughtime.report.figures.gradient_share import gradient_share
 from throughtime.report.figures.lag_profile import lag_profile
 from throughtime.report.figures.mean_causes import mean_causes
 from throughtime.report.figures.step_jacobian import step_jacobian
 from throughtime.report.figures.time_constants import _ticks, time_constants
+from throughtime.report.figures.truncation_error import truncation_error
 from throughtime.report.readings import readings
 from throughtime.report.scale import Scale
 
@@ -62,7 +63,8 @@ def test_profiles_are_straight_and_end_in_the_reach(linear):
     figure = lag_profile(readings({"half": linear(0.5)}))
     line, reach = figure.data
     assert np.diff(line.y) == pytest.approx([math.log(0.5)] * 12)
-    assert (reach.x[0], reach.y[0]) == (6, pytest.approx(6 * math.log(0.5)))
+    # A window of 6 steps keeps the lags 0 to 5.
+    assert (reach.x[0], reach.y[0]) == (5, pytest.approx(5 * math.log(0.5)))
 
 
 def test_shares_add_up(linear):
@@ -179,3 +181,70 @@ def test_rows_of_a_legend_do_not_take_the_picture_its_height():
     assert higher == 400 + 5 * 29
     hidden = figure(400, showlegend=False).add_traces(drawn.data)
     assert with_room_for_legend(hidden).layout.height == 400
+
+
+def lines(drawn):
+    """The ends of the lines over a map, white ones and the one that lags are counted from, as points (i, t)."""
+    paths = [
+        shape.path for shape in drawn.layout.shapes if shape.type == "path" and shape.line.color != "rgba(0,0,0,0.45)"
+    ]
+    return [[tuple(map(int, point.split(","))) for point in path[1:].split("L")] for path in paths]
+
+
+def test_lines_over_a_map_go_where_lags_are_counted_from(linear):
+    exam = linear(0.5)
+    reading = reading_of(exam)
+    # The reach is 6: lags 0 to 5.
+    assert lines(gradient_map(reading, "h", SCALE)) == [[(1, 1), (12, 12)], [(1, 6), (7, 12)]]
+    at_the_end = exam["l0"].assign(counted_from=("loss_step", np.full(12, 12)))
+    found = lines(gradient_map(replace(reading, measures=at_the_end), "h", SCALE))
+    assert found == [[(12, 1), (12, 12)], [(7, 1), (7, 12)]]
+    # Losses that send nothing have no lags.
+    masked = exam["l0"].copy(deep=True)
+    masked["gradient_map"][:, 8:] = -np.inf
+    found = lines(gradient_map(replace(reading, measures=masked), "h", SCALE))
+    assert found == [[(1, 1), (8, 8)], [(1, 6), (3, 8)]]
+
+
+def test_lags_are_named_by_the_direction_of_reading(linear):
+    forward, reverse = reading_of(linear(0.5)), reading_of(linear(0.5, reverse=True))
+    assert lag_axis([forward])["title"] == "lag t − i, in steps"
+    assert lag_axis([reverse])["title"] == "lag i − t, in steps"
+    assert lag_axis([forward, reverse])["title"] == "lag t − i, reverse i − t, in steps"
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        (["encoder.l0", "encoder.l1"], ["encoder.l0", "encoder.l1"]),
+        (
+            ["encoder.blocks.0.temporal_mixer.layer.l0", "encoder.blocks.1.temporal_mixer.layer.l0"],
+            ["encoder.blocks.0.…", "encoder.blocks.1.…"],
+        ),
+        (
+            ["the.very.same.long.way.down.to.a.layer.l0", "the.very.same.long.way.down.to.a.layer.l1"],
+            ["…l0", "…l1"],
+        ),
+        (
+            ["a.single.name.that.is.much.too.long.l0"],
+            ["a.single.….much.too.long.l0"],
+        ),
+    ],
+)
+def test_beside_a_row_stands_what_tells_its_name_from_others(linear, labels, names):
+    found = row_names([replace(reading_of(linear()), label=label) for label in labels])
+    assert found == names and max(map(len, found)) <= 28
+
+
+def test_a_line_that_ends_in_nothing_leads_to_the_diamond(linear):
+    exam = linear(0.5)
+    exam["l0"]["truncation_error"][:] = np.where(np.arange(13) < 12, 0.5, 0.0)
+    line, diamond = truncation_error([reading_of(exam)]).data
+    assert (line.y[10], line.y[11], diamond.x[0], diamond.y[0]) == (0.5, pytest.approx(0.01), 12, pytest.approx(0.01))
+
+
+def test_what_training_cuts_has_a_line(linear):
+    exam = linear(0.5)
+    exam["l0"].attrs |= {"window": 5, "window_error": 0.2, "detached_error": 0.0}
+    _, cut, _ = truncation_error([reading_of(exam)]).data
+    assert (cut.name, *cut.y) == ("l0, cut after every 5 steps", 0.2, 0.2)

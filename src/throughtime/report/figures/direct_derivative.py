@@ -20,7 +20,7 @@ def direct_derivative(readings: Sequence[Reading]) -> go.Figure:
     """
     drawn = figure(
         height=380,
-        showlegend=True,
+        showlegend=len(readings) > 1,
         xaxis={"title": "step t"},
         yaxis={"title": "ln |derivative|, in nats"},
     )
@@ -32,7 +32,9 @@ def direct_derivative(readings: Sequence[Reading]) -> go.Figure:
             drawn.add_scatter(
                 x=values[LOSS_STEP].values,
                 y=_finite(values),
-                name=f"{name}, {called}",
+                name=name,
+                legendgroup=name,
+                showlegend=called == "total",
                 mode="lines" if called == "direct" else "lines+markers",
                 line=style | {"width": width, "dash": "solid" if called == "direct" else style["dash"]},
                 meta=owner(reading),
@@ -59,5 +61,5 @@ DIRECT_DERIVATIVE = Picture(
     quantities=("direct_derivative", "total_derivative"),
     draw=direct_derivative,
     shows=_has_both,
-    caption="Of the hidden state h, or what stands in its place; root mean square over the samples.",
+    caption=("Of the hidden state h, or what stands in its place; root mean square over the samples.",),
 )

@@ -1,7 +1,9 @@
 """What all pictures share: fonts, margins, and how one line is told from another with and without colour."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from html import escape
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,10 @@ INKED = {"looks": "ink"}
 # The light page's colours. The page puts its own in their place when it is dark.
 INK, GRID, ZERO = "#1d2126", "#e3e6ea", "#d5d9de"
 
+# Steps up to which each has a tick.
+_EVERY_STEP = 8
+# Letters of a name beside a row, and the parts that names consist of.
+_ROW_NAME, _PARTS = 28, re.compile(r"[^. ]+[. ·]*|[. ·]+")
 # In pixels: of a legend the line and the gaps beside a name, a letter and a row, and the width of a figure on the page.
 _ENTRY, _LETTER, _LEGEND_ROW, _PAGE = 56, 7.5, 29, 1000
 
@@ -67,6 +73,33 @@ def translucent(colour: str, opacity: float = 0.16) -> str:
     return f"rgba({red},{green},{blue},{opacity})"
 
 
+def add_band(drawn: go.Figure, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str, **group: Any) -> None:
+    """The area between two lines, where both are finite.
+
+    Args:
+        drawn: Where it is added.
+        x: Along the axis.
+        low: The lower line.
+        high: The upper one.
+        colour: Of the line inside.
+        group: What else is said of the trace.
+    """
+    known = np.isfinite(low) & np.isfinite(high)
+    if not known.any():
+        return
+    drawn.add_scatter(
+        x=[*x[known], *x[known][::-1]],
+        y=[*high[known], *low[known][::-1]],
+        fill="toself",
+        fillcolor=translucent(colour),
+        line={"width": 0},
+        mode="lines",
+        hoverinfo="skip",
+        showlegend=False,
+        **group,
+    )
+
+
 def hatched(colour: str, pattern: str) -> dict[str, Any]:
     """The marker of a bar that is told from others by its hatching, too."""
     return {"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "size": 7, "fgopacity": 0.35}}
@@ -75,6 +108,46 @@ def hatched(colour: str, pattern: str) -> dict[str, Any]:
 def text(words: str) -> str:
     """A user's words as Plotly shows them literally; it would read tags in them."""
     return escape(words, quote=False)
+
+
+def step_axis(steps: int) -> dict[str, Any]:
+    """Of an axis over so many steps, of which each has a tick where they are few."""
+    return {"dtick": 1} if steps <= _EVERY_STEP else {}
+
+
+def lag_axis(readings: Sequence[Reading]) -> dict[str, Any]:
+    """Of an axis over lags; where the sequence is read from its end, they are counted the other way."""
+    directions = {reading.backwards_in_time for reading in readings}
+    counted = "t − i, reverse i − t" if len(directions) > 1 else "t − i" if directions == {True} else "i − t"
+    return {"title": f"lag {counted}, in steps", **step_axis(max(reading.steps for reading in readings))}
+
+
+def row_names(readings: Sequence[Reading]) -> list[str]:
+    """Their labels beside the rows of a figure: of long ones no more than what tells them apart, if that is enough."""
+    labels = [reading.label for reading in readings]
+    if max(map(len, labels)) > _ROW_NAME:
+        before, behind = (_in_common([_PARTS.findall(label)[::way] for label in labels]) for way in (1, -1))
+        for start, end in ((0, behind), (before, 0), (before, behind)):
+            if start + end >= min(map(len, labels)):
+                continue
+            short = [f"{'…' * (start > 0)}{label[start : len(label) - end]}{'…' * (end > 0)}" for label in labels]
+            if max(map(len, short)) <= _ROW_NAME and len(set(short)) == len(labels):
+                labels = short
+                break
+        else:
+            # The end of a name is its layer.
+            short = [
+                label if len(label) <= _ROW_NAME else f"{label[: _ROW_NAME // 3]}…{label[1 - 2 * _ROW_NAME // 3 :]}"
+                for label in labels
+            ]
+            labels = short if len(set(short)) == len(labels) else labels
+    return [text(label) for label in labels]
+
+
+def _in_common(names: Sequence[Sequence[str]]) -> int:
+    """How many letters the parts have with which all names begin."""
+    alike = takewhile(lambda parts: len(set(parts)) == 1, zip(*names, strict=False))
+    return sum(len(parts[0]) for parts in alike)
 
 
 def figure(height: int, **layout: Any) -> go.Figure:

@@ -52,5 +52,5 @@ ELASTICITY = Picture(
     quantities=("elasticity",),
     draw=elasticity,
     shows=_has_elasticity,
-    caption="To first order: the norm of the direct derivative times that of the state, over the loss.",
+    caption=("To first order: the norm of the direct derivative times that of the state, over the loss.",),
 )

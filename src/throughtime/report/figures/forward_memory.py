@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from throughtime.notation import LAG, STATE
-from throughtime.report.figures.drawing import figure, line, owner, text
+from throughtime.report.figures.drawing import figure, lag_axis, line, owner, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
@@ -22,7 +22,7 @@ def forward_memory(readings: Sequence[Reading]) -> go.Figure:
     drawn = figure(
         height=480,
         showlegend=len(remembering) > 1,
-        xaxis={"anchor": "y2", "title": "lag t − i, in steps", "rangemode": "tozero"},
+        xaxis={"anchor": "y2", **lag_axis(remembering), "rangemode": "tozero"},
         yaxis={"domain": [0.54, 1], "title": "forwards, in nats"},
     )
     drawn.update_layout(
@@ -63,6 +63,8 @@ FORWARD_MEMORY = Picture(
     quantities=("forward_memory",),
     draw=forward_memory,
     shows=lambda reading: "forward_memory" in reading.measures,
-    caption="Change of the logarithm since lag 0, both on one scale. An input that leaves no trace from lag 0 on has "
-    "no line.",
+    caption=(
+        "Change of the logarithm since lag 0, both on one scale. An input that leaves no trace from lag 0 on has "
+        "no line.",
+    ),
 )

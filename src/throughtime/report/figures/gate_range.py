@@ -75,6 +75,8 @@ GATE_RANGE = Picture(
     draw=lambda readings: gate_range(readings[0]),
     shows=_has_range,
     panels=_panels,
-    caption="Keep and write: what stands before the old state and before the candidate. Read: the slope of h by c. "
-    "Units in the order of their largest value.",
+    caption=(
+        "Keep and write: what stands before the old state and before the candidate. Read: the slope of h by c. "
+        "Units in the order of their largest value.",
+    ),
 )

@@ -91,6 +91,8 @@ GATES = Picture(
     draw=lambda readings: gates(readings[0]),
     shows=_has_gates,
     panels=_panels,
-    caption="Over units, steps and samples. Box: the middle half; line in it: the median; dashes: the mean; whiskers: "
-    "5 and 95 %. Saturated: a sigmoid below 0.1 or above 0.9, tanh beyond ±0.8, a ReLU at zero.",
+    caption=(
+        "Over units, steps and samples. Box: the middle half; line in it: the median; dashes: the mean; whiskers: "
+        "5 and 95 %. Saturated: a sigmoid below 0.1 or above 0.9, tanh beyond ±0.8, a ReLU at zero.",
+    ),
 )

@@ -9,9 +9,9 @@ from markupsafe import Markup
 
 from throughtime.notation import LOSS_STEP, STATE, STATE_STEP
 from throughtime.report.figures.blocks import LARGEST_SIDE, block_maximum, centres, on_every_step, rounded
-from throughtime.report.figures.drawing import ZERO, figure, not_computed
-from throughtime.report.picture import Panel, Picture
-from throughtime.report.readings import NEARLY_ALL, Reading
+from throughtime.report.figures.drawing import ZERO, figure, not_computed, step_axis
+from throughtime.report.picture import Panel, Picture, Remark
+from throughtime.report.readings import Reading
 from throughtime.report.scale import Scale, scale_of, shared_scale
 
 _FEW_ROWS = 4  # loss steps, up to which a map is a strip and not a square
@@ -41,7 +41,13 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
         margin={"l": 56, "r": 12, "t": 8, "b": 48},
         plot_bgcolor=ZERO,
         coloraxis=scale.coloraxis,
-        xaxis={"title": "state step i", "showgrid": False, "zeroline": False, "constrain": "domain"},
+        xaxis={
+            "title": "state step i",
+            "showgrid": False,
+            "zeroline": False,
+            "constrain": "domain",
+            **step_axis(reading.steps),
+        },
         yaxis={
             "title": "loss step t" if reading.has_loss else "step t",
             "showgrid": False,
@@ -60,7 +66,9 @@ def gradient_map(reading: Reading, state: str, scale: Scale) -> go.Figure:
     if len(t) == 1:
         _mark_window(drawn, reading, int(t[0]))
     elif not few:
-        _mark_lags(drawn, reading)
+        _mark_lags(drawn, reading, panel.values)
+        if _causal(reading):
+            _say_zero(drawn, 1 if reading.backwards_in_time else -1)
     return drawn
 
 
@@ -75,29 +83,36 @@ def _mark_window(drawn: go.Figure, reading: Reading, t: int) -> None:
     """The reach, seen from the only loss."""
     if not (reading.has_gradient and reading.stops_short):
         return
-    window = reading.window(NEARLY_ALL)
-    step = t - window if reading.backwards_in_time else t + window
-    _dash(drawn, {"x0": step, "x1": step, "yref": "paper", "y0": 0, "y1": 1})
+    step = t - reading.last_lag if reading.backwards_in_time else t + reading.last_lag
+    _dash(drawn, {"type": "line", "x0": step, "x1": step, "yref": "paper", "y0": 0, "y1": 1})
 
 
 def _dash(drawn: go.Figure, along: dict[str, Any]) -> None:
     """Dark under white: seen on every colour of the scale."""
-    drawn.add_shape(type="line", **along, line={"width": 3.5, "color": "rgba(0,0,0,0.45)"})
-    drawn.add_shape(type="line", **along, line={"width": 1.8, "dash": "dash", "color": "white"})
+    drawn.add_shape(**along, line={"width": 3.5, "color": "rgba(0,0,0,0.45)"})
+    drawn.add_shape(**along, line={"width": 1.8, "dash": "dash", "color": "white"})
 
 
-def _mark_lags(drawn: go.Figure, reading: Reading) -> None:
-    """The diagonal, the reach beside it, and words in the half that is zero where causality makes it so."""
-    sign = 1 if reading.backwards_in_time else -1
-    first, last = 1, reading.steps
-    drawn.add_shape(type="line", x0=first, y0=first, x1=last, y1=last, line={"width": 1, "color": "#5b6168"})
+def _mark_lags(drawn: go.Figure, reading: Reading, nats: np.ndarray) -> None:
+    """Where lags are counted from, and the last lag in the reach, at every loss that sends anything back."""
+    sends = (nats > -np.inf).any(axis=1)
+    t, counted_from = reading.measures[LOSS_STEP].values[sends], reading.counted_from[sends]
+    if not len(t):
+        return
+    drawn.add_shape(type="path", path=_path(counted_from, t), line={"width": 1, "color": "#5b6168"})
     if reading.has_gradient and reading.stops_short:
-        window = reading.window(NEARLY_ALL)
-        ends = (first, last - window) if sign > 0 else (first + window, last)
-        along = {"x0": ends[0], "y0": ends[0] + sign * window, "x1": ends[1], "y1": ends[1] + sign * window}
-        _dash(drawn, along)
-    if _causal(reading):
-        _say_zero(drawn, sign)
+        sign = 1 if reading.backwards_in_time else -1
+        last = counted_from - sign * reading.last_lag
+        there = (last >= 1) & (last <= reading.steps)
+        if there.any():
+            _dash(drawn, {"type": "path", "path": _path(last[there], t[there])})
+
+
+def _path(i: np.ndarray, t: np.ndarray) -> str:
+    """From loss to loss; where that is a straight line, from end to end."""
+    if len(np.unique(np.diff(i))) == len(np.unique(np.diff(t))) == 1:
+        i, t = i[[0, -1]], t[[0, -1]]
+    return "M" + "L".join(f"{x},{y}" for x, y in zip(i.tolist(), t.tolist(), strict=True))
 
 
 def _causal(reading: Reading) -> bool:
@@ -118,6 +133,7 @@ def _say_zero(drawn: go.Figure, sign: int) -> None:
         yanchor="top" if sign > 0 else "bottom",
         showarrow=False,
         font={"size": 12},
+        bgcolor=ZERO,
         **corner,
     )
 
@@ -142,6 +158,10 @@ def _formula(reading: Reading, state: str) -> Markup:
     return Markup("ln |{}<sub>t</sub>/d{}<sub>i</sub>|, in nats").format(of, state)
 
 
+def _map(reading: Reading) -> np.ndarray:
+    return np.asarray(reading.measures["gradient_map"].values)
+
+
 GRADIENT_MAP = Picture(
     title="Gradient map",
     heading="Where the gradient is",
@@ -150,9 +170,19 @@ GRADIENT_MAP = Picture(
     lead_without_loss="Each row is one random direction v of the hidden state at step t, of unit length, followed from "
     "the diagonal against the order of reading: to the left, or to the right where the sequence is read from its end. "
     "The colour is the logarithm of what is left of it at state i.",
-    quantities=("gradient_map", "sample_map", "detached", "first_not_finite"),
+    quantities=("gradient_map", "counted_from", "sample_map", "detached", "first_not_finite"),
     draw=lambda readings: map_of(readings[0], readings[0].carried),
     panels=_panels,
-    caption="Root mean square over the samples. Grey: exactly zero.",
-    caption_of_loss="Dashes: the reach.",
+    caption=(
+        "Root mean square over the samples.",
+        Remark("Grey: exactly zero.", lambda reading: bool((_map(reading) == -np.inf).any())),
+        Remark("Dashes: the last lag in the reach.", lambda reading: reading.has_gradient and reading.stops_short),
+        Remark("Dots: where the model detaches its state.", lambda reading: bool(reading.detached)),
+        Remark("Blank: not computed.", lambda reading: bool(np.isnan(_map(reading)).any())),
+        Remark(
+            f"A map of more than {LARGEST_SIDE} steps a side is shown in blocks of steps; a block has the colour of "
+            "its largest value.",
+            lambda reading: max(_map(reading).shape[1:]) > LARGEST_SIDE,
+        ),
+    ),
 )

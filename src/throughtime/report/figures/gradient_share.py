@@ -6,11 +6,10 @@ import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.notation import LAG
-from throughtime.report.figures.drawing import diamond, figure, line, owner, text
+from throughtime.report.figures.drawing import diamond, figure, lag_axis, line, owner, text
 from throughtime.report.picture import Picture
-from throughtime.report.readings import NEARLY_ALL, Reading, in_steps
+from throughtime.report.readings import NEARLY_ALL, SEEN, Reading, in_steps
 
-_SEEN = 0.001  # the smallest part of the gradient for which the picture begins before lag 0
 _BEYOND = 1.25  # how far past the longest reach the picture goes, as a factor
 
 
@@ -22,14 +21,14 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
     Args:
         readings: Those that have weights with a gradient are drawn.
     """
-    with_weights = [reading for reading in readings if reading.has_weights]
+    with_weights = list(filter(_has_shares, readings))
     longest = max(reading.window(NEARLY_ALL) for reading in with_weights)
     first = min(0, *(_first(reading) for reading in with_weights))
     last = min(longest * _BEYOND + 1, max(reading.steps for reading in with_weights))
     drawn = figure(
         height=480,
         showlegend=len(readings) > 1,
-        xaxis={"anchor": "y2", "title": "lag t − i, in steps", "range": [first - 0.02 * last, last]},
+        xaxis={"anchor": "y2", **lag_axis(with_weights), "range": [first - 0.02 * last, last]},
         yaxis={"domain": [0.56, 1], "title": "from one lag, %", "tickformat": ".0%"},
     )
     drawn.update_layout(
@@ -44,7 +43,7 @@ def gradient_share(readings: Sequence[Reading]) -> go.Figure:
 def _first(reading: Reading) -> int:
     """The first lag with a part that is seen: below 0 where a layer above reads in the other direction."""
     share = reading.measures["gradient_share"]
-    seen = np.abs(share.values) >= _SEEN
+    seen = np.abs(share.values) >= SEEN
     return int(share[LAG].values[np.argmax(seen)]) if seen.any() else 0
 
 
@@ -57,13 +56,9 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
     drawn.add_scatter(**style, y=share.values, name=name, mode="lines", hovertemplate=hover)
     hover = f"{name}<br>lags 0 to %{{x}}: %{{y:.2%}} of dL/dW<extra></extra>"
     drawn.add_scatter(**style, y=total, mode="lines", yaxis="y2", showlegend=False, hovertemplate=hover)
-    if not reading.has_gradient:
-        return
-    window = reading.window(NEARLY_ALL)
     drawn.add_scatter(
-        # A window of K steps keeps the lags 0 to K - 1.
-        x=[window - 1],
-        y=[np.interp(window - 1, lags, total)],
+        x=[reading.last_lag],
+        y=[np.interp(reading.last_lag, lags, total)],
         yaxis="y2",
         mode="markers",
         cliponaxis=False,
@@ -71,8 +66,12 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
         showlegend=False,
         marker=diamond(reading),
         meta=owner(reading),
-        hovertemplate=f"{name}<br>reach: {in_steps(window)}<extra></extra>",
+        hovertemplate=f"{name}<br>reach: {in_steps(reading.window(NEARLY_ALL))}<extra></extra>",
     )
+
+
+def _has_shares(reading: Reading) -> bool:
+    return reading.has_weights and reading.has_gradient
 
 
 GRADIENT_SHARE = Picture(
@@ -82,7 +81,9 @@ GRADIENT_SHARE = Picture(
     "%.",
     quantities=("gradient_share",),
     draw=gradient_share,
-    shows=lambda reading: reading.has_weights,
-    caption="A part may be slightly negative: it then points against the sum. Diamond: the reach, the lag from which "
-    "on the truncated gradient is within 1 % of the full one in norm.",
+    shows=_has_shares,
+    caption=(
+        "A part may be slightly negative: it then points against the sum.",
+        "Diamond: the last lag in the reach; truncated there, the gradient is within 1 % of the full one in norm.",
+    ),
 )

@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 import xarray as xr
 
 from throughtime.notation import BOUND, BOUNDS, LAG, STATE
-from throughtime.report.figures.drawing import MARK, diamond, figure, line, owner, text, translucent
-from throughtime.report.picture import Picture
+from throughtime.report.figures.drawing import MARK, add_band, diamond, figure, lag_axis, line, owner, text
+from throughtime.report.picture import Picture, Remark
 from throughtime.report.readings import NEARLY_ALL, Reading, in_steps
 from throughtime.report.scale import FLOAT32_SMALLEST
 
@@ -21,7 +21,7 @@ def lag_profile(readings: Sequence[Reading]) -> go.Figure:
     drawn = figure(
         height=420,
         showlegend=sum(reading.measures.sizes[STATE] for reading in readings) > 1,
-        xaxis={"title": "lag t − i, in steps", "rangemode": "tozero"},
+        xaxis={**lag_axis(readings), "rangemode": "tozero"},
         yaxis={"title": "ln |gradient|, in nats"},
     )
     lowest = 0.0
@@ -49,34 +49,34 @@ def _add(drawn: go.Figure, reading: Reading, profile: xr.Dataset, name: str, is_
     lags, nats = profile[LAG].values, profile["lag_profile"].values
     interval = profile["lag_profile_interval"]
     low, high = (interval.sel({BOUND: bound}).values for bound in BOUNDS)
-    known = np.isfinite(low) & np.isfinite(high)
-    if known.any():
-        outline = {"x": [*lags[known], *lags[known][::-1]], "y": [*high[known], *low[known][::-1]]}
-        fill = {"fill": "toself", "fillcolor": translucent(style["color"]), "line": {"width": 0}}
-        drawn.add_scatter(**outline, **fill, **shown, mode="lines", hoverinfo="skip", showlegend=False)
+    add_band(drawn, lags, low, high, style["color"], **shown)
     hover = f"{name}<br>lag %{{x}}: %{{y:.4g}} nats<extra></extra>"
     visible = np.where(np.isfinite(nats), nats, np.nan)
-    drawn.add_scatter(x=lags, y=visible, **shown, name=name, mode="lines", line=style, hovertemplate=hover)
+    # A line through a single point would not be seen.
+    looks = {"mode": "lines"} if np.isfinite(nats).sum() > 1 else {"mode": "markers", "marker": {"size": 8}}
+    drawn.add_scatter(x=lags, y=visible, **shown, name=name, line=style, hovertemplate=hover, cliponaxis=False, **looks)
     if not (is_carried and reading.has_gradient):
         return
-    window = reading.window(NEARLY_ALL)
-    place = min(window, int(lags[-1]))
-    at = np.interp(place, lags, nats)
+    at = np.interp(reading.last_lag, lags, nats)
     if np.isfinite(at):
         drawn.add_scatter(
-            x=[place],
+            x=[reading.last_lag],
             y=[at],
             **shown,
             mode="markers",
             cliponaxis=False,
             marker=diamond(reading),
             showlegend=False,
-            hovertemplate=f"{name}<br>reach: {in_steps(window)}<extra></extra>",
+            hovertemplate=f"{name}<br>reach: {in_steps(reading.window(NEARLY_ALL))}<extra></extra>",
         )
 
 
 def _finite(profile: xr.DataArray) -> list[float]:
     return profile.values[np.isfinite(profile.values)].tolist()
+
+
+def _has_interval(reading: Reading) -> bool:
+    return bool(np.isfinite(reading.measures["lag_profile_interval"]).any())
 
 
 LAG_PROFILE = Picture(
@@ -86,7 +86,10 @@ LAG_PROFILE = Picture(
     "at every step; its slope is the decay rate.",
     quantities=("lag_profile", "lag_profile_interval", "decay_rate", "decay_rate_interval"),
     draw=lag_profile,
-    caption="Root mean square over all steps t and the samples that each reads; the band is the 95 % interval over "
-    "what was looked at. Click a name to hide or show it.",
-    caption_of_loss="Diamond: the reach.",
+    caption=(
+        "Root mean square over all steps t and the samples that each reads.",
+        Remark("Band: the 95 % interval over what was looked at.", _has_interval),
+        Remark("Diamond: the last lag in the reach.", lambda reading: reading.has_gradient),
+        Remark("Click a name to hide or show its line.", lambda reading: reading.measures.sizes[STATE] > 1),
+    ),
 )

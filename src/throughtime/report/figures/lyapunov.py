@@ -58,5 +58,5 @@ LYAPUNOV = Picture(
     quantities=("lyapunov", "lyapunov_error"),
     draw=lyapunov,
     shows=_has_exponents,
-    caption="Of the full state: h, or h and c. Bars: the 95 % interval, from the means of blocks of steps.",
+    caption=("Of the full state: h, or h and c. Bars: the 95 % interval, from the means of blocks of steps.",),
 )

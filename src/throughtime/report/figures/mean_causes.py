@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from throughtime.notation import CAUSE
 from throughtime.report.figures.causes_by_lag import accumulated
-from throughtime.report.figures.drawing import CAUSES, INK, INKED, OTHER_CAUSE, figure, hatched, text
+from throughtime.report.figures.drawing import CAUSES, INK, INKED, OTHER_CAUSE, figure, hatched, row_names, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
@@ -24,7 +24,12 @@ def mean_causes(readings: Sequence[Reading]) -> go.Figure:
         barmode="relative",
         bargap=0.35,
         xaxis={"title": "nats per step"},
-        yaxis={"autorange": "reversed", "showgrid": False},
+        yaxis={
+            "autorange": "reversed",
+            "showgrid": False,
+            "tickvals": labels,
+            "ticktext": row_names(readings),
+        },
         showlegend=False,
     )
     means = [_means(reading) for reading in readings]

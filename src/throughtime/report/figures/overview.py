@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+import xarray as xr
 
 from throughtime.notation import LAG, STATE
 from throughtime.report.figures.blocks import LARGEST_SIDE, block_maximum, centres, rounded
-from throughtime.report.figures.drawing import ZERO, figure, not_computed, text
-from throughtime.report.picture import Picture
+from throughtime.report.figures.drawing import ZERO, figure, lag_axis, not_computed, row_names, text
+from throughtime.report.picture import Picture, Remark
 from throughtime.report.readings import NEARLY_ALL, Reading
 from throughtime.report.scale import scale_of
 
@@ -29,12 +30,18 @@ def overview(readings: Sequence[Reading]) -> go.Figure:
         coloraxis=scale_of(readings).coloraxis,
         showlegend=False,
         xaxis={
-            "title": "way back t − i, in steps",
+            **lag_axis(readings),
             "range": [lags[0] - 0.5, lags[-1] + 0.5],
             "showgrid": False,
             "zeroline": False,
         },
-        yaxis={"range": [len(readings) - 0.5, -0.5], "showgrid": False, "zeroline": False},
+        yaxis={
+            "range": [len(readings) - 0.5, -0.5],
+            "showgrid": False,
+            "zeroline": False,
+            "tickvals": labels,
+            "ticktext": row_names(readings),
+        },
         meta={"kind": "overview", "readings": [reading.place for reading in readings]},
     )
     drawn.add_heatmap(
@@ -49,7 +56,7 @@ def overview(readings: Sequence[Reading]) -> go.Figure:
         drawn.add_trace(not_computed(nats, x, labels))
     arrives = [reading for reading in readings if reading.has_gradient]
     drawn.add_scatter(
-        x=[min(reading.window(NEARLY_ALL), int(reading.measures[LAG].values[-1])) for reading in arrives],
+        x=[reading.last_lag for reading in arrives],
         customdata=[reading.window(NEARLY_ALL) for reading in arrives],
         y=[text(reading.label) for reading in arrives],
         mode="markers",
@@ -62,10 +69,14 @@ def overview(readings: Sequence[Reading]) -> go.Figure:
 
 def _profile(reading: Reading, lags: np.ndarray) -> np.ndarray:
     """On the lags of all; NaN beyond its own. Below them, where a loss would depend on what follows, it is zero."""
-    profile = reading.measures["lag_profile"].sel({STATE: reading.carried})
+    profile = _carried(reading)
     on_lags = np.where(lags < profile[LAG].values[0], -np.inf, np.nan)
     on_lags[np.searchsorted(lags, profile[LAG].values)] = profile.values
     return on_lags
+
+
+def _carried(reading: Reading) -> xr.DataArray:
+    return reading.measures["lag_profile"].sel({STATE: reading.carried})
 
 
 OVERVIEW = Picture(
@@ -77,8 +88,10 @@ OVERVIEW = Picture(
     "the logarithm of what is left of a random direction there.",
     quantities=(),
     draw=overview,
-    caption="Root mean square over all steps t and the samples that each reads. Grey: exactly zero. "
-    "Blank: not computed.",
-    caption_of_loss="Diamond: the reach.",
+    caption=(
+        "Root mean square over all steps t and the samples that each reads.",
+        Remark("Grey: exactly zero.", lambda reading: bool((_carried(reading).values == -np.inf).any())),
+        Remark("Diamond: the last lag in the reach.", lambda reading: reading.has_gradient),
+    ),
     least=2,
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from throughtime.report.figures.drawing import CAUSES, OTHER_CAUSE, figure, hatched, text
+from throughtime.report.figures.drawing import CAUSES, OTHER_CAUSE, figure, hatched, row_names, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
@@ -25,7 +25,7 @@ def padding(readings: Sequence[Reading]) -> go.Figure:
         bargap=0.3,
         showlegend=True,
         xaxis={"title": "part, %", "tickformat": ".0%", "range": [0, 1]},
-        yaxis={"autorange": "reversed", "showgrid": False},
+        yaxis={"autorange": "reversed", "showgrid": False, "tickvals": labels, "ticktext": row_names(padded)},
     )
     shown = {
         "of the steps": ([float(reading.measures.attrs["padded"]) for reading in padded], OTHER_CAUSE),

@@ -7,7 +7,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from throughtime.notation import BOUND, BOUNDS, STANDARD_ERRORS, STATE
-from throughtime.report.figures.drawing import MARK, figure, line, text
+from throughtime.report.figures.drawing import MARK, figure, line, row_names, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
@@ -36,7 +36,7 @@ def rates(readings: Sequence[Reading]) -> go.Figure:
     height = 2 * rows + _BETWEEN
     names = {
         "tickvals": list(range(len(measured))),
-        "ticktext": [text(reading.label) for reading in measured],
+        "ticktext": row_names(measured),
         "range": [len(measured) - 0.5, -0.5],
         "showgrid": False,
         "zeroline": False,
@@ -113,7 +113,10 @@ RATES = Picture(
     quantities=("mean_jacobian", *_REASONS),
     draw=rates,
     shows=_has_mean,
-    caption="Bars: 95 %. Non-normality: how much further than its eigenvalues say the mean step stretches some "
-    "direction. Drift: how much more the steps of the second half stretch than those of the first. Fluctuation: how "
-    "far single steps are from their mean, since the input drives them.",
+    caption=(
+        "Bars: 95 %.",
+        "Non-normality: how much further than its eigenvalues say the mean step stretches some direction.",
+        "Drift: how much more the steps of the second half stretch than those of the first.",
+        "Fluctuation: how far single steps are from their mean, since the input drives them.",
+    ),
 )

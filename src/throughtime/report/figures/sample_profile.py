@@ -7,8 +7,8 @@ import plotly.graph_objects as go
 from markupsafe import Markup
 
 from throughtime.notation import LAG, SAMPLE
-from throughtime.report.figures.drawing import INK, INKED, figure, line
-from throughtime.report.picture import Panel, Picture
+from throughtime.report.figures.drawing import INK, INKED, figure, lag_axis, line
+from throughtime.report.picture import Panel, Picture, Remark
 from throughtime.report.readings import Reading
 
 # Samples that are drawn: the one that grows most, the one that falls most, and evenly spread ones between them.
@@ -24,7 +24,7 @@ def sample_profile(reading: Reading) -> go.Figure:
     drawn = figure(
         height=330,
         showlegend=False,
-        xaxis={"title": "lag t − i, in steps"},
+        xaxis={**lag_axis([reading])},
         yaxis={"title": "ln |gradient|, in nats"},
     )
     for sample in _chosen(nats):
@@ -57,7 +57,9 @@ def _chosen(nats: np.ndarray) -> np.ndarray:
 
 
 def _has_samples(reading: Reading) -> bool:
-    return "sample_profile" in reading.measures and reading.measures.sizes[SAMPLE] > 1
+    if "sample_profile" not in reading.measures or reading.measures.sizes[SAMPLE] == 1:
+        return False
+    return bool((np.isfinite(reading.measures["sample_profile"].transpose(SAMPLE, LAG).values).sum(axis=1) > 1).any())
 
 
 def _panels(readings: Sequence[Reading]) -> list[Panel]:
@@ -85,6 +87,12 @@ SAMPLE_PROFILE = Picture(
     draw=lambda readings: sample_profile(readings[0]),
     shows=_has_samples,
     panels=_panels,
-    caption="Thick: the median. Of more than 32 samples, 32 between the one that grows most and the one that falls "
-    "most.",
+    caption=(
+        "Thick: the median.",
+        Remark(
+            f"Of more than {MOST_SAMPLES} samples, {MOST_SAMPLES} between the one that grows most and the one that "
+            "falls most.",
+            lambda reading: reading.measures.sizes[SAMPLE] > MOST_SAMPLES,
+        ),
+    ),
 )

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.notation import LAG
-from throughtime.report.figures.drawing import figure, line, owner, text
+from throughtime.report.figures.drawing import figure, lag_axis, line, owner, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
@@ -21,7 +21,7 @@ def signal_to_noise(readings: Sequence[Reading]) -> go.Figure:
     drawn = figure(
         height=340,
         showlegend=len(shown) > 1,
-        xaxis={"title": "lag t − i, in steps", "rangemode": "tozero"},
+        xaxis={**lag_axis(shown), "rangemode": "tozero"},
         yaxis={"title": "the same in all samples, %"},
     )
     lowest = -10.0
@@ -59,6 +59,8 @@ SIGNAL_TO_NOISE = Picture(
     quantities=("signal_to_noise",),
     draw=signal_to_noise,
     shows=_has_samples,
-    caption="Without bias, so that it scatters around 0 where there is no signal, also below. Lags from 2 on are "
-    "taken together in octaves: 2 and 3, 4 to 7, and so on.",
+    caption=(
+        "Without bias, so that it scatters around 0 where there is no signal, also below. Lags from 2 on are "
+        "taken together in octaves: 2 and 3, 4 to 7, and so on.",
+    ),
 )

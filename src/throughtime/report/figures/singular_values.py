@@ -75,5 +75,5 @@ SINGULAR_VALUES = Picture(
     draw=lambda readings: singular_values(readings[0]),
     shows=_has_values,
     panels=_panels,
-    caption="s is the full state: h, or h and c. Mean over the steps and samples that were looked at.",
+    caption=("s is the full state: h, or h and c. Mean over the steps and samples that were looked at.",),
 )

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from throughtime.notation import FIRST_SAMPLE, LARGEST, MEAN, NORM, STEP
-from throughtime.report.figures.drawing import MARK, figure, line, owner, text, translucent
+from throughtime.report.figures.drawing import MARK, add_band, figure, line, owner, text
 from throughtime.report.picture import Picture
 from throughtime.report.readings import Reading
 
@@ -41,19 +41,8 @@ def _add(drawn: go.Figure, steps: np.ndarray, nats: np.ndarray, name: str, readi
     known = np.isfinite(nats).all(axis=1)
     style = line(reading.place) if shown else line(reading.place) | {"width": 1}
     group = {"legendgroup": name, "visible": True if shown else "legendonly", "meta": owner(reading)}
-    if nats.shape[1] > 1 and known.any():
-        low, high = nats.min(axis=1)[known], nats.max(axis=1)[known]
-        drawn.add_scatter(
-            x=[*steps[known], *steps[known][::-1]],
-            y=[*low, *high[::-1]],
-            fill="toself",
-            fillcolor=translucent(style["color"]),
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            showlegend=False,
-            **group,
-        )
+    if nats.shape[1] > 1:
+        add_band(drawn, steps, nats.min(axis=1), nats.max(axis=1), style["color"], **group)
     middle = np.full(len(steps), np.nan)
     middle[known] = np.median(nats[known], axis=1)
     drawn.add_scatter(
@@ -75,6 +64,8 @@ STEP_JACOBIAN = Picture(
     quantities=("step_jacobian",),
     draw=step_jacobian,
     shows=lambda reading: "step_jacobian" in reading.measures,
-    caption="s is the full state: h, or h and c. Median of the samples; the band is their range. The mean, root mean "
-    "square, of all singular values, which is what becomes of a random direction, waits in the legend.",
+    caption=(
+        "s is the full state: h, or h and c. Median of the samples; the band is their range. The mean, root mean "
+        "square, of all singular values, which is what becomes of a random direction, waits in the legend.",
+    ),
 )

@@ -74,6 +74,8 @@ TIME_CONSTANTS = Picture(
     quantities=("time_constant",),
     draw=time_constants,
     shows=lambda reading: bool(reading.time_constants.size),
-    caption="Per unit, −1 over the mean of ln keep over steps and samples. A line that ends below 100 % leaves out "
-    "units whose gate stays at exactly 0 or 1.",
+    caption=(
+        "Per unit, −1 over the mean of ln keep over steps and samples. A line that ends below 100 % leaves out "
+        "units whose gate stays at exactly 0 or 1.",
+    ),
 )

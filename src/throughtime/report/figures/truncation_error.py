@@ -4,14 +4,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+import xarray as xr
 
 from throughtime.notation import BOUND, BOUNDS, WINDOW
-from throughtime.report.figures.drawing import MARK, diamond, figure, line, owner, text, translucent
-from throughtime.report.picture import Picture
+from throughtime.report.figures.drawing import MARK, add_band, diamond, figure, line, owner, text
+from throughtime.report.picture import Picture, Remark
 from throughtime.report.readings import MOST, NEARLY_ALL, Reading, in_steps
 
 # No error below this part is drawn: no training would notice it.
 _SMALLEST = 1e-5
+# Windows up to which an axis has ticks within a decade.
+_FEW_DECADES = 1000
 
 
 def truncation_error(readings: Sequence[Reading]) -> go.Figure:
@@ -22,70 +25,84 @@ def truncation_error(readings: Sequence[Reading]) -> go.Figure:
     """
     drawn = figure(
         height=380,
-        showlegend=len(readings) > 1 or "detached_error" in readings[0].measures.attrs,
-        xaxis={"title": "window K, in steps", "type": "log", "tickformat": "~s", "dtick": 1},
+        showlegend=len(readings) > 1 or bool(_cuts(readings[0])),
+        xaxis={
+            "title": "window K, in steps",
+            "type": "log",
+            "tickformat": "~s",
+            # Of few decades, 2 and 5 have ticks, too.
+            "dtick": "D2" if max(reading.steps for reading in readings) <= _FEW_DECADES else 1,
+        },
         yaxis={"title": "relative error, %", "type": "log", "tickformat": "~p", "dtick": 1},
     )
     for part in (1 - MOST, 1 - NEARLY_ALL):
         drawn.add_hline(part, line={"width": 1, "dash": "dot", "color": MARK})
-    for reading in filter(_has_error, readings):
-        _add(drawn, reading)
+    having = list(filter(_has_error, readings))
+    lowest = min([1 - NEARLY_ALL, *map(_lowest, having)])
+    for reading in having:
+        _add(drawn, reading, lowest)
     return drawn
 
 
 def _has_error(reading: Reading) -> bool:
-    return "truncation_error" in reading.measures and bool(
-        np.isfinite(reading.measures["truncation_error"].values).any()
-    )
+    return "truncation_error" in reading.measures and reading.has_gradient
 
 
-def _add(drawn: go.Figure, reading: Reading) -> None:
-    error = reading.measures["truncation_error"].sel({WINDOW: slice(1, None)})
+def _cuts(reading: Reading) -> dict[str, float]:
+    """The errors of the gradient that training gets, where it cuts the graph, by how it does."""
+    attrs = reading.measures.attrs
+    found = {
+        "as the model cuts it": float(attrs.get("detached_error", 0.0)),
+        f"cut after every {in_steps(attrs.get('window'))}": float(attrs.get("window_error", 0.0)),
+    }
+    return {cut: error for cut, error in found.items() if error > _SMALLEST}
+
+
+def _error(reading: Reading) -> xr.DataArray:
+    return reading.measures["truncation_error"].sel({WINDOW: slice(1, None)})
+
+
+def _lowest(reading: Reading) -> float:
+    """The smallest error that is drawn."""
+    error = _error(reading).values
+    return min(error[error > _SMALLEST].tolist(), default=1.0)
+
+
+def _add(drawn: go.Figure, reading: Reading, lowest: float) -> None:
+    error = _error(reading)
     name, group = text(reading.label), {"legendgroup": text(reading.label), "meta": owner(reading)}
     windows, style = error[WINDOW].values, line(reading.place)
     if "truncation_error_interval" in reading.measures:
         interval = reading.measures["truncation_error_interval"].sel({WINDOW: windows})
         low, high = (interval.sel({BOUND: bound}).values for bound in BOUNDS)
-        low, high = np.maximum(low, _SMALLEST), _drawable(high)
-        known = np.isfinite(low) & np.isfinite(high)
-        drawn.add_scatter(
-            x=[*windows[known], *windows[known][::-1]],
-            y=[*high[known], *low[known][::-1]],
-            fill="toself",
-            fillcolor=translucent(style["color"]),
-            line={"width": 0},
-            mode="lines",
-            hoverinfo="skip",
-            showlegend=False,
-            **group,
-        )
+        low, high = np.maximum(low, lowest), np.where(high > lowest, high, np.nan)
+        add_band(drawn, windows, low, high, style["color"], **group)
+    ending = _ending(error.values)
     drawn.add_scatter(
         x=windows,
-        y=_drawable(error.values),
+        y=ending,
+        customdata=error.values,
         name=name,
         mode="lines",
         line=style,
-        hovertemplate=f"{name}<br>window of %{{x}} steps: %{{y:.3~p}} from the whole gradient<extra></extra>",
+        hovertemplate=f"{name}<br>window of %{{x}} steps: %{{customdata:.3~p}} from the whole gradient<extra></extra>",
         **group,
     )
-    if error_of_cuts := float(reading.measures.attrs.get("detached_error", 0.0)):
+    for cut, error_of_cut in _cuts(reading).items():
         drawn.add_scatter(
             x=windows[[0, -1]],
-            y=[error_of_cuts] * 2,
-            name=f"{name}, as the model cuts it",
+            y=[error_of_cut] * 2,
+            name=f"{name}, {cut}",
             mode="lines",
             line=style | {"dash": "dot", "width": 1.4},
-            hovertemplate=f"{name}<br>as the model cuts it: %{{y:.3~p}} from the whole gradient<extra></extra>",
+            hovertemplate=f"{name}<br>{cut}: %{{y:.3~p}} from the whole gradient<extra></extra>",
             **group,
         )
-    if not reading.has_gradient:
-        return
     window = reading.window(NEARLY_ALL)
-    at = _drawable(error.sel({WINDOW: [window]}).values) if window in windows else np.array([np.nan])
+    at = ending[windows == window]
     drawn.add_scatter(
         x=[window],
-        # Where the window holds everything, its error is zero, which is nowhere on this axis.
-        y=np.where(np.isfinite(at), at, 1 - NEARLY_ALL),
+        y=at if np.isfinite(at).any() else [1 - NEARLY_ALL],
         mode="markers",
         cliponaxis=False,
         marker=diamond(reading),
@@ -95,8 +112,13 @@ def _add(drawn: go.Figure, reading: Reading) -> None:
     )
 
 
-def _drawable(parts: np.ndarray) -> np.ndarray:
-    return np.where(parts > _SMALLEST, parts, np.nan)
+def _ending(errors: np.ndarray) -> np.ndarray:
+    """The errors that are drawn; where one of more than 1 % is followed by nothing, the line leads to the diamond."""
+    drawn = np.where(errors > _SMALLEST, errors, np.nan)
+    gone = np.flatnonzero(errors <= _SMALLEST)[:1]
+    if len(gone) and np.nanmin(drawn, initial=1.0) > 1 - NEARLY_ALL:
+        drawn[gone] = 1 - NEARLY_ALL
+    return drawn
 
 
 TRUNCATION_ERROR = Picture(
@@ -114,6 +136,14 @@ TRUNCATION_ERROR = Picture(
     ),
     draw=truncation_error,
     shows=_has_error,
-    caption="The band is the 95 % interval over samples and losses. Relative norm of the difference, over all weights "
-    "of the recurrence. Diamond: the reach, the window to choose. A line ends where the error is below 0.001 %.",
+    caption=(
+        "Relative norm of the difference, over all weights of the recurrence.",
+        "Diamond: the reach, the window to choose.",
+        "A line ends where the error is below 0.001 %; where the reach leaves nothing out, its diamond stands at 1 %.",
+        Remark(
+            "Band: the 95 % interval over samples and losses; where it goes down to the bottom, so few do not tell the "
+            "error from none.",
+            lambda reading: bool(np.isfinite(reading.measures.get("truncation_error_interval", np.nan)).any()),
+        ),
+    ),
 )
