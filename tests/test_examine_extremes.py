@@ -110,7 +110,7 @@ def test_no_gradient_is_a_finding(readout):
     assert (exam["recurrence.l0"].gradient_map == -np.inf).all()
     assert exam.weight_terms("recurrence.l0", "weight_hh").norm.sum() == 0
     assert np.isnan(exam["recurrence.l0"].gradient_share).all()
-    assert "gets no gradient at all" in report.to_html({"": exam})
+    assert "its weights get no gradient" in report.to_html({"": exam})
 
 
 def test_dead_relu_units_and_a_nilpotent_matrix():
@@ -234,7 +234,7 @@ def test_where_no_gradient_arrives_no_step_is_reached():
     model = nn.GRU(4, 4)
     exam = tt.examine(model, torch.randn(20, 2, 4), loss=lambda output, _: 0 * output[0].square().sum((1, 2)))
     assert exam.reach() == {"l0": 0} and exam["l0"].attrs["recommended_window"] == 0
-    assert readings({"": exam})[0].learns == "gets no gradient at all"
+    assert readings({"": exam})[0].learns == "learns nothing: its weights get no gradient"
     exam.to_json()
 
 

@@ -234,7 +234,7 @@ def test_where_no_weight_gets_a_gradient_the_reach_is_nothing() -> None:
     nn.init.constant_(model.bias_ih_l0, -50)
     exam = tt.examine(model, data(), loss=lambda output, _: output[0].sum((1, 2)))
     assert exam.reach() == {"l0": 0} and exam["l0"].attrs["recommended_window"] == 0
-    assert "gets no gradient at all" in exam._repr_html_()
+    assert "its weights get no gradient" in exam._repr_html_()
 
 
 class Sensitive(Plain):

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from torch import Tensor
 
 from throughtime.capture.candidate import Candidate, State, inside
+from throughtime.capture.carried_past import around_calls, is_passed_by, past_those_inside
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.graph import distance
 from throughtime.capture.passed_on import copied_on, explained, linked, passed_on
@@ -41,11 +42,39 @@ def candidates(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
     ]
     found = [*passed, *copied]
     kept = [one for one in found if not explained(one, found, known)]
-    if kept:
-        return kept
     blocked = [tensor for call in known for tensor in call.returned.values()]
-    inner = [one for callee, its in by_callee.items() if (one := written_out(callee, its, blocked, calls)) is not None]
-    return outermost(inner, calls)
+    tried = [written_out(callee, its, blocked, calls) for callee, its in by_callee.items()]
+    written = [one for one in tried if one is not None]
+    if not kept:
+        return outermost(written, calls)
+    loops: list[Candidate] = []
+    for one in kept:
+        # What a state passes by is a part of the step: the loop is around it.
+        beside = {id(call.after) for call in one.calls} if is_passed_by(one) else set()
+        around = outermost([loop for loop in written if id(loop.calls[0].after) in beside], calls)
+        loops += [loop for loop in around or [one] if loop not in loops]
+    return loops
+
+
+def around_known(calls: Sequence[Call], known: Sequence[Call]) -> list[Candidate]:
+    """The loops that carry a state past modules whose equations are known, which are then only a part of a step.
+
+    Args:
+        calls: All calls of the run.
+        known: Those among them of such modules.
+    """
+    around = [around_calls(callee, its, calls) for callee, its in _by_callee(known).items()]
+    found = outermost([loop for loop in around if loop is not None], calls)
+    given = set(known)
+    steps = [
+        one
+        for callee, its in _by_callee(call for call in calls if call not in given).items()
+        if not callee.is_weight
+        and inside(known, its)
+        and (one := linked(callee, its, passed_on(its))) is not None
+        and past_those_inside(one, known)
+    ]
+    return found + [one for one in steps if not explained(one, steps, ())]
 
 
 def named(

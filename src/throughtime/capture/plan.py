@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from throughtime.capture.candidate import Candidate
+from throughtime.capture.candidate import Candidate, inside
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.inputs import InputPlan, input_plan
-from throughtime.capture.loops import candidates, chains, named, sequences
+from throughtime.capture.loops import around_known, candidates, chains, named, sequences
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain_cell, named_modules
 from throughtime.capture.own_run import OwnRun
 from throughtime.capture.watch import Call
@@ -61,7 +61,13 @@ def plan(
     calls, modules = seen.calls, openable(model)
     opened_ids = set(map(id, modules.values()))
     known = [call for call in calls if call.callee.is_module and id(call.callee.module) in opened_ids]
-    found_loops = candidates(calls, known)
+    around = around_known(calls, known) if recurrence is None else []
+    for one in around:
+        # What is called is a part of the step, and no recurrence of its own.
+        its = {id(call.callee.module) for call in known if call in one.calls or inside([call], one.calls)}
+        modules = {name: module for name, module in modules.items() if id(module) not in its}
+        known = [call for call in known if id(call.callee.module) not in its]
+    found_loops = [*around, *candidates(calls, known)]
     loops = [one for one in found_loops if not _over_depth(one, len(seen.losses))]
     opened, names = modules, [INPUTS] if recurrence is None else []
     left_out: tuple[str, ...] = ()

@@ -27,12 +27,12 @@ def written_out(
     """A candidate whose states are variables around its calls.
 
     Args:
-        callee: What is called.
+        callee: What is called; a function counts where all of its calls work with the same weights.
         calls: All of its calls.
         blocked: Tensors beyond which no way back is looked for.
         every: All calls of the run, of which what is called between two steps tells loops from stacks of layers.
     """
-    if not callee.has_weights:
+    if not callee.has_weights and not _works_with_the_same(calls, every):
         return None
     # Steps may call a module by lines in turn, or each by several lines, of which the first counts. Weights are told by
     # their lines in any case: what one of them scales in many places is no loop.
@@ -51,6 +51,19 @@ def written_out(
     first, found = next(iter(loops.items()))
     lines = {line for line in loops if line == first or not _interleaved(by_line[first], by_line[line])}
     return replace(found, calls=[call for call in calls if call.line in lines], lines=frozenset(lines))
+
+
+def _works_with_the_same(calls: Sequence[Call], every: Sequence[Call]) -> bool:
+    """Whether the first calls of a function lead to the same weights: a block of layers has others at every call."""
+    first = calls[:CALLS_TRIED]
+    inside: dict[Call, set[Callee]] = {call: set() for call in first}
+    for call in every:
+        if call.callee.has_weights:
+            for outer in call.around():
+                if outer in inside:
+                    inside[outer].add(call.callee)
+    sets = list(inside.values())
+    return bool(sets[0]) and all(one == sets[0] for one in sets)
 
 
 def _interleaved(some: Sequence[Call], others: Sequence[Call]) -> bool:
