@@ -197,7 +197,7 @@ def _keep_gate(layer: nn.Module, asked: str) -> Gate:
     found = gate_of(keep, cell)
     if found is None:
         many = kept_by(cell) == "gates"
-        why = "what it keeps depends on several gates" if many else "what it keeps is a constant"
+        why = "what it keeps is not the sigmoid of one gate, or 1 minus it" if many else "what it keeps is a constant"
         raise ValueError(f"layer: {asked} sets the bias of the gate that keeps, and {_named(layer)} has none: {why}")
     return found
 

@@ -62,7 +62,18 @@ class Linear(Cell):
         return Update(keep=0, write=1, candidate=x.h + u.h)
 
 
-CELLS = [*ALL_CELLS, EveryPath(), UnitByUnit(), InputOnly(), Linear()]
+class Powers(Cell):
+    """Powers of powers, as in the RG-LRU (De et al. 2024, arXiv:2402.19427), and the size of a number."""
+
+    gates = ("r", "n")
+    units = ("lam",)
+
+    def step(self, x, u, h, w):
+        keep = sigmoid(w.lam) ** (8 * sigmoid(x.r + u.r))
+        return Update(keep=keep, write=(1 - keep**2) ** 0.5, candidate=abs(x.n + u.n) * 2.0 ** -((x.n + u.n) ** 2))
+
+
+CELLS = [*ALL_CELLS, EveryPath(), UnitByUnit(), InputOnly(), Linear(), Powers()]
 pytestmark = pytest.mark.parametrize("cell", CELLS, ids=repr)
 
 

@@ -60,3 +60,15 @@ def test_a_function_of_ones_own() -> None:
     slope = sympy.lambdify([symbol], sympy.diff(softplus(symbol), symbol), modules=[ON_TENSORS])
     assert torch.equal(slope(a), torch.sigmoid(a))
     assert torch.equal(softplus(a), torch.nn.functional.softplus(a))
+
+
+def test_a_slope_that_is_not_the_derivative_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"slope: that of 'square' at -8 is -8, and the derivative of its value -16"):
+        elementwise("square", torch.square, lambda a: a, r"\square")
+
+
+def test_the_slope_of_a_step_function_is_a_matter_of_choice() -> None:
+    spike = elementwise("spike", lambda a: (a > 0).to(a), lambda a: 1 / (1 + a.abs()).square(), r"\Theta")
+    rounded = elementwise("rounded", torch.round, torch.ones_like, r"\mathrm{round}")
+    a = torch.tensor([1.2], dtype=torch.float64)
+    assert (spike(a).item(), rounded(a).item()) == (1, 1)

@@ -67,7 +67,8 @@ def plan(
         its = {id(call.callee.module) for call in known if call in one.calls or inside([call], one.calls)}
         modules = {name: module for name, module in modules.items() if id(module) not in its}
         known = [call for call in known if id(call.callee.module) not in its]
-    found_loops = [*around, *candidates(calls, known)]
+    # Where the model itself is a layer, all that is called belongs to it.
+    found_loops = [] if "" in modules else [*around, *candidates(calls, known)]
     loops = [one for one in found_loops if not _over_depth(one, len(seen.losses))]
     opened, names = modules, [INPUTS] if recurrence is None else []
     left_out: tuple[str, ...] = ()

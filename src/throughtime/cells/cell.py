@@ -13,6 +13,10 @@ from torch.nn import functional
 Named: TypeAlias = dict[str, Tensor]
 
 
+# "weight_ih" and so on are matrices: no learned vector can be called so.
+_WEIGHTS = ("ih", "hh", "hr")
+
+
 @dataclass(frozen=True)
 class Update:
     """The gated form: carried_t = keep * carried_{t-1} + write * candidate, element-wise.
@@ -120,9 +124,25 @@ class Cell(ABC):
         )
         entered = self.recurrent_gates
         some = entered is None or (isinstance(entered, tuple) and set(entered) <= set(gates))
-        for what, found, right, wanted in (*expected, ("recurrent_gates", entered, some, f"some of {gates}, or None")):
+        units = self.units
+        learned = isinstance(units, tuple) and all(isinstance(one, str) and one.isidentifier() for one in units)
+        learned = learned and len(set(units)) == len(units) and not set(units) & set(_WEIGHTS)
+        expected = (
+            *expected,
+            ("recurrent_gates", entered, some, f"some of {gates}, or None"),
+            ("units", units, bool(learned), f"a tuple of different names, and none of {', '.join(_WEIGHTS)}"),
+        )
+        for what, found, right, wanted in expected:
             if not right:
                 raise ValueError(f"{what}: expected of a cell {wanted}, found {found!r} in {type(self).__name__}")
+        for name, value in vars(self).items():
+            try:
+                hash(value)
+            except TypeError:
+                raise ValueError(
+                    f"{name}: expected of a cell's own numbers and names that they can be hashed, found {value!r} in "
+                    f"{type(self).__name__}; a tuple can be"
+                ) from None
 
     @property
     def carried(self) -> str:

@@ -14,16 +14,19 @@ The derivative of O at fixed s' is the output gate's path.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any, TypeAlias
 
 import sympy
+import torch
 from torch import Tensor
 
 from throughtime.cells.cell import ByName, Cell, Named
-from throughtime.cells.functions import ON_TENSORS, is_applied, is_flat_somewhere, steepest
+from throughtime.cells.functions import IN_DERIVATIVES, ON_TENSORS, SIGN, is_applied, is_flat_somewhere, steepest
 from throughtime.notation import CANDIDATE, CARRY, KEEP_GATE, OUTPUT_GATE, WRITE_GATE
 
 
@@ -92,18 +95,24 @@ class Derivation:
         self.before = sympy.Symbol("before", real=True)
         self.after = sympy.Symbol("after", real=True)
         x, u, units = (ByName(by_name) for by_name in (self.x, self.u, self.units))
-        try:
+        _check_arguments(cell)
+        with _read_as_symbols(cell):
             update = cell.run(x, u, self.before, units)
-        except TypeError as error:
-            if "Tensor" not in str(error):
-                raise
-            raise TypeError(
-                f"step: {cell!r} calls a function of torch's ({error}), and equations are read as symbols too; use "
-                "tt.sigmoid, tt.tanh, tt.relu and arithmetic"
-            ) from None
-        self.keep, self.write, self.candidate = map(sympy.sympify, (update.keep, update.write, update.candidate))
-        self.held = self.before if update.held is None else update.held
-        self.output = None if update.output is None else sympy.sympify(update.output(self.after))
+            self.keep, self.write, self.candidate = (
+                _expression(name, getattr(update, name), cell) for name in ("keep", "write", "candidate")
+            )
+            self.held = self.before if update.held is None else _expression("held", update.held, cell)
+            self.output = None if update.output is None else _expression("output", update.output(self.after), cell)
+        if (self.output is None) != (len(cell.states) == 1):
+            raise ValueError(
+                f"output: {cell!r} has the states {cell.states}; expected an output= of its update where there are h "
+                "and c, and none where there is h alone"
+            )
+        if not self.new.free_symbols:
+            raise ValueError(
+                f"step: the new state of {cell!r} depends on nothing; give keep or write another value than 0"
+            )
+        _check_nothing_changes(cell)
         if self.output is not None and self.output.has(self.before):
             raise ValueError(
                 f"cell: the output of {cell!r} depends on the state before the step; write it as a function of the new "
@@ -214,7 +223,8 @@ class Derivation:
 
     def _on_tensors(self, expressions: list[Any]) -> Callable[..., list[Any]]:
         arguments = [*self.x.values(), *self.u.values(), self.before, self.after, *self.units.values()]
-        function = sympy.lambdify(arguments, expressions, modules=[ON_TENSORS], cse=True)
+        readable = [sympy.sympify(one).replace(sympy.sign, SIGN) for one in expressions]
+        function = sympy.lambdify(arguments, readable, modules=[IN_DERIVATIVES, ON_TENSORS], cse=True)
 
         def on_tensors(x: Named, u: Named, before: Tensor, after: Tensor, units: Named | None = None) -> list[Any]:
             values: list[Any] = function(*x.values(), *u.values(), before, after, *(units or {}).values())
@@ -223,11 +233,68 @@ class Derivation:
         return on_tensors
 
     def _partial(self, expression: Any, state: sympy.Symbol, times: Any = 1) -> Partial:
-        def nonzero(symbols: Mapping[str, sympy.Symbol]) -> dict[str, Any]:
-            slopes = {name: times * sympy.diff(expression, symbol) for name, symbol in symbols.items()}
-            return {name: slope for name, slope in slopes.items() if slope != 0}
+        def slope(symbol: sympy.Symbol) -> Any:
+            found = times * sympy.diff(expression, symbol)
+            if found.has(sympy.Derivative, sympy.Subs, sympy.Mod):
+                raise ValueError(
+                    f"step: {self.cell!r} has a derivative that is not known, that of {expression}; make a function of "
+                    "its own of it by tt.elementwise"
+                )
+            return found
 
-        return Partial(times * sympy.diff(expression, state), nonzero(self.u), nonzero(self.x), nonzero(self.units))
+        def nonzero(symbols: Mapping[str, sympy.Symbol]) -> dict[str, Any]:
+            slopes = {name: slope(symbol) for name, symbol in symbols.items()}
+            return {name: found for name, found in slopes.items() if found != 0}
+
+        return Partial(slope(state), nonzero(self.u), nonzero(self.x), nonzero(self.units))
+
+
+@contextmanager
+def _read_as_symbols(cell: Cell) -> Iterator[None]:
+    """Inside, equations meet symbols; what fails there is told as that."""
+    try:
+        yield
+    except Exception as error:
+        if str(error).startswith(("step: ", "keep: ", "write: ", "candidate: ", "held: ", "output: ")):
+            raise
+        if "truth value" in str(error):
+            raise TypeError(
+                f"step: {cell!r} branches on a value, and equations are read as symbols, which have none; use tt.relu, "
+                "or make the function one of its own by tt.elementwise"
+            ) from None
+        raise TypeError(
+            f"step: {cell!r} cannot be read as symbols ({type(error).__name__}: {error}), as equations are; use "
+            "tt.sigmoid, tt.tanh, tt.relu and arithmetic, and tt.elementwise for any other function"
+        ) from None
+
+
+def _check_arguments(cell: Cell) -> None:
+    names = ("x", "u", cell.carried, *(("its learned vectors",) if cell.units else ()))
+    try:
+        inspect.signature(cell.step).bind(*names)
+    except TypeError as error:
+        raise TypeError(
+            f"step: expected {cell!r} to take {len(names)} arguments, {', '.join(names)} ({error})"
+        ) from None
+
+
+def _expression(name: str, value: Any, cell: Cell) -> Any:
+    if value is None:
+        raise ValueError(f"{name}: expected of {cell!r} a number or an expression, found None")
+    return sympy.sympify(int(value) if isinstance(value, bool) else value)
+
+
+def _check_nothing_changes(cell: Cell) -> None:
+    """On tensors, nothing that the step was given may be changed in place: the state before it is needed later."""
+    x, u, units = ({name: torch.zeros(1, 1) for name in names} for names in (cell.gates, cell.entered, cell.units))
+    state = torch.zeros(1, 1)
+    cell.run(ByName(x), ByName(u), state, ByName(units)).apply(state)
+    given = {"the carried state": state}
+    for kind, by_name in (("x", x), ("u", u), ("units", units)):
+        given |= {f"{kind}.{name}": tensor for name, tensor in by_name.items()}
+    for name, tensor in given.items():
+        if tensor._version:
+            raise ValueError(f"step: {cell!r} changes {name} in place; write a = a * b for a *= b")
 
 
 @cache

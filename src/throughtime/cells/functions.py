@@ -5,6 +5,7 @@ the pre-activation, not from the activation, so that it keeps its relative preci
 1 - tanh(a)^2 has long been rounded to 0.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,10 +13,28 @@ import sympy
 import torch
 from torch import Tensor
 
-# What a printed name runs as, for `sympy.lambdify`.
+
+def _also_of_numbers(
+    of_tensors: Callable[[Tensor], Tensor], of_numbers: Callable[[float], float]
+) -> Callable[[Any], Any]:
+    return lambda a: of_tensors(a) if isinstance(a, Tensor) else of_numbers(a)
+
+
+# What stands for the sign of a tensor's numbers: printed as it is, SymPy's own would ask whether it is 0.
+SIGN = type("sign_of", (sympy.Function,), {})
+# What a printed name runs as, for `sympy.lambdify`: of SymPy's own in derivatives of powers and of |a|, and of the
+# functions below.
+IN_DERIVATIVES: dict[str, Callable[[Any], Any]] = {
+    "sign_of": torch.sign,
+    "log": _also_of_numbers(torch.log, math.log),
+    "sqrt": _also_of_numbers(torch.sqrt, math.sqrt),
+    "exp": _also_of_numbers(torch.exp, math.exp),
+}
 ON_TENSORS: dict[str, Callable[[Tensor], Tensor]] = {}
 # How far from 0 the steepest place of a function is looked for.
 STEEP_WITHIN = 8.0
+# Places of the grid at which a function may have a kink, where its slope is a matter of choice.
+KINKS = 8
 
 
 def elementwise(
@@ -31,7 +50,14 @@ def elementwise(
 
     Returns:
         A callable that takes a tensor or a SymPy expression and returns the same kind.
+
+    Raises:
+        TypeError: `value` or `slope` is no function.
+        ValueError: `slope` is not the derivative of `value`. Where that has none, as a step function, whose slope is
+            taken for another one's, nothing can be compared.
     """
+
+    _check_slope(name, value, slope)
 
     def print_latex(of: str) -> Callable[..., str]:
         # SymPy hands a power of a function to the function, as an exponent that goes between its name and its argument.
@@ -58,6 +84,31 @@ def elementwise(
     function.__name__ = function.__qualname__ = name
     function.__doc__ = f"{name}, element by element, of a tensor or of a SymPy expression."
     return function
+
+
+def _check_slope(name: str, value: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]) -> None:
+    """The slope against autograd's derivative, on a grid, but for the few places where there may be a kink."""
+    for what, function in (("value", value), ("slope", slope)):
+        if not callable(function):
+            raise TypeError(f"{what}: expected a function of tensors for {name!r}, found {type(function).__name__}")
+    a = _grid().requires_grad_()
+    try:
+        with torch.enable_grad():
+            values = value(a)
+        expected = torch.autograd.grad(values.sum(), a)[0] if values.requires_grad else torch.zeros_like(a)
+        found = slope(a.detach()).expand_as(expected)
+    except RuntimeError:
+        # What does not run on tensors is told where it is to.
+        return
+    if not expected.any():
+        return
+    apart = ~torch.isclose(found, expected, rtol=1e-4, atol=1e-6, equal_nan=True)
+    if apart.sum() > KINKS:
+        at = int(apart.nonzero()[0])
+        stated, derived, place = (float(one.detach()[at]) for one in (found, expected, a))
+        raise ValueError(
+            f"slope: that of {name!r} at {place:.4g} is {stated:.4g}, and the derivative of its value {derived:.4g}"
+        )
 
 
 def is_applied(expression: Any) -> bool:

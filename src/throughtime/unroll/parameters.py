@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from throughtime.cells import Cell
+from throughtime.cells import Cell, derive
 from throughtime.fused import BACKENDS
 from throughtime.unroll.trajectory import Weights
 
@@ -81,6 +81,8 @@ class Stacked(nn.Module):
         if not isinstance(self.cell, Cell):
             raise TypeError(f"cell: expected a throughtime.Cell or a subclass of it, found {cell!r}")
         self.cell.check_declared()
+        # What cannot be derived is told now, not at the first batch that is large enough for a kernel.
+        derive(self.cell)
         check_arguments(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional)
         _check_projection(proj_size, hidden_size, self.cell)
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
