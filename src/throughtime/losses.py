@@ -17,6 +17,7 @@ from throughtime.measures import (
     elasticity,
     reach,
     signal_to_noise,
+    state_norm,
     truncation_interval,
 )
 from throughtime.measures.truncation import Truncation
@@ -54,6 +55,7 @@ def of_readout(
     into.add("total_derivative", in_all, axes, "nats")
     if trajectory is not None and losses is not None:
         into.add("elasticity", elasticity(film, direct, trajectory, losses), axes)
+        into.add("state_norm", state_norm(film, trajectory), axes, "nats")
 
 
 def of_windows(cut: Truncation, lags: np.ndarray, arrives: bool, into: Labelled) -> None:

@@ -249,3 +249,42 @@ class Sensitive(Plain):
 def test_a_model_that_takes_a_gradient_through_its_recurrences_is_refused() -> None:
     with pytest.raises(tt.ExaminationError, match=r"takes a gradient itself.* leave that part out"):
         tt.examine(Sensitive(), data(), loss=loss)
+
+
+class Energy(nn.Module):
+    """A step down an energy, whose gradient torch.func takes sample by sample, or the same written out."""
+
+    def __init__(self, by_func: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.read, self.recurrent, self.by_func = nn.Linear(SIZE, SIZE), nn.Linear(SIZE, SIZE), by_func
+
+    def step(self, x: Tensor, h: Tensor) -> Tensor:
+        def energy(one: Tensor, read: Tensor) -> Tensor:
+            return (0.5 * one.square() - torch.log(torch.cosh(self.recurrent(one) + read))).sum()
+
+        if self.by_func:
+            return h - 0.5 * torch.func.vmap(torch.func.grad(energy))(h, self.read(x))
+        return h - 0.5 * (h - torch.tanh(self.recurrent(h) + self.read(x)) @ self.recurrent.weight)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, states = inputs.new_zeros(inputs.shape[1], SIZE), []
+        for x in inputs:
+            h = self.step(x, h)
+            states.append(h)
+        return torch.stack(states)
+
+
+def test_steps_may_use_torch_func() -> None:
+    exam, whole = (tt.examine(Energy(by_func).double(), data().double(), loss=loss) for by_func in (True, False))
+    assert exam.recurrences == whole.recurrences == ["step"]
+    # Of the state before the first step, which has no graph, torch.func's part would not be seen.
+    found, expected = (one["step"].gradient_map.sel(state="h") for one in (exam, whole))
+    assert found.sel(state_step=0).isnull().all()
+    np.testing.assert_allclose(
+        found.isel(state_step=slice(1, None)), expected.isel(state_step=slice(1, None)), rtol=1e-9
+    )
+    assert max(exam.relative_errors("step").values()) < 1e-12
+    for weight in ("read.weight", "recurrent.weight", "recurrent.bias"):
+        found, expected = (one.weight_terms("step", weight).norm for one in (exam, whole))
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)

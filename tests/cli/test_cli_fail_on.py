@@ -32,7 +32,7 @@ def test_other_findings_do_not(run, model_file) -> None:
 def test_what_is_no_verdict_is_refused_before_the_work(run, folder, model_file) -> None:
     result = run("examine", f"{model_file()}:build", "--fail-on", "vanishing,healthy")
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: --fail-on: expected some of readout-bound, exploding, dead-relu, ")
+    assert result.stderr.startswith("error: --fail-on: expected some of readout-bound, tiny-state, exploding, ")
     assert result.stderr.endswith("; found 'healthy'\n")
     assert not (folder / "report.html").exists()
 

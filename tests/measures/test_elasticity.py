@@ -36,6 +36,7 @@ def test_of_an_lstm_by_autograd():
     expected = (4 * sizes[0] * sizes[1] / losses.detach()).log()
     exam = tt.examine(layer, inputs, loss=lambda output, _: readout(output[0]).square().sum((1, 2)))
     np.testing.assert_allclose(exam["l0"].elasticity.sel(state="h"), expected, rtol=1e-9)
+    np.testing.assert_allclose(exam["l0"].state_norm.sel(state="h"), sizes[1].log(), rtol=1e-9)
 
 
 def test_a_readout_that_hardly_reads_is_told_from_a_small_loss():
@@ -55,3 +56,13 @@ def test_a_readout_that_hardly_reads_is_told_from_a_small_loss():
     assert "none would change by more than" in found["readout-bound"].evidence
     assert found["readout-bound"].numbers[0].value < found["readout-bound"].numbers[0].threshold < math.log(2e-7)
     assert list(verdicts(1.0, 1e-9)) == ["healthy"]
+
+
+def test_a_state_that_holds_next_to_nothing_is_no_weak_readout():
+    torch.manual_seed(0)
+    layer, readout, inputs = nn.RNN(2, 8, bias=False), nn.Linear(8, 1), 1e-9 * torch.randn(20, 3, 2)
+    exam = tt.examine(layer, inputs, loss=lambda output, _: (readout(output[0]) - 1).square().sum((1, 2)))
+    verdicts = {found.verdict: found for found in exam.findings}
+    assert "readout-bound" not in verdicts and verdicts["tiny state"].severity == 2
+    assert "Scale the inputs" in verdicts["tiny state"].remedies[0]
+    assert verdicts["tiny state"].numbers[0].value == pytest.approx(float(exam["l0"].state_norm.max()))

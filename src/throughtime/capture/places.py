@@ -53,6 +53,13 @@ def is_transformed(tensor: Tensor) -> bool:
     return torch._C._functorch.is_functorch_wrapped_tensor(tensor)
 
 
+def within_transforms(tensor: Tensor) -> Tensor:
+    """What torch.func was given, of what it works with."""
+    while is_transformed(tensor):
+        tensor = torch._C._functorch.get_unwrapped(tensor)
+    return tensor
+
+
 def kept_by(owner: Any) -> dict[str, Tensor]:
     """The tensors that an object keeps as attributes; those of a module without its parameters."""
     kept: dict[str, Any] = {

@@ -9,13 +9,14 @@ from itertools import pairwise
 from typing import Any
 
 from torch import Tensor, nn
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from throughtime.capture.candidate import Candidate
 from throughtime.capture.errors import FORWARDS, ExaminationError, NotFiniteError
 from throughtime.capture.graph import leaves_behind
 from throughtime.capture.loops import sequences, visited
 from throughtime.capture.modules import named_modules
-from throughtime.capture.places import outer_name
+from throughtime.capture.places import is_transformed, outer_name, same, within_transforms
 from throughtime.capture.recurrence import Loop, Recurrence
 from throughtime.capture.substitution import Substitution
 from throughtime.capture.watch import Call, Key, Watch
@@ -71,6 +72,8 @@ class LoopWatch:
         # What stands in for states to start from, and by call and place, what stood in there.
         self._starts: dict[int, tuple[Tensor, Tensor]] = {}
         self._began_from: dict[tuple[Call, str], Tensor] = {}
+        # Of these, what torch.func has worked with besides, past all that stands in.
+        self._passed: set[int] = set()
 
     def __enter__(self) -> LoopWatch:
         if self._by_key:
@@ -150,6 +153,10 @@ class LoopWatch:
                 self._uses.append((tensor, _leaf(tensor)))
                 return self._uses[-1][1]
             return tensor
+        if is_transformed(tensor):
+            given = within_transforms(tensor)
+            self._passed |= {id(leaf) for start, leaf in self._starts.values() if same(start, given)}
+            return tensor
         if tensor.requires_grad:
             return tensor
         if self._inline:
@@ -174,6 +181,7 @@ class LoopWatch:
             ]
             entering = next(one.entering for one in candidate.states if one.name == state)
             values[0] = self._began_from.get((chain[0], entering), values[0])
+            values[0] = None if id(values[0]) in self._passed else values[0]
             if candidate.inline:
                 # What the model cut off is still the state that its losses have read.
                 values[1:] = [
@@ -273,8 +281,9 @@ class LoopWatch:
 
 
 def _leaf(tensor: Tensor) -> Tensor:
-    """The same numbers as the beginning of a graph."""
-    return tensor.detach().requires_grad_()
+    """The same numbers as the beginning of a graph; also where torch.func is at work, which begins none of its own."""
+    with temporarily_clear_interpreter_stack():
+        return tensor.detach().requires_grad_()
 
 
 def _check_finite(name: str, states: Mapping[str, Sequence[Tensor | None]]) -> None:

@@ -11,6 +11,7 @@ from throughtime.findings import (
     padding_dominated,
     readout_bound,
     saturated,
+    tiny_state,
     truncated,
     underflow,
     vanishing,
@@ -21,6 +22,7 @@ from throughtime.findings.measured import Measured
 # Every illness, in the order in which it is told. Each is a small function from the measures to a finding or nothing.
 _MEMBERS = (
     readout_bound,
+    tiny_state,
     exploding,
     # Where all units are dead, that is why the gradient vanishes.
     dead_relu,

@@ -252,6 +252,22 @@ class Measured:
         return int(self.measures.attrs["recommended_window"])
 
     @property
+    def largest_elasticity(self) -> float:
+        """By what part of itself any loss would change at most, were the state gone, in nats; NaN if not known."""
+        return self._at_most("elasticity")
+
+    @property
+    def largest_state(self) -> float:
+        """The largest norm of the state where a loss reads it, in nats; NaN if not known."""
+        return self._at_most("state_norm")
+
+    def _at_most(self, quantity: str) -> float:
+        if quantity not in self.measures:
+            return math.nan
+        values = self.measures[quantity].sel({STATE: "h"}).values
+        return float(values[~np.isnan(values)].max(initial=-np.inf)) if not np.isnan(values).all() else math.nan
+
+    @property
     def _read(self) -> int:
         """How many steps the last loss that sends anything has read: T, unless the later losses are masked."""
         arrives = np.isfinite(self.measures["gradient_map"].values).any(axis=(0, 1))

@@ -1,11 +1,10 @@
 """Readout-bound: what stands between the recurrence and the loss lets nothing through, or next to nothing."""
 
-import numpy as np
+import math
 
 from throughtime.findings.finding import Finding, Number
 from throughtime.findings.measured import Measured
-from throughtime.findings.thresholds import ROUNDED_AWAY
-from throughtime.notation import STATE
+from throughtime.findings.thresholds import NEXT_TO_NOTHING, ROUNDED_AWAY
 
 VERDICT = "readout-bound"
 
@@ -31,16 +30,14 @@ def _nothing(measured: Measured) -> Finding:
 
 def _tiny(measured: Measured) -> Finding | None:
     """The direct derivative is so small that float32 rounds away what the state contributes to every loss."""
-    if "elasticity" not in measured.measures:
+    largest = measured.largest_elasticity
+    # Where the state itself is next to nothing, that is another verdict.
+    if not largest < -ROUNDED_AWAY or measured.largest_state < NEXT_TO_NOTHING:
         return None
-    values = measured.measures["elasticity"].sel({STATE: "h"}).values
-    known = values[~np.isnan(values)]
-    if not known.size or not known.max() < -ROUNDED_AWAY:
-        return None
-    part = float(np.exp(known.max()))
+    part = math.exp(largest)
     evidence = (
         f"The losses hardly depend on it: were its state gone, none would change by more than {part:.1g} of itself, "
         "which float32 rounds away. What arrives is as small, whatever the recurrence does with it."
     )
-    largest = Number("elasticity and direct_derivative at most", float(known.max()), "nats", threshold=-ROUNDED_AWAY)
-    return Finding(VERDICT, measured.name, 2, evidence, TINY_REMEDIES, "", (largest,))
+    number = Number("elasticity and direct_derivative at most", largest, "nats", threshold=-ROUNDED_AWAY)
+    return Finding(VERDICT, measured.name, 2, evidence, TINY_REMEDIES, "", (number,))

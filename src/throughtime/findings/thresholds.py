@@ -9,6 +9,8 @@ HUNDREDFOLD = math.log(100)
 # In nats. What is smaller than float32's epsilon, 2^-23, against the gradient of the present step is lost when the two
 # are added (IEEE 754).
 ROUNDED_AWAY = -math.log(2.0**-23)
+# In nats, of a norm: the half of that.
+NEXT_TO_NOTHING = -ROUNDED_AWAY / 2
 # A part of the units of a layer: what is said of a layer holds for most of it (Amazon SageMaker Debugger, the rules
 # DeadRelu and SaturatedActivation, threshold_layer).
 MOST_UNITS = 0.5

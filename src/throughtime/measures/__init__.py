@@ -3,6 +3,7 @@
 from throughtime.measures.dead_units import dead_units as dead_units
 from throughtime.measures.direct_derivative import direct_derivative as direct_derivative
 from throughtime.measures.elasticity import elasticity as elasticity
+from throughtime.measures.elasticity import state_norm as state_norm
 from throughtime.measures.film import Film as Film
 from throughtime.measures.film import Measure as Measure
 from throughtime.measures.first_not_finite import FirstNotFinite as FirstNotFinite

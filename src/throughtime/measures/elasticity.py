@@ -29,14 +29,26 @@ def elasticity(
         trajectory: The states.
         losses: l_t, summed over the batch, of every source.
     """
+    samples = film.batch if film.ends is None else int((film.ends > 0).sum())
+    return direct + state_norm(film, trajectory) + math.log(samples) - losses.double().abs().log()
+
+
+def state_norm(film: Film, trajectory: Trajectory) -> Float[Tensor, "state source"]:
+    """ln |s_t|, root mean square over the batch, of the state that every loss reads, in nats.
+
+    NaN where the state is zero, and where losses may read others, too.
+
+    Args:
+        film: Which state a source reads.
+        trajectory: The states.
+    """
     if not film.single:
-        return torch.full_like(direct, torch.nan)
+        return torch.full((len(film.states), film.sources), torch.nan, dtype=torch.float64)
     samples = torch.arange(film.batch) if film.ends is None else (film.ends > 0).nonzero().squeeze(-1)
     at = film.positions.unsqueeze(-1) if film.ends is None else film.ends[samples].unsqueeze(0)
     places = at.clamp(0, film.steps), samples
     squares = torch.stack([_mean_square(trajectory.states[state][places]) for state in film.states])
-    squares = squares.masked_fill(squares == 0, torch.nan)
-    return direct + squares.log() / 2 + math.log(len(samples)) - losses.double().abs().log()
+    return squares.masked_fill(squares == 0, torch.nan).log() / 2
 
 
 def _mean_square(values: Float[Tensor, "source batch hidden"]) -> Float[Tensor, " source"]:

@@ -37,6 +37,7 @@ _OF_VERDICT: dict[str, tuple[str, ...]] = {
     "vanishing": ("lag_profile",),
     "healthy": ("lag_profile",),
     "readout-bound": ("elasticity", "gradient_map"),
+    "tiny state": ("elasticity",),
     "truncated": ("truncation_error",),
     "saturated": ("gates",),
     "dead ReLU": ("gates",),

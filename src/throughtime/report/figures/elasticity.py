@@ -49,7 +49,7 @@ ELASTICITY = Picture(
     heading="How much of a loss hangs on the state",
     lead="By what part of itself a loss would change at most, were the state that it reads gone: at the dotted line "
     "by all of it. Far below, the readout hardly reads the recurrence, and what it does hardly matters.",
-    quantities=("elasticity",),
+    quantities=("elasticity", "state_norm"),
     draw=elasticity,
     shows=_has_elasticity,
     caption=("To first order: the norm of the direct derivative times that of the state, over the loss.",),
