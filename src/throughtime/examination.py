@@ -82,7 +82,9 @@ class Examination:
         Returns:
             `norm` (loss_step, state_step): Frobenius norm of weight term (t, i), summed over the batch; `ln_norm`: its
             logarithm, also where `norm` is too small for a float; `norm_by_lag` (lag): norm of the sum of all terms
-            of one lag. Attribute `relative_error`: all terms summed, against `.grad`.
+            of one lag. Attribute `relative_error`: all terms summed, against `.grad`. Where a weight is made of a
+            parameter (`Cell.made`, a parametrization), these are the terms of what is made, which enters the equations,
+            and it is compared with the gradient of that; so is the reach.
 
         Raises:
             KeyError: No such recurrence or weight, or no loss was followed, as from a checkpoint without code.

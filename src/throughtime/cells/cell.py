@@ -178,7 +178,10 @@ class Cell(ABC):
         return shapes | {f"weight_{name}": (hidden_size,) for name in self.units}
 
     def made(self, weights: Named) -> Named:
-        """The weights as they enter the equations, from the parameters that a layer holds: usually themselves."""
+        """The weights as they enter the equations, from the parameters that a layer holds: usually themselves.
+
+        The weight terms of an examination are those of what is returned here, not of the parameters.
+        """
         return weights
 
     def recurrent_pre(

@@ -29,7 +29,8 @@ WRITE_REMEDIES = (
 )
 READ_REMEDIES = (
     "Open the output gate: start its bias at 0 or above.",
-    "Where c has run away and tanh(c) is flat, let the cell forget: a lower forget bias, or a smaller write gate.",
+    "Where the function of c is flat: let a cell forget whose c has run away, by a lower forget bias or a smaller "
+    "write gate; start a c that is dead in a ReLU with inputs above 0.",
 )
 
 

@@ -71,7 +71,7 @@ def _reasons(measured: Measured) -> list[str]:
     chance = tolerance + measured.of_mean("fluctuation")
     entered, drift = measured.entered / max(1, measured.lags[-1]), measured.of_mean("drift")
     if entered > tolerance:
-        joins = "what a layer above or the loss at other steps sends back joins it on its way"
+        joins = "what a layer above, the loss at other steps, or the model between two steps sends back joins it"
         reasons.append(f"{joins} ({signed(entered)} a step)")
     if abs(drift) > chance:
         reasons.append(

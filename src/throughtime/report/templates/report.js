@@ -25,7 +25,10 @@ function themed(layout, traces) {
   for (const axis of Object.keys(layout).filter((key) => /^[xy]axis/.test(key))) {
     for (const part of ["gridcolor", "zerolinecolor", "linecolor"]) changes[`${axis}.${part}`] = colour("grid");
   }
-  if (["map", "overview"].includes(layout.meta?.kind)) changes.plot_bgcolor = colour("zero");
+  if (["map", "overview"].includes(layout.meta?.kind)) {
+    changes.plot_bgcolor = colour("zero");
+    for (const place of (layout.annotations ?? []).keys()) changes[`annotations[${place}].bgcolor`] = colour("zero");
+  }
   const looking = (looks) => traces.flatMap((trace, index) => (trace.meta?.looks === looks ? [index] : []));
   return { changes, ink: looking("ink"), empty: looking("not computed"), colour };
 }
