@@ -103,31 +103,36 @@ class Measuring:
         return Examination(records, found, tokens, notes)
 
     def _play(self, on_progress: Progress) -> None:
-        chunks = self._sources.split(self._at_once)
-        total = len(chunks) * sum(
+        total = -(-len(self._sources) // self._at_once) * sum(
             r.steps + 1 for r, reached in zip(self._recurrences, self._reached, strict=True) if reached
         )
-        done, start = 0, 0  # of all frames, and of all sources
-        for chunk in chunks:
-            rows = torch.arange(start, start + len(chunk))
-            start += len(chunk)
-            last_steps = [film.followed_to[rows] for film in self._films]
-            for play in self._network.play(chunk, last_steps):
-                name, shown = self._recurrences[play.index].name, 0
-                self._check_losses(play.index, chunk, play.read)
-                self._recorders[play.index].reads(rows, play.read)
-                audience = self._recorders[play.index].audience if play.index in self._shown else ()
-                try:
-                    for shown, frame in enumerate(_frames(play, rows), start=1):
-                        for measure in audience:
-                            measure.update(frame)
-                        on_progress(done + shown, total, name)
-                except AdjointNotFinite as error:
-                    raise self._told(error, play.index) from None
-                # Where no source is active, no frame is shown; the last step counts in any case.
-                done += play.states
-                if shown < play.states:
-                    on_progress(done, total, name)
+        done = 0  # of all frames
+        for rows, play in self._plays([film.followed_to for film in self._films]):
+            name, shown = self._recurrences[play.index].name, 0
+            self._check_losses(play.index, self._sources[rows], play.read)
+            self._recorders[play.index].reads(rows, play.read)
+            audience = self._recorders[play.index].audience if play.index in self._shown else ()
+            try:
+                for shown, frame in enumerate(_frames(play, rows), start=1):
+                    for measure in audience:
+                        measure.update(frame)
+                    on_progress(done + shown, total, name)
+            except AdjointNotFinite as error:
+                raise self._told(error, play.index) from None
+            # Where no source is active, no frame is shown; the last step counts in any case.
+            done += play.states
+            if shown < play.states:
+                on_progress(done, total, name)
+
+    def _plays(self, last_steps: Sequence[Tensor]) -> Iterator[tuple[Tensor, Playing]]:
+        """All recurrences played, for some sources after the others: their places among all, and the film.
+
+        Args:
+            last_steps: For every recurrence, the smallest step to which each source is followed.
+        """
+        for rows in torch.arange(len(self._sources)).split(self._at_once):
+            for play in self._network.play(self._sources[rows], [steps[rows] for steps in last_steps]):
+                yield rows, play
 
     def _check_losses(self, index: int, sources: Tensor, read: Tensor) -> None:
         """Losses that read one sample each, every one its own, are none of steps: where there are as many samples."""
@@ -166,14 +171,10 @@ class Measuring:
             for index, (recurrence, film) in enumerate(zip(self._recurrences, films, strict=True))
         ]
         last = [film.window_begins(window) if any(loops) else film.followed_to for film in films]
-        start = 0
-        for chunk in self._sources.split(self._at_once):
-            rows = torch.arange(start, start + len(chunk))
-            start += len(chunk)
-            with self._network.in_windows(window):
-                for play in self._network.play(chunk, [steps[rows] for steps in last]):
-                    for frame in _frames(play, rows):
-                        terms[play.index].update(frame)
+        with self._network.in_windows(window):
+            for rows, play in self._plays(last):
+                for frame in _frames(play, rows):
+                    terms[play.index].update(frame)
         return [{name: term.total() for name, term in one.result().items()} for one in terms]
 
     def _records(self, windowed: Sequence[Mapping[str, Tensor]] | None = None) -> dict[str, Record]:

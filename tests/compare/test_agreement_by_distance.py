@@ -8,7 +8,8 @@ from torch import nn
 
 from throughtime.compare import agreement as by_distance
 from throughtime.compare.agreement import Accuracy, accuracy, agreement, reach
-from throughtime.compare.next_word import LAYERS, LONGEST, loss_per_step, trained, untrained
+from throughtime.compare.next_token import loss_per_step
+from throughtime.compare.next_word import LAYERS, LONGEST, trained, untrained
 from throughtime.tasks.agreement import VOCABULARY, batch
 
 

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from throughtime.compare import NETWORKS, Advance, next_character
-from throughtime.compare.next_character import EXAMINED_BATCH, NextCharacter, held_out_loss, loss_per_step, trained
+from throughtime.compare.next_character import EXAMINED_BATCH, held_out_loss, trained
+from throughtime.compare.next_token import NextToken, loss_per_step
 from throughtime.tasks import corpus
 
 TEXT = "the cats I saw this morning were very hungry.\n" * 200
@@ -107,7 +108,7 @@ def test_loss_per_step_adds_up_to_torchs() -> None:
 
 
 def test_logits_are_causal() -> None:
-    model, inputs = NextCharacter(nn.GRU(32, 128), 9), torch.randint(9, (6, 2))
+    model, inputs = NextToken(nn.GRU(32, 128), 9), torch.randint(9, (6, 2))
     changed = inputs.clone()
     changed[4:] = 0
     assert torch.equal(model(inputs)[:4], model(changed)[:4])

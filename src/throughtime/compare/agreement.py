@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from throughtime.compare.next_word import HIDDEN, LONGEST, NextWord, loss_per_step
+from throughtime.compare.next_token import NextToken, loss_per_step
+from throughtime.compare.next_word import HIDDEN, LONGEST
 from throughtime.compare.next_word import STEPS as STEPS
 from throughtime.compare.threads import one_thread
 from throughtime.examine import examine
@@ -92,7 +93,7 @@ class Agreement:
 
 
 def agreement(
-    networks: Mapping[str, NextWord], steps: int, seed: int = 0, on_progress: Progress | None = None
+    networks: Mapping[str, NextToken], steps: int, seed: int = 0, on_progress: Progress | None = None
 ) -> Agreement:
     """Accuracy by distance and reach of trained networks, on sentences that were not trained on.
 
@@ -131,7 +132,7 @@ def reach(network: nn.Module, sentences: Batch) -> int:
     """The BPTT window, in steps, that suffices for 99 % of the gradient of the loss at the verb.
 
     Args:
-        network: From words to the logits of the next word, such as `NextWord`.
+        network: From words to the logits of the next word, such as `NextToken`.
         sentences: All of one distance, so that their verbs stand at the same step.
     """
     verb = int(sentences.verb_step[0]) + 1

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int64
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from throughtime import unroll
+from throughtime.compare.next_token import NextToken, descend, loss_per_step
 from throughtime.compare.threads import one_thread
 from throughtime.examination import Examination
 from throughtime.examine import examine
@@ -57,28 +56,6 @@ class Advance:
 OnAdvance = Callable[[Advance], None]
 
 
-class NextCharacter(nn.Module):
-    """Embedding, one recurrence, readout: logits of the next character at every step."""
-
-    def __init__(self, recurrence: nn.Module, characters: int) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(characters, EMBEDDING)
-        self.recurrence = recurrence
-        self.readout = nn.Linear(HIDDEN, characters)
-
-    def forward(self, inputs: Int64[Tensor, "time batch"]) -> Float[Tensor, "time batch characters"]:
-        """Logits."""
-        return self.readout(self.recurrence(self.embedding(inputs))[0])
-
-
-def loss_per_step(
-    output: Float[Tensor, "time batch characters"], targets: Int64[Tensor, "time batch"]
-) -> Float[Tensor, " time"]:
-    """Cross-entropy in nats at every step, summed over the batch."""
-    losses = functional.cross_entropy(output.flatten(0, 1), targets.flatten(), reduction="none")
-    return losses.view_as(targets).sum(1)
-
-
 def next_character(
     text: str, steps: int = STEPS, seed: int = 0, on_progress: OnAdvance | None = None
 ) -> dict[str, Examination]:
@@ -120,11 +97,11 @@ def _trained_and_examined(name: str, data: Corpus, steps: int, seed: int, report
     return examination
 
 
-def trained(name: str, data: Corpus, steps: int, seed: int, report: OnAdvance) -> NextCharacter:
+def trained(name: str, data: Corpus, steps: int, seed: int, report: OnAdvance) -> NextToken:
     """One of `NETWORKS`, trained on everything but what is held out."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = NextCharacter(NETWORKS[name](EMBEDDING, HIDDEN), len(data.vocabulary))
+        model = NextToken(NETWORKS[name](EMBEDDING, HIDDEN), len(data.vocabulary))
     optimiser = torch.optim.Adam(model.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimiser, LEARNING_RATE, total_steps=max(steps, 1), pct_start=WARM_UP
@@ -133,11 +110,7 @@ def trained(name: str, data: Corpus, steps: int, seed: int, report: OnAdvance) -
     for done in range(1, steps + 1):
         inputs, targets = data.windows(WINDOW, BATCH, batches)
         loss = loss_per_step(model(inputs), targets).sum() / targets.numel()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
-        schedule.step()
+        descend(loss, optimiser, schedule, LARGEST_GRADIENT)
         report(Advance(name, "training", done, steps, loss.item()))
     return model
 

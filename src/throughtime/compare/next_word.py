@@ -3,14 +3,12 @@
 from collections.abc import Callable
 
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
-from torch.nn import functional
 
 from throughtime import unroll
+from throughtime.compare.next_token import NextToken, descend, loss_per_step
 from throughtime.compare.threads import one_thread
 from throughtime.progress import Progress, untold
-from throughtime.tasks.agreement import NO_TARGET, VOCABULARY, Batch, batch
+from throughtime.tasks.agreement import VOCABULARY, Batch, batch
 
 HIDDEN, EMBEDDING = 64, 32
 
@@ -32,24 +30,7 @@ LAYERS: dict[str, Callable[[], unroll.Recurrent]] = {
 }
 
 
-class NextWord(nn.Module):
-    """x_t = embedding of word t, a recurrence, y_t = softmax(W_oh h_t + b_h): the probabilities of the next word.
-
-    `forward` gives the logits, `readout` makes them from the hidden states.
-    """
-
-    def __init__(self, layer: unroll.Recurrent) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(len(VOCABULARY), layer.input_size)
-        self.recurrence = layer
-        self.readout = nn.Linear(layer.hidden_size, len(VOCABULARY))
-
-    def forward(self, words: Int[Tensor, "time batch"]) -> Float[Tensor, "time batch words"]:
-        """The logits of every next word."""
-        return self.readout(self.recurrence(self.embedding(words))[0])
-
-
-def trained(steps: int = STEPS, seed: int = 0, on_progress: Progress | None = None) -> dict[str, NextWord]:
+def trained(steps: int = STEPS, seed: int = 0, on_progress: Progress | None = None) -> dict[str, NextToken]:
     """All networks of `LAYERS`, trained on the same batches.
 
     Args:
@@ -66,30 +47,18 @@ def trained(steps: int = STEPS, seed: int = 0, on_progress: Progress | None = No
         return {name: _train(untrained(name, seed), name, batches, on_progress or untold) for name in LAYERS}
 
 
-def untrained(name: str, seed: int = 0) -> NextWord:
+def untrained(name: str, seed: int = 0) -> NextToken:
     """The network of `LAYERS` as it is before training, with torch's initialisation."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return NextWord(LAYERS[name]())
+        return NextToken(LAYERS[name](), len(VOCABULARY))
 
 
-def loss_per_step(
-    logits: Float[Tensor, "time batch words"], targets: Int[Tensor, "time batch"]
-) -> Float[Tensor, " time"]:
-    """Cross-entropy in nats of the next word at every step, summed over the batch; padding counts nothing."""
-    losses = functional.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=NO_TARGET, reduction="none")
-    return losses.view_as(targets).sum(1)
-
-
-def _train(network: NextWord, name: str, batches: list[Batch], report: Progress) -> NextWord:
+def _train(network: NextToken, name: str, batches: list[Batch], report: Progress) -> NextToken:
     optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda done: min(1.0, 2 - 2 * done / len(batches)))
     for done, sentences in enumerate(batches, start=1):
         loss = loss_per_step(network(sentences.inputs), sentences.targets).sum() / sentences.mask.sum()
-        optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(network.parameters(), LARGEST_GRADIENT)
-        optimiser.step()
-        schedule.step()
+        descend(loss, optimiser, schedule, LARGEST_GRADIENT)
         report(done, len(batches), name)
     return network

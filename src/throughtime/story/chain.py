@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from throughtime.cells import Named
-from throughtime.compare.next_word import NextWord
+from throughtime.compare.next_token import NextToken
 from throughtime.story.jacobians import Products, immediate_slopes, path_jacobians, stretch, total_derivative
 from throughtime.story.numbers import Chain, Gradient, StepJacobian, Term
 from throughtime.unroll import unroll
@@ -27,7 +27,7 @@ WEIGHTS = {"W_hx": "weight_ih", "W_hh": "weight_hh"}
 TOLERANCE = 1e-9
 
 
-def chain(network: NextWord, words: Int[Tensor, " time"], target: int, shown: Mapping[str, int]) -> Chain:
+def chain(network: NextToken, words: Int[Tensor, " time"], target: int, shown: Mapping[str, int]) -> Chain:
     """The chain rule through time, for the loss of the last word.
 
     Args:
@@ -46,7 +46,7 @@ def chain(network: NextWord, words: Int[Tensor, " time"], target: int, shown: Ma
 class _Chain:
     """The tensors behind a chain."""
 
-    def __init__(self, network: NextWord, words: Tensor, target: int) -> None:
+    def __init__(self, network: NextToken, words: Tensor, target: int) -> None:
         layer = network.recurrence
         self.readout, self.cell, self.weights = network.readout, layer.cell, layer.weights(0, 0)
         inputs = network.embedding(words).detach().unsqueeze(1)

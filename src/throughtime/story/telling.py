@@ -4,7 +4,8 @@ import torch
 
 from throughtime.cells import equations, path_formulas
 from throughtime.compare.agreement import agreement
-from throughtime.compare.next_word import STEPS, NextWord, trained, untrained
+from throughtime.compare.next_token import NextToken
+from throughtime.compare.next_word import STEPS, trained, untrained
 from throughtime.compare.threads import one_thread
 from throughtime.progress import Progress
 from throughtime.story.chain import chain
@@ -35,7 +36,7 @@ def tell(sentence: str, seed: int = 0, steps: int = STEPS, on_progress: Progress
     comparison = agreement(networks, steps, seed, on_progress)
     target, reason = expected_next(encoded)
 
-    def follow(network: NextWord) -> Chain:
+    def follow(network: NextToken) -> Chain:
         shown = {word: VOCABULARY.ids[word] for word in (*VERBS, END)}
         return chain(network.double(), torch.tensor(encoded.ids), VOCABULARY.ids[target], shown)
 
