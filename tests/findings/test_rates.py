@@ -9,7 +9,7 @@ from torch import nn
 import throughtime as tt
 
 STEPS, UNITS = 60, 16
-REASONS = ("joins it on its way", "not stationary", "driven by its input", "not normal", "several time scales")
+REASONS = ("sends back joins it", "not stationary", "driven by its input", "not normal", "several time scales")
 
 
 def last(output, _):
@@ -95,7 +95,7 @@ def test_what_a_layer_above_brings():
     with torch.no_grad():
         layer.bias_ih_l1[UNITS : 2 * UNITS] = 4.0
     found = examined(layer, torch.randn(STEPS, 3, 4), loss=lambda output, _: output[0].sum((1, 2)))
-    assert reasons(found["l0"].evidence) == {"joins it on its way"}
+    assert reasons(found["l0"].evidence) == {"sends back joins it"}
     assert reasons(found["l1"].evidence) == set()
 
 
