@@ -264,3 +264,48 @@ class Blocks(nn.Module):
 
 def test_a_stack_of_blocks_is_no_loop() -> None:
     assert tt.examine(built(Blocks), drawn(), loss=loss).recurrences == ["inputs"]
+
+
+class Coverage(nn.Module):
+    """Attention that remembers where it has been, beside a cell: two recurrences, of which each has its own state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.cell = nn.GRU(SIZE, SIZE), nn.GRUCell(2 * SIZE, SIZE)
+        self.query, self.covered, self.readout = nn.Linear(SIZE, SIZE), nn.Linear(1, SIZE), nn.Linear(SIZE, SIZE)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        memory, h = self.encoder(inputs)
+        h, coverage, outputs = h[0], inputs.new_zeros(inputs.shape[:2]), []
+        for x in inputs:
+            score = torch.tanh(memory + self.query(h) + self.covered(coverage.unsqueeze(-1))).sum(-1)
+            weights = score.softmax(0)
+            coverage = coverage + weights
+            context = (weights.unsqueeze(-1) * memory).sum(0)
+            h = self.cell(torch.cat([x, context], -1), h)
+            outputs.append(self.readout(h))
+        return torch.stack(outputs)
+
+
+def test_what_passes_by_a_cell_without_being_its_state_leaves_it_as_it_is() -> None:
+    exam = tt.examine(built(Coverage), drawn(), loss=loss)
+    assert exam.recurrences == ["encoder.l0", "loop", "cell"] and exam["cell"].attrs["equations"]
+
+
+class LeakBehindNorm(LeakyLSTM):
+    """The cell is given what is made of the state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.norm = nn.GRUCell(SIZE, SIZE), nn.LayerNorm(SIZE)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, outputs = inputs.new_zeros(inputs.shape[1], SIZE), []
+        for x in inputs:
+            h = 0.9 * h + 0.1 * self.cell(x, self.norm(h))
+            outputs.append(self.readout(h))
+        return torch.stack(outputs)
+
+
+def test_a_cell_may_be_given_what_is_made_of_the_state() -> None:
+    assert tt.examine(built(LeakBehindNorm), drawn(), loss=loss).recurrences == ["loop"]

@@ -21,10 +21,10 @@ ROUNDING = 1e-3
 
 
 def around_calls(callee: Callee, calls: Sequence[Call], every: Sequence[Call]) -> Candidate | None:
-    """The loop around the calls of something, where a state of it passes them by; else None.
+    """The loop around the calls of a recurrent module, where the state that it is given passes it by; else None.
 
     Args:
-        callee: What is called.
+        callee: The module.
         calls: All of its calls.
         every: All calls of the run.
     """
@@ -35,9 +35,17 @@ def around_calls(callee: Callee, calls: Sequence[Call], every: Sequence[Call]) -
     for one, two in pairwise(its):
         for state in found.states:
             earlier, later = one.caller.get(state.entering), two.caller.get(state.entering)
-            if earlier is not None and later is not None and passes_by(later, earlier, [*one.returned.values()]):
+            if earlier is None or later is None or not _is_given(one, earlier):
+                continue
+            if passes_by(later, earlier, [*one.returned.values()]):
                 return found
     return None
+
+
+def _is_given(call: Call, state: Tensor) -> bool:
+    """Whether a recurrent module is given a state, or what was made of it; others have ways of their own past it."""
+    given = [tensor for place, tensor in call.received.items() if place.startswith("hx")]
+    return any(distance(tensor, state) is not None for tensor in given)
 
 
 def is_passed_by(candidate: Candidate) -> bool:

@@ -10,13 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from throughtime.capture.candidate import Candidate, inside
+from throughtime.capture.candidate import Candidate
 from throughtime.capture.errors import ExaminationError
 from throughtime.capture.inputs import InputPlan, input_plan
 from throughtime.capture.loops import around_known, candidates, chains, named, sequences
 from throughtime.capture.modules import RECURRENT_MODULES, SINGLE_STEP_MODULES, is_plain_cell, named_modules
 from throughtime.capture.own_run import OwnRun
 from throughtime.capture.watch import Call
+from throughtime.capture.written_out import outermost
 from throughtime.notation import INPUTS
 
 
@@ -62,13 +63,14 @@ def plan(
     opened_ids = set(map(id, modules.values()))
     known = [call for call in calls if call.callee.is_module and id(call.callee.module) in opened_ids]
     around = around_known(calls, known) if recurrence is None else []
-    for one in around:
-        # What is called is a part of the step, and no recurrence of its own.
-        its = {id(call.callee.module) for call in known if call in one.calls or inside([call], one.calls)}
-        modules = {name: module for name, module in modules.items() if id(module) not in its}
-        known = [call for call in known if id(call.callee.module) not in its]
+    steps = {call for one in around for call in one.calls}
+    # What is called is a part of the step, and no recurrence of its own.
+    parts = {id(call.callee.module) for call in known if call in steps or not steps.isdisjoint(call.around())}
+    modules = {name: module for name, module in modules.items() if id(module) not in parts}
+    known = [call for call in known if id(call.callee.module) not in parts]
+    found_loops = _all_loops(calls, known, around)
     # Where the model itself is a layer, all that is called belongs to it.
-    found_loops = [] if "" in modules else [*around, *candidates(calls, known)]
+    found_loops = [] if "" in modules else found_loops
     loops = [one for one in found_loops if not _over_depth(one, len(seen.losses))]
     opened, names = modules, [INPUTS] if recurrence is None else []
     left_out: tuple[str, ...] = ()
@@ -92,6 +94,16 @@ def plan(
         raise seen.problem
     followed = input_plan(model, inputs, len(seen.losses), time_axis) if wanted else None
     return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed, left_out)
+
+
+def _all_loops(calls: Sequence[Call], known: Sequence[Call], around: Sequence[Candidate]) -> list[Candidate]:
+    """Those around recurrent modules, and beside them all others; of what several calls tell of, one."""
+    steps = {call for one in around for call in one.calls}
+    apart = steps | {outer for call in steps for outer in call.around()}
+    others = [call for call in calls if call not in apart and steps.isdisjoint(call.around())]
+    found = [*around, *candidates(others, known)]
+    written = outermost([one for one in found if one.inline], calls)
+    return [one for one in found if not one.inline or one in written]
 
 
 def _over_depth(candidate: Candidate, losses: int) -> bool:
