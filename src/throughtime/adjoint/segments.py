@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from throughtime.adjoint.entering import AtEveryStep, AtOneStep, Entering
@@ -37,6 +37,61 @@ class InputAdjoint:
     log_scale: Tensor
 
 
+class Shared:
+    """What all segments to one end have in common: of a cell that is called step by step, there is one for every step.
+
+    A backward pass looks at the whole graph behind the end, however little of it leads to where it is asked for: there
+    is one for all.
+
+    Args:
+        end: The tensor at the end.
+        hidden: The hidden states of the runs of which nothing else is reached.
+    """
+
+    def __init__(self, end: Tensor, hidden: Sequence[Tensor]) -> None:
+        self._end, self._hidden = end, list(hidden)
+        self._place = {id(one): place for place, one in enumerate(self._hidden)}
+
+    @cached_property
+    def bytes_kept(self) -> int:
+        """What the graph keeps."""
+        kept = {one.untyped_storage().data_ptr(): one for one in saved_behind(self._end) if not one.is_leaf}
+        return sum(one.nbytes for one in kept.values())
+
+    def of_all(self, hidden: Tensor) -> Float[Tensor, "time batch hidden"]:
+        """The derivative of the sum of all numbers at the end."""
+        if len(self._hidden) == 1:
+            # It is as large as the states, and made again at little cost.
+            return self._derivatives()[0]
+        return self._of_all[self._place[id(hidden)]]
+
+    def seen(self, hidden: Tensor) -> Bool[Tensor, "sets time"]:
+        """At which steps any of a set of numbers at the end depends on a state, for every set of `_sets`."""
+        return self._seen[self._place[id(hidden)]]
+
+    @cached_property
+    def _of_all(self) -> Sequence[Tensor]:
+        return self._derivatives()
+
+    def _derivatives(self) -> Sequence[Tensor]:
+        return torch.autograd.grad(self._end, self._hidden, torch.ones_like(self._end), retain_graph=True)
+
+    @cached_property
+    def in_sets(self) -> int:
+        """In how many sets of `_sets` every number at the end is."""
+        return int(_sets(len(self._end))[:, 0].sum())
+
+    @cached_property
+    def _seen(self) -> list[Tensor]:
+        gradients = random_weights(self._end) * _sets(len(self._end)).to(self._end.device)
+        taken = self.bytes_kept + self._end.nbytes + sum(one.nbytes for one in self._hidden)
+        parts = [
+            [(one != 0).flatten(2).any(dim=2) for one in batched_vjp(self._end, self._hidden, part)]
+            for part in gradients.split(max(1, min(AT_ONCE, BYTES_AT_ONCE // taken)))
+        ]
+        return [torch.cat(its) for its in zip(*parts, strict=True)]
+
+
 class Segment:
     """The graph from the states of one run to one tensor further up.
 
@@ -44,10 +99,11 @@ class Segment:
         run: Whose states are at its start.
         end: The tensor at its end: all losses, or the input or an initial state of another run.
         reached: The states that anything passes from.
+        shared: What it has in common with the other segments to that end.
     """
 
-    def __init__(self, run: Run, end: Tensor, reached: Sequence[str]) -> None:
-        self._run, self._end, self._reached = run, end, list(reached)
+    def __init__(self, run: Run, end: Tensor, reached: Sequence[str], shared: Shared) -> None:
+        self._run, self._end, self._reached, self._shared = run, end, list(reached), shared
         self._leaves = {"h": run.hidden, **run.final}
 
     @property
@@ -59,8 +115,7 @@ class Segment:
     def bytes_per_vector(self) -> int:
         """What a vector-Jacobian product takes on its way: about as much as the graph keeps, and both ends."""
         leaves = [self._leaves[state] for state in self._reached]
-        kept = {one.untyped_storage().data_ptr(): one for one in saved_behind(self._end) if not one.is_leaf}
-        return sum(one.nbytes for one in (*kept.values(), *leaves, self._end))
+        return self._shared.bytes_kept + sum(one.nbytes for one in (*leaves, self._end))
 
     @property
     def bytes_at_once(self) -> int:
@@ -103,11 +158,9 @@ class Segment:
         """
         if self._reached != ["h"] or self.single:
             return None
-        sets = _sets(len(self._end)).to(self._end.device)
-        pulled = self._pulled_in_parts(self._weights() * sets)
-        seen = torch.cat([(part["h"] != 0).flatten(2).any(dim=2) for part in pulled])
+        seen = self._shared.seen(self._run.hidden)
         steps = seen.any(dim=0).nonzero().squeeze(1)
-        if (seen[:, steps].sum(0) != sets[:, 0].sum()).any():
+        if (seen[:, steps].sum(0) != self._shared.in_sets).any():
             return None
         losses = _numbers(seen[:, steps])
         if len(losses.unique()) < len(losses):
@@ -130,7 +183,7 @@ class Segment:
         """Whether nothing of the states but the last ones that were computed enters."""
         if "h" not in self._reached:
             return True
-        (pulled,) = self._pulled_in_parts(self._weights().unsqueeze(0))
+        (pulled,) = self._pulled_in_parts(random_weights(self._end).unsqueeze(0))
         steps = (pulled["h"][0] != 0).flatten(1).any(dim=1)
         return not bool(self._run.reading.order(steps)[:-1].any())
 
@@ -148,7 +201,7 @@ class Segment:
         if self._reached != ["h"] or self._end.shape[:2] != shape:
             return False
         sets = _sets(shape.numel()).to(hidden.device).unflatten(1, shape)
-        pulled = self._pulled_in_parts(self._weights() * _columns(sets, self._end.dim() + 1))
+        pulled = self._pulled_in_parts(random_weights(self._end) * _columns(sets, self._end.dim() + 1))
         passed = torch.cat([(part["h"] != 0).flatten(3).any(dim=3) for part in pulled])
         return not bool((passed & ~sets).any())
 
@@ -156,8 +209,7 @@ class Segment:
         """What enters directly from the losses: dl_t/dy_t * dy_t/dh_t of every source t, and the like."""
         run = self._run
         if self.read_at is not None:
-            ones = torch.ones_like(self._end)
-            by_step = torch.autograd.grad(self._end, run.hidden, ones, retain_graph=True)[0]
+            by_step = self._shared.of_all(run.hidden)
             step = self.read_at[sources]
             position = run.steps - step if run.reverse else step + 1
             return [AtOneStep(by_step[step.clamp(min=0)], torch.where(step < 0, -1, position))]
@@ -176,10 +228,6 @@ class Segment:
         largest = flat.max(dim=1).values
         factor = (adjoint.log_scale - _columns(or_zero(largest), adjoint.log_scale.dim())).exp()
         return self._entering(self._pulled(adjoint.values * factor.to(adjoint.values.dtype).unsqueeze(-1)), largest)
-
-    def _weights(self) -> Tensor:
-        """Random weights for the positions of the end, so that their gradients do not cancel."""
-        return torch.rand(self._end.shape, generator=torch.Generator().manual_seed(0)).to(self._end) + 0.5
 
     def _entering(self, pulled: dict[str, Tensor], log_scale: Tensor) -> list[Entering]:
         entering: list[Entering] = []
@@ -228,12 +276,18 @@ def segments(runs: Sequence[Run], end: Tensor) -> dict[int, Segment]:
         return {}
     leaves = [leaf for run in runs for leaf in run.leaves]
     found = iter(torch.autograd.grad(end.sum(), leaves, retain_graph=True, allow_unused=True))
-    made = {}
-    for index, run in enumerate(runs):
-        reached = [state for state in ("h", *run.final) if next(found) is not None]
-        if reached:
-            made[index] = Segment(run, end, reached)
-    return made
+    reached = [[state for state in ("h", *run.final) if next(found) is not None] for run in runs]
+    shared = Shared(end, [run.hidden for run, states in zip(runs, reached, strict=True) if states == ["h"]])
+    return {
+        index: Segment(run, end, states, shared)
+        for index, (run, states) in enumerate(zip(runs, reached, strict=True))
+        if states
+    }
+
+
+def random_weights(end: Tensor) -> Tensor:
+    """For the positions of an end, so that their gradients do not cancel."""
+    return torch.rand(end.shape, generator=torch.Generator().manual_seed(0)).to(end) + 0.5
 
 
 def batched_vjp(
