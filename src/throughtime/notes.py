@@ -90,7 +90,7 @@ def _of_what_was_found(runs: Runs) -> list[str]:
 def _of_what_is_followed(runs: Runs, reached: Sequence[bool]) -> list[str]:
     recurrences, notes = runs.recurrences, []
     if runs.left_out:
-        notes.append(f"Not followed, since not named or not called: {_quoted(runs.left_out)}.")
+        notes.append(f"Left out, since not named or not called: {_quoted(runs.left_out)}.")
     for recurrence, depended_on in zip(recurrences, reached, strict=True):
         if not depended_on:
             notes.append(f"The loss does not depend on recurrence {recurrence.name!r}; it was not followed.")

@@ -6,46 +6,42 @@ import torch
 from torch import Tensor, nn
 
 import throughtime as tt
+from throughtime.capture.carried_past import passes_by
 
 STEPS, BATCH, SIZE = 8, 3, 4
 
 
+def begun(inputs: Tensor, keep: list[Tensor]) -> Tensor:
+    """The state before the first step, the first that is kept."""
+    keep.append(inputs.new_zeros(inputs.shape[1], SIZE))
+    return keep[0]
+
+
 class Looping(nn.Module):
-    """A loop whose state is made outside of what it calls; `keep` receives every value of it, h before c."""
+    """A loop whose state is made outside of what it calls; `keep` receives every value of it."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.cell = self.made()
-        self.readout = nn.Linear(SIZE, SIZE)
+        self.cell, self.readout = self.made(), nn.Linear(SIZE, SIZE)
 
     def made(self) -> nn.Module:
         return nn.RNNCell(SIZE, SIZE)
 
-    def forward(self, inputs: Tensor, keep: list[Tensor] | None = None) -> Tensor:
-        h = inputs.new_zeros(inputs.shape[1], SIZE)
-        h = h.requires_grad_() if keep is not None else h
-        states, outputs = [h], []
-        for x in inputs:
-            h = self.update(x, h)
-            states.append(h)
-            outputs.append(self.readout(h))
-        if keep is not None:
-            keep += states
-        return torch.stack(outputs)
-
 
 class Leak(Looping):
+    kept, written = 0.9, 0.1
+
     def forward(self, inputs: Tensor, keep: list[Tensor] | None = None) -> Tensor:
-        h = inputs.new_zeros(inputs.shape[1], SIZE)
-        h = h.requires_grad_() if keep is not None else h
-        states, outputs = [h], []
+        states = keep if keep is not None else []
+        h = begun(inputs, states).requires_grad_(keep is not None)
         for x in inputs:
-            h = 0.9 * h + 0.1 * self.cell(x, h)
+            h = self.kept * h + self.written * self.cell(x, h)
             states.append(h)
-            outputs.append(self.readout(h))
-        if keep is not None:
-            keep += states
-        return torch.stack(outputs)
+        return self.readout(torch.stack(states[1:]))
+
+
+class Residual(Leak):
+    kept, written = 1, 0.3
 
 
 class LeakOfGRU(Leak):
@@ -53,20 +49,20 @@ class LeakOfGRU(Leak):
         return nn.GRUCell(SIZE, SIZE)
 
 
-class LeakOfModule(Leak):
-    """Of a module whose equations are not known."""
-
-    def made(self) -> nn.Module:
-        return Candidate()
-
-
 class Candidate(nn.Module):
+    """A module whose equations are not known."""
+
     def __init__(self) -> None:
         super().__init__()
         self.x, self.h = nn.Linear(SIZE, SIZE), nn.Linear(SIZE, SIZE)
 
     def forward(self, x: Tensor, h: Tensor) -> Tensor:
         return torch.tanh(self.x(x) + self.h(h))
+
+
+class LeakOfModule(Leak):
+    def made(self) -> nn.Module:
+        return Candidate()
 
 
 class Leaky(nn.Module):
@@ -87,19 +83,13 @@ class Wrapped(Looping):
     def update(self, x: Tensor, h: Tensor) -> Tensor:
         return self.cell(x, h)
 
-
-class Residual(Looping):
     def forward(self, inputs: Tensor, keep: list[Tensor] | None = None) -> Tensor:
-        h = inputs.new_zeros(inputs.shape[1], SIZE)
-        h = h.requires_grad_() if keep is not None else h
-        states, outputs = [h], []
+        states = keep if keep is not None else []
+        h = begun(inputs, states).requires_grad_(keep is not None)
         for x in inputs:
-            h = h + 0.3 * self.cell(x, h)
+            h = self.update(x, h)
             states.append(h)
-            outputs.append(self.readout(h))
-        if keep is not None:
-            keep += states
-        return torch.stack(outputs)
+        return self.readout(torch.stack(states[1:]))
 
 
 class Gates(Looping):
@@ -113,17 +103,13 @@ class Gates(Looping):
         return keep.sigmoid(), candidate.tanh()
 
     def forward(self, inputs: Tensor, keep: list[Tensor] | None = None) -> Tensor:
-        h = inputs.new_zeros(inputs.shape[1], SIZE)
-        h = h.requires_grad_() if keep is not None else h
-        states, outputs = [h], []
+        states = keep if keep is not None else []
+        h = begun(inputs, states).requires_grad_(keep is not None)
         for x in inputs:
             k, n = self.gates(x, h)
             h = k * h + (1 - k) * n
             states.append(h)
-            outputs.append(self.readout(h))
-        if keep is not None:
-            keep += states
-        return torch.stack(outputs)
+        return self.readout(torch.stack(states[1:]))
 
 
 class WithoutWeights(Gates):
@@ -134,16 +120,12 @@ class WithoutWeights(Gates):
         return keep.sigmoid() * candidate.tanh() - 0.1 * h
 
     def forward(self, inputs: Tensor, keep: list[Tensor] | None = None) -> Tensor:
-        h = inputs.new_zeros(inputs.shape[1], SIZE)
-        h = h.requires_grad_() if keep is not None else h
-        states, outputs = [h], []
+        states = keep if keep is not None else []
+        h = begun(inputs, states).requires_grad_(keep is not None)
         for x in inputs:
             h = h + self.mixed(self.cell(torch.cat([x, h], -1)), h)
             states.append(h)
-            outputs.append(self.readout(h))
-        if keep is not None:
-            keep += states
-        return torch.stack(outputs)
+        return self.readout(torch.stack(states[1:]))
 
 
 def drawn() -> Tensor:
@@ -260,6 +242,13 @@ class Blocks(nn.Module):
         for layer in self.layers:
             x = x + self.block(layer, x)
         return x
+
+
+def test_complex_states_and_what_no_gradient_runs_through_are_looked_at_too() -> None:
+    h = torch.randn(3, 4, dtype=torch.complex128, requires_grad=True) * 1
+    assert passes_by(0.9j * h + torch.tanh(h), h, [torch.ones(3)]) and passes_by(h + 1, h, [torch.ones(3)])
+    assert not passes_by(torch.tensor([[1.0], [0.0], [1.0]]) * h, h, [torch.ones(3)])
+    assert not passes_by(None, h, []) and not passes_by(h, None, [])
 
 
 def test_a_stack_of_blocks_is_no_loop() -> None:

@@ -31,15 +31,16 @@ def around_calls(callee: Callee, calls: Sequence[Call], every: Sequence[Call]) -
     found = written_out(callee, calls, (), every)
     if found is None:
         return None
-    its = found.calls[:CALLS_TRIED]
-    for one, two in pairwise(its):
-        for state in found.states:
-            earlier, later = one.caller.get(state.entering), two.caller.get(state.entering)
-            if earlier is None or later is None or not _is_given(one, earlier):
-                continue
-            if passes_by(later, earlier, [*one.returned.values()]):
-                return found
-    return None
+    steps = (
+        (one.caller.get(state.entering), two.caller.get(state.entering), one)
+        for one, two in pairwise(found.calls[:CALLS_TRIED])
+        for state in found.states
+    )
+    passed = any(
+        earlier is not None and _is_given(one, earlier) and passes_by(later, earlier, [*one.returned.values()])
+        for earlier, later, one in steps
+    )
+    return found if passed else None
 
 
 def _is_given(call: Call, state: Tensor) -> bool:
@@ -50,13 +51,11 @@ def _is_given(call: Call, state: Tensor) -> bool:
 
 def is_passed_by(candidate: Candidate) -> bool:
     """Whether a state passes by the calls of a candidate, between what one receives and what the next one does."""
-    its = candidate.calls[:CALLS_TRIED]
-    for one, two in pairwise(its):
-        for state in candidate.states:
-            earlier, later = one.received.get(state.entering), two.received.get(state.entering)
-            if earlier is not None and later is not None and passes_by(later, earlier, [*one.returned.values()]):
-                return True
-    return False
+    return any(
+        passes_by(two.received.get(state.entering), one.received.get(state.entering), [*one.returned.values()])
+        for one, two in pairwise(candidate.calls[:CALLS_TRIED])
+        for state in candidate.states
+    )
 
 
 def past_those_inside(candidate: Candidate, known: Sequence[Call]) -> bool:
@@ -64,18 +63,21 @@ def past_those_inside(candidate: Candidate, known: Sequence[Call]) -> bool:
     for call in candidate.calls[:CALLS_TRIED]:
         inside = [tensor for one in known if call in one.around() for tensor in one.returned.values()]
         for state in candidate.states:
-            earlier, later = call.received.get(state.entering), call.returned.get(state.leaving or "")
-            if inside and earlier is not None and later is not None and passes_by(later, earlier, inside):
+            later, earlier = call.returned.get(state.leaving or ""), call.received.get(state.entering)
+            if inside and passes_by(later, earlier, inside):
                 return True
     return False
 
 
-def passes_by(later: Tensor, earlier: Tensor, through: Sequence[Tensor]) -> bool:
+def passes_by(later: Tensor | None, earlier: Tensor | None, through: Sequence[Tensor]) -> bool:
     """Whether a state depends on an earlier one past other tensors, and not only where a mask holds it fast.
 
-    A mask lets some numbers through as they are and others not at all: samples that have ended, say.
+    A mask lets some numbers through as they are and others not at all: samples that have ended, say. None of a state
+    that was not seen.
     """
-    if later.shape != earlier.shape or distance(later, earlier, through) is None:
+    if later is None or earlier is None or later.shape != earlier.shape:
+        return False
+    if distance(later, earlier, through) is None:
         return False
     known = [one for one in through if one.requires_grad]
     try:
@@ -83,8 +85,9 @@ def passes_by(later: Tensor, earlier: Tensor, through: Sequence[Tensor]) -> bool
     except RuntimeError:
         # What the graph needs has been changed in place: the model itself cannot be trained.
         return False
-    masked = (past.abs() < ROUNDING) | ((past - 1).abs() < ROUNDING)
-    return not masked.all() or bool((past > 1 / 2).all())
+    stopped, whole = past.abs() < ROUNDING, (past - 1).abs() < ROUNDING
+    # What lets all of it through, as a residual does, is no mask.
+    return bool(whole.all()) or not bool((stopped | whole).all())
 
 
 def _derivative_past(later: Tensor, earlier: Tensor, through: Sequence[Tensor]) -> Tensor:
@@ -94,6 +97,8 @@ def _derivative_past(later: Tensor, earlier: Tensor, through: Sequence[Tensor]) 
         return torch.autograd.grad(outputs, inputs, gradients, retain_graph=True, materialize_grads=True)
 
     whole, *ways = vjp([later], [earlier, *through], [torch.ones_like(later)])
+    if not through:
+        return whole
     # One of them that another is computed from has the other's part in its derivative, which is to count once.
     alone = ways
     for _ in through[1:]:

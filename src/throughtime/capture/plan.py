@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -68,7 +68,7 @@ def plan(
     parts = {id(call.callee.module) for call in known if call in steps or not steps.isdisjoint(call.around())}
     modules = {name: module for name, module in modules.items() if id(module) not in parts}
     known = [call for call in known if id(call.callee.module) not in parts]
-    found_loops = _all_loops(calls, known, around)
+    found_loops = _all_loops(calls, known, around, steps)
     # Where the model itself is a layer, all that is called belongs to it.
     found_loops = [] if "" in modules else found_loops
     loops = [one for one in found_loops if not _over_depth(one, len(seen.losses))]
@@ -96,9 +96,10 @@ def plan(
     return Plan(opened, loops, _cutting(seen.detached, calls, opened, loops), followed, left_out)
 
 
-def _all_loops(calls: Sequence[Call], known: Sequence[Call], around: Sequence[Candidate]) -> list[Candidate]:
-    """Those around recurrent modules, and beside them all others; of what several calls tell of, one."""
-    steps = {call for one in around for call in one.calls}
+def _all_loops(
+    calls: Sequence[Call], known: Sequence[Call], around: Sequence[Candidate], steps: Set[Call]
+) -> list[Candidate]:
+    """Those around recurrent modules, of these steps, and all others beside; of what several calls tell of, one."""
     apart = steps | {outer for call in steps for outer in call.around()}
     others = [call for call in calls if call not in apart and steps.isdisjoint(call.around())]
     found = [*around, *candidates(others, known)]
