@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 import throughtime as tt
+from benchmarks import machine
 from benchmarks.drawing import bars
 from benchmarks.section import Section
 from benchmarks.timing import side_by_side
@@ -70,9 +71,10 @@ def measured() -> Section:
 def against_torch(name: str, steps: int, batch: int, hidden: int) -> dict[str, Any]:
     """One of torch's layers."""
     torch.manual_seed(0)
-    theirs, ours = getattr(nn, name)(hidden, hidden), getattr(tt, name)(hidden, hidden)
+    with machine.DEVICE:
+        theirs, ours = getattr(nn, name)(hidden, hidden), getattr(tt, name)(hidden, hidden)
+        inputs = torch.randn(steps, batch, hidden, requires_grad=True)
     ours.load_state_dict(theirs.state_dict())
-    inputs = torch.randn(steps, batch, hidden, requires_grad=True)
     runs = {"Throughtime": _training(ours, inputs), f"torch.nn.{name}": _training(theirs, inputs)}
     return _compared(_setting(name, steps, batch, hidden), ours, runs)
 
@@ -80,10 +82,11 @@ def against_torch(name: str, steps: int, batch: int, hidden: int) -> dict[str, A
 def against_loops(steps: int, batch: int, hidden: int) -> dict[str, Any]:
     """A cell of one's own: the minimal gated unit."""
     torch.manual_seed(0)
-    ours, loop = tt.MGU(hidden, hidden), tt.MGU(hidden, hidden, backend="reference")
+    with machine.DEVICE:
+        ours, loop = tt.MGU(hidden, hidden), tt.MGU(hidden, hidden, backend="reference")
+        # Their backward pass is quadratic in the steps where the input has a gradient; without one it is at its best.
+        inputs = torch.randn(steps, batch, hidden)
     loop.load_state_dict(ours.state_dict())
-    # Their backward pass is quadratic in the steps where the input has a gradient; without one it is at its best.
-    inputs = torch.randn(steps, batch, hidden)
     runs = {
         "Throughtime": _training(ours, inputs),
         "a loop by hand": _training(ByHand(ours), inputs),
@@ -117,9 +120,10 @@ class ByHand(nn.Module):
 def ragged(name: str, steps: int, batch: int, hidden: int) -> dict[str, Any]:
     """A ragged batch, packed or with its lengths, against the padded one, by Throughtime and by torch."""
     torch.manual_seed(0)
-    theirs, ours = getattr(nn, name)(hidden, hidden), getattr(tt, name)(hidden, hidden)
+    with machine.DEVICE:
+        theirs, ours = getattr(nn, name)(hidden, hidden), getattr(tt, name)(hidden, hidden)
+        inputs = torch.randn(steps, batch, hidden, requires_grad=True)
     ours.load_state_dict(theirs.state_dict())
-    inputs = torch.randn(steps, batch, hidden, requires_grad=True)
     lengths = torch.linspace(steps // 4, steps, batch).long()
     packed = {"enforce_sorted": False, "lengths": lengths}
     runs = {
@@ -175,8 +179,9 @@ def _torchrecurrent(ours: tt.Recurrent, inputs: Tensor) -> Callable[[], list[Ten
         import torchrecurrent
     except ImportError:
         return None
-    theirs, hidden = torchrecurrent.MGU(ours.input_size, ours.hidden_size), ours.hidden_size
-    trial = tt.MGU(ours.input_size, hidden)
+    hidden = ours.hidden_size
+    with machine.DEVICE:
+        theirs, trial = torchrecurrent.MGU(ours.input_size, hidden), tt.MGU(ours.input_size, hidden)
     with torch.no_grad():
         # Rows of the candidate: with these zero, it does not matter on which side of the product the gate stands.
         trial.weight_hh_l0[hidden:].zero_()

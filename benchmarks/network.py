@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 import throughtime as tt
+from benchmarks import machine
 from throughtime.adjoint import AtOneStep, Pullback, sweep
 from throughtime.cells import Cell
 from throughtime.measures import Film, GradientMap, Reels
@@ -34,10 +35,10 @@ class Network:
     def drawn(cls, cell: Cell, steps: int, batch: int, hidden: int, sources: int | None = None) -> "Network":
         """With torch's initialisation and the same numbers at every call; `sources` are evenly spread, None for all."""
         torch.manual_seed(0)
-        layer = Recurrent(cell, hidden, hidden)
-        inputs, direct = torch.randn(2, steps, batch, hidden)
         followed = torch.linspace(steps - 1, 0, steps if sources is None else sources).round().long().flip(0)
-        with torch.no_grad():
+        with torch.no_grad(), machine.DEVICE:
+            layer = Recurrent(cell, hidden, hidden)
+            inputs, direct = torch.randn(2, steps, batch, hidden)
             initial = {state: torch.zeros(batch, hidden) for state in cell.states}
             return cls(cell, layer, unroll(cell, layer.weights(0, 0), inputs, initial), direct, followed)
 
@@ -69,7 +70,7 @@ class Network:
     def unrolled(self) -> tuple[list[Tensor], Tensor]:
         """The same trajectory as a graph of single steps: h_0 .. h_T, and the losses direct_t . h_t of the sources."""
         cell, weights = self.cell, self.layer.weights(0, 0)
-        hidden = torch.zeros(self.direct.shape[1:], requires_grad=True)
+        hidden = torch.zeros_like(self.direct[0], requires_grad=True)
         carried = hidden if cell.carried == "h" else torch.zeros_like(hidden)
         states = [hidden]
         for x in self.trajectory.input_pre.unbind(0):

@@ -21,5 +21,5 @@ def passes(network: Network) -> Tensor:
 def batched(network: Network) -> Tensor:
     """All losses at once by is_grads_batched, over the same loop."""
     states, losses = network.unrolled()
-    found = torch.autograd.grad(losses, states, torch.eye(len(losses)), is_grads_batched=True)
+    found = torch.autograd.grad(losses, states, torch.eye(len(losses), device=losses.device), is_grads_batched=True)
     return torch.stack([ln_rms(gradient) for gradient in found], dim=1)

@@ -30,6 +30,15 @@ class Section:
     numbers: Any
     pictures: Mapping[str, go.Figure] = field(default_factory=dict)
 
+    def to_json(self) -> dict[str, Any]:
+        """As it can be taken to where there is a browser that draws it."""
+        return {**vars(self), "pictures": {shows: drawn.to_plotly_json() for shows, drawn in self.pictures.items()}}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Section":
+        """From what `to_json` gave."""
+        return cls(**{**found, "pictures": {shows: go.Figure(drawn) for shows, drawn in found["pictures"].items()}})
+
     def table(self) -> Table:
         """For a terminal."""
         shown = Table(*self.header, title=self.title)

@@ -12,6 +12,9 @@ from benchmarks.network import Network
 from benchmarks.timing import seconds_of
 from throughtime.cells import GRU, RNN
 
+# Products of float32 numbers on a GPU, too, as torch's are, and not of TF32's.
+jax.config.update("jax_default_matmul_precision", "highest")
+
 # Sources that are pulled back at once, to choose from.
 CHUNKS = (16, 32, 64, 128, 256)
 
@@ -62,7 +65,7 @@ def scanned(network: Network, chunk: int) -> Callable[[], Tensor]:
 
     def whole() -> Tensor:
         found = [rows(sources[start : start + chunk]) for start in range(0, len(sources), chunk)]
-        return torch.from_dlpack(jnp.concatenate(found)).double()
+        return torch.from_dlpack(jax.block_until_ready(jnp.concatenate(found))).double()
 
     return whole
 
@@ -81,4 +84,4 @@ def best_scanned(network: Network) -> tuple[int, Callable[[], Tensor]]:
 
 
 def _jax(tensor: Tensor) -> jax.Array:
-    return jnp.asarray(tensor.detach().numpy())
+    return jnp.asarray(tensor.detach().cpu().numpy())

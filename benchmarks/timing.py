@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from benchmarks import machine
+
 # In nats: below it the squares of a peer's float32 gradients underflow, which is set to zero or is about to be, where
 # the sweep's do not.
 UNDERFLOW = -36.0
@@ -38,8 +40,10 @@ def side_by_side(alternatives: Mapping[str, Callable[[], Any]], rounds: int = 3)
 
 def seconds_of(run: Callable[[], Any]) -> float:
     """One run."""
+    machine.wait()
     start = time.perf_counter()
     run()
+    machine.wait()
     return time.perf_counter() - start
 
 
@@ -55,6 +59,7 @@ def agree(name: str, found: torch.Tensor, expected: torch.Tensor, tolerance: flo
     Raises:
         SystemExit: They differ by more than the tolerance.
     """
+    found, expected = found.cpu(), expected.cpu()
     seen = torch.maximum(found, expected) > UNDERFLOW
     worst = float((found[seen] - expected[seen]).abs().max())
     if not worst <= tolerance:

@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 import torch
 from torch import Tensor
 
+from benchmarks import machine
 from benchmarks.drawing import panels
 from benchmarks.network import Network
 from benchmarks.section import Section
@@ -57,7 +58,7 @@ def measured() -> Section:
 
 def _timed(cell: Cell, sources: int) -> dict[str, float]:
     network = Network.drawn(cell, STEPS, BATCH, HIDDEN)
-    direct = torch.randn(sources, BATCH, HIDDEN)
+    direct = torch.randn(sources, BATCH, HIDDEN, device=machine.DEVICE)
     timed = side_by_side({name: lambda way=way: _swept(network, direct, way) for name, way in WAYS.items()}, rounds=5)
     for name, run in timed.items():
         agree(f"{name}, {cell}", run.found, timed["formed"].found)

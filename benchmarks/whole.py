@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import throughtime as tt
+from benchmarks import machine
 from benchmarks.drawing import bars
 from benchmarks.network import Network
 from benchmarks.section import Section
@@ -68,7 +69,8 @@ def one(name: str) -> dict[str, Any]:
     """One cell."""
     layer, cell = LAYERS[name]
     torch.manual_seed(0)
-    model, (inputs, targets) = Model(layer), torch.randint(CLASSES, (2, STEPS, BATCH))
+    with machine.DEVICE:
+        model, (inputs, targets) = Model(layer), torch.randint(CLASSES, (2, STEPS, BATCH))
 
     def step() -> None:
         model.zero_grad()

@@ -99,12 +99,12 @@ def test_fewer_losses_need_less():
 
 
 def test_what_the_machine_has_left_is_the_budget_by_default(monkeypatch):
-    monkeypatch.setattr(budget, "_available", lambda: MIB)
+    monkeypatch.setattr(budget, "_available", lambda device: MIB)
     with pytest.raises(ExaminationError, match="this machine has 1 MiB left"):
         tt.examine(nn.GRU(2, 16), torch.randn(200, 4, 2), loss=lambda output, _: output[0].square().sum((1, 2)))
 
 
 def test_where_nothing_is_known_of_the_machine_nothing_is_refused(monkeypatch):
-    monkeypatch.setattr(budget, "_available", lambda: None)
+    monkeypatch.setattr(budget, "_available", lambda device: None)
     exam = tt.examine(nn.GRU(2, 3), torch.randn(9, 2, 2), loss=lambda output, _: output[0].square().sum((1, 2)))
     assert exam["l0"].sizes["loss_step"] == 9

@@ -4,6 +4,7 @@ Where there is no GPU, a device is pretended; see `pretended`. With one, the tes
 """
 
 import copy
+import re
 
 import pytest
 import torch
@@ -194,7 +195,21 @@ def test_a_model_on_several_devices():
         tt.examine(model, inputs, targets, loss)
 
 
+@pytest.mark.parametrize("model", [model for model in MODELS if not isinstance(model, Packed)], ids=name_of)
+def test_a_default_device_that_the_model_is_not_on(model):
+    case = given(model, torch.float64)
+    expected = tt.examine(*case)
+    torch.set_default_device("meta")
+    try:
+        found = tt.examine(*case)
+    finally:
+        torch.set_default_device(None)
+    assert_same(found, expected, 1e-7, 1e-9)
+
+
 @pytest.mark.gpu
+# Of projections on the CPU.
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("model", MODELS, ids=name_of)
 def test_on_a_gpu(model, dtype):
@@ -210,5 +225,41 @@ def test_layers_of_ours_run_on_a_gpu():
     for cell in (tt.GRU, tt.LSTM, tt.Gated, tt.MinGRU, tt.IndRNN):
         layer, inputs = cell(FEATURES, HIDDEN), torch.randn(STEPS, SAMPLES, FEATURES)
         expected = layer(inputs)[0]
-        found = copy.deepcopy(layer).cuda()(inputs.cuda())[0]
+        # cuDNN's recurrent layers round to TF32 unless they are told not to.
+        with torch.backends.cudnn.flags(allow_tf32=False):
+            found = copy.deepcopy(layer).cuda()(inputs.cuda())[0]
         torch.testing.assert_close(found.cpu(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_a_default_device_that_the_model_is_on():
+    model, inputs, targets, loss = given(Tagger(), torch.float64)
+    expected = tt.examine(model, inputs, targets, loss)
+    torch.set_default_device("cuda")
+    try:
+        found = tt.examine(copy.deepcopy(model).cuda(), inputs.cuda(), targets.cuda(), loss)
+    finally:
+        torch.set_default_device(None)
+    assert_same(found, expected, 1e-6, 1e-8)
+
+
+@pytest.mark.gpu
+def test_the_memory_of_a_gpu_is_kept():
+    torch.manual_seed(0)
+    model, inputs = nn.GRU(128, 128).cuda(), torch.randn(400, 8, 128).cuda()
+
+    def loss(output, targets):
+        return output[0].square().sum((1, 2))
+
+    def peak(**keywords):
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        tt.examine(model, inputs, None, loss, **keywords)
+        return torch.cuda.max_memory_allocated() - before
+
+    with pytest.raises(tt.ExaminationError, match="memory: found 0 MiB, but at least") as refused:
+        peak(memory=1000)
+    least = int(re.search(r"at least (\d+) bytes", str(refused.value))[1])
+    assert peak(memory=least) <= 1.2 * least
+    # That is no limit that would have been kept anyhow.
+    assert peak() > 1.2 * least

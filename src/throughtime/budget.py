@@ -10,18 +10,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from throughtime.adjoint import Network, derivatives_in_all
+from throughtime.adjoint.step_products import NUMBERS_AT_ONCE as NUMBERS_OF_JACOBIANS
 from throughtime.capture import ExaminationError, Opened, Recurrence
 from throughtime.capture.graph import saved_behind
 from throughtime.causes.decomposition import NUMBERS_AT_ONCE as NUMBERS_OF_CAUSES
 from throughtime.causes.decomposition import SOURCES_FOLLOWED, sources_followed
 from throughtime.cells import derive
 from throughtime.measures import Film, LagBands
-from throughtime.measures.band_sums import NUMBERS_AT_ONCE as NUMBERS_OF_SUMS
-from throughtime.measures.band_sums import STEPS_AT_ONCE as STEPS_OF_SUMS
+from throughtime.measures.band_sums import steps_at_once
 from throughtime.measures.bootstrap import RESAMPLES
+from throughtime.measures.gathered import NUMBERS_AT_ONCE as NUMBERS_GATHERED
 from throughtime.measures.lag_profile import NUMBERS_AT_ONCE as NUMBERS_OF_DRAWS
 from throughtime.measures.lag_profile import groups_of
 from throughtime.measures.reel import NUMBERS_AT_ONCE as NUMBERS_OF_NORMS
@@ -80,7 +82,7 @@ def shared_out(
     fewest = sum(derivatives_in_all(one) // one.steps for one in opened)
     source, sources = network.bytes_per_source(), films[0].sources
     least = held + found + passing + fewest + source
-    there = memory if memory is not None else _available()
+    there = memory if memory is not None else _available(losses.device)
     usable = math.inf if there is None else there / (1 + BETWEEN_BLOCKS)
     if least > usable:
         # With so much more, pre-activations would be kept that now are not.
@@ -96,11 +98,11 @@ def shared_out(
     return Shares(spent, max(1, min(sources, int(left - spent) // source)))
 
 
-def for_what_can_be_made_again(memory: int | None) -> int | None:
+def for_what_can_be_made_again(memory: int | None, device: torch.device) -> int | None:
     """Bytes that the pre-activations of a recurrence may take: where they take more, states alone are kept of it. As
     many are for autograd's graphs of recurrent layers: of those that take more, the states at the borders of segments.
     """
-    there = _available() if memory is None else memory
+    there = _available(device) if memory is None else memory
     return None if there is None else int(there * KEPT)
 
 
@@ -148,15 +150,20 @@ def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     size, width, states = recurrence.dtype.itemsize, recurrence.width * film.batch, len(film.states)
     gates = len(recurrence.cell.gates) if isinstance(recurrence, Opened) else 1
     rows = len(bands) * width
+    on_cpu = all(weight.is_cpu for weight in recurrence.parameters.values())
     # The rows of so many steps, their slopes, and the adjoints that are made of them: on the CPU those of a band at a
     # time, elsewhere of all.
-    steps = min(STEPS_OF_SUMS, max(1, NUMBERS_OF_SUMS // (rows * states)))
-    on_cpu = all(weight.is_cpu for weight in recurrence.parameters.values())
+    steps = steps_at_once(rows * states, on_cpu)
     summed = steps * (rows * states + width * gates + (2 * width if on_cpu else rows) * (gates + 2))
-    causes = NUMBERS_OF_CAUSES * (2 + 3 * _paths(recurrence))
+    causes = NUMBERS_OF_CAUSES.where(on_cpu) * (2 + 3 * _paths(recurrence))
     norms = 4 * states * max(film.sources * film.batch, NUMBERS_OF_NORMS)
-    if film.batch > LARGEST_BATCH:
-        norms += max(width, NUMBERS_OF_TERMS) * (states + 3 * gates + 2)
+    if not on_cpu or film.batch > LARGEST_BATCH:
+        norms += max(width, NUMBERS_OF_TERMS.where(on_cpu)) * (states + 3 * gates + 2)
+    if not on_cpu:
+        # Rows, once as they were met, once side by side, and once on the scales of their bands; and Jacobians.
+        summed += (
+            3 * min(NUMBERS_GATHERED.elsewhere, steps * film.sources * states * width) + states * NUMBERS_OF_JACOBIANS
+        )
     return DOUBLE * norms + size * (summed + causes)
 
 
@@ -211,12 +218,20 @@ def _told(number: float) -> str:
     return f"{number / MIB:,.0f} MiB" if number < 10 * 2**30 else f"{number / 2**30:,.0f} GiB"
 
 
-def _available() -> int | None:
-    """Bytes that the machine, and the group of processes that this one belongs to, have left; None where not known."""
-    return min(_lefts(), default=None)
+def _available(device: torch.device) -> int | None:
+    """Bytes that are left to this process; None where not known."""
+    return min(_lefts(device), default=None)
 
 
-def _lefts() -> Iterator[int]:
+def _lefts(device: torch.device) -> Iterator[int]:
+    """What the GPU that the model is on, the machine, and the group of processes that this one belongs to, have left.
+
+    What is found is kept on the CPU, and what it is made of where the model is: none must be exceeded.
+    """
+    if device.type == "cuda":
+        # What torch has been given and does not use is there as well.
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        yield torch.cuda.mem_get_info(device)[0] + unused
     # Linux alone tells.
     told = Path("/proc/meminfo")
     if told.exists():

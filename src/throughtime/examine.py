@@ -3,7 +3,8 @@
 import numbers
 import operator
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -93,7 +94,7 @@ def examine(
             followed: the message says how much would do.
         TypeError: An argument is of the wrong type.
     """
-    check_model(model)
+    device = check_model(model)
     if not callable(loss):
         raise TypeError(f"loss: expected a function loss(output, targets), found {type(loss).__name__}")
     least = {"max_lag": 0, "memory": 1, "window": 1}
@@ -120,16 +121,16 @@ def examine(
 
         progress = on_progress or untold
         followed, phase = partial(chosen, loss_steps), partial(progress, 0, 1)
-        again = for_what_can_be_made_again(memory)
+        again = for_what_can_be_made_again(memory, device)
         runs = runs_of(model, inputs, losses_from, recurrence, time_axis, followed, phase, again)
         recurrences = runs.recurrences
         _check_steps(len(runs.losses), recurrences)
-        runs = _by_step(runs, loss_steps)
         labels = None if tokens is None else tuple(map(str, tokens))
         if labels is not None and len(labels) not in {one.steps for one in recurrences}:
             raise ExaminationError(f"tokens: expected one per step of a recurrence, found {len(labels)}")
-        measuring = Measuring(runs, max_lag, memory, seed)
-        examination = measuring.run(labels, progress, _training(window, trained_in))
+        with _on_cpu():
+            measuring = Measuring(_by_step(runs, loss_steps), max_lag, memory, seed)
+            examination = measuring.run(labels, progress, _training(window, trained_in))
         examination.notes += tuple(notes)
         return examination
 
@@ -144,6 +145,15 @@ def _by_step(runs: Runs, loss_steps: str | int | Sequence[int]) -> Runs:
     return runs if losses is None else replace(runs, losses=losses, sources=torch.arange(len(losses)), apart=True)
 
 
+@contextmanager
+def _on_cpu() -> Iterator[None]:
+    """Inside, what is made without a word on where is made on the CPU, where what is found is kept."""
+    elsewhere = torch.get_default_device().type != "cpu"
+    with torch.device("cpu") if elsewhere else nullcontext():
+        yield
+
+
+@_on_cpu()
 def chosen(loss_steps: str | int | Sequence[int], losses: int) -> Tensor:
     """The losses to follow, as indices.
 

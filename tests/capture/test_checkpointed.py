@@ -79,7 +79,7 @@ def cut(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], list[int]]:
     monkeypatch.setattr(checkpointed, "_run", noted)
 
     def given(memory: int | None) -> list[int]:
-        monkeypatch.setattr(import_module("throughtime.examine"), "for_what_can_be_made_again", lambda _: memory)
+        monkeypatch.setattr(import_module("throughtime.examine"), "for_what_can_be_made_again", lambda *_: memory)
         lengths.clear()
         return lengths
 
@@ -237,7 +237,7 @@ def test_what_is_chaotic_is_run_in_the_same_segments_by_the_same_kernel_when_it_
 ):
     """Else rounding would grow to other outputs, which an examination refuses."""
     torch.manual_seed(0)
-    monkeypatch.setattr(import_module("throughtime.examine"), "for_what_can_be_made_again", lambda _: memory)
+    monkeypatch.setattr(import_module("throughtime.examine"), "for_what_can_be_made_again", lambda *_: memory)
     chaotic = layer(FEATURES, 64, batch_first=batch_first)
     steps = 3 * checkpointed.SHORTEST + 60
     inputs = torch.randn((3, steps, FEATURES) if batch_first else (steps, 3, FEATURES))

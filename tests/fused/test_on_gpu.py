@@ -72,7 +72,9 @@ def compare(drawn: Drawn, by: Callable[..., Any], device: str) -> None:
     found = [one.cpu() for one in found]
     expected = drawn.run(reference, "all")
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(drawn.gradients(found), drawn.gradients(expected), rtol=1e-9, atol=1e-10)
+    # Sums in another order: what cancels is as exact as what it was summed of.
+    for one, other in zip(drawn.gradients(found), drawn.gradients(expected), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11 * max(1.0, float(other.abs().max())))
 
 
 @pytest.mark.usefixtures("interpreted", "poisoned")

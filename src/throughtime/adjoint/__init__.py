@@ -1,5 +1,6 @@
 """Step pullbacks and the sweep: the film of a recurrence, played backwards."""
 
+from throughtime.adjoint.at_once import AtOnce as AtOnce
 from throughtime.adjoint.entering import AtEveryStep as AtEveryStep
 from throughtime.adjoint.entering import AtOneStep as AtOneStep
 from throughtime.adjoint.entering import Entering as Entering

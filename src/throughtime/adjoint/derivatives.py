@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from jaxtyping import Int
 from torch import Tensor
 
+from throughtime.adjoint.step_products import TorchProducts
 from throughtime.cells import Cell, Partial, derive
 from throughtime.compiled import StepProducts
 from throughtime.unroll import Trajectory, Weights
@@ -25,14 +26,14 @@ class Stretch:
         partials: By what is derived; of the output at fixed carried state.
         carry: Of the new carried state with respect to the old one, through gates that see it unit by unit too.
         output_carry: Of the output likewise.
-        products: By what is derived, the products with its derivative with respect to h, where they are compiled.
+        products: By what is derived, the products with its derivative with respect to h through the weights.
     """
 
     places: range
     partials: dict[str, Partial]
     carry: Tensor | None
     output_carry: Tensor | None
-    products: Mapping[str, StepProducts]
+    products: Mapping[str, StepProducts | TorchProducts]
 
 
 NOWHERE = Stretch(range(0), {}, None, None, {})
@@ -93,13 +94,14 @@ class Derivatives:
         output_carry = self._along_carried(found[OUTPUT], None) if OUTPUT in found else None
         return Stretch(places, found, carry, output_carry, self._products(found, carry))
 
-    def _products(self, found: Mapping[str, Partial], carry: Tensor | None) -> dict[str, StepProducts]:
-        if self._cell.enters == "diagonal" or self._trajectory.inputs.device.type != "cpu":
+    def _products(self, found: Mapping[str, Partial], carry: Tensor | None) -> dict[str, StepProducts | TorchProducts]:
+        if self._cell.enters == "diagonal":
             return {}
+        products = StepProducts if self._trajectory.inputs.is_cpu else TorchProducts
         # What passes along the state itself is a part of the product where h is that state.
         direct = carry if self._cell.carried == "h" else None
         return {
-            name: StepProducts(
+            name: products(
                 list(partial.recurrent.values()),
                 [self._by_gate[gate] for gate in partial.recurrent],
                 direct if name == UPDATE else None,

@@ -211,26 +211,18 @@ class Pullback:
         Returns the norms of what stands there then, where they were taken on the way.
         """
         here, place = self._derivatives.stretch(step - 1)
-        by_gate = {} if self.unit_by_unit else here.partials[name].recurrent
-        forming = bool(by_gate) and self._forming_pays(len(by_gate), adjoint.shape[0])
-        if name in here.products:
-            by_sample = adjoint.transpose(0, 1), into.transpose(0, 1)
-            return here.products[name].multiply(place, *by_sample, adding=add, formed=forming).T
-        slopes = {gate: slope[place] for gate, slope in by_gate.items()}
-        carry = None if name == OUTPUT or self.two_states or here.carry is None else here.carry[place]
-        if forming:
-            jacobian = self._formed(slopes, carry)
+        if name not in here.products:
             if add:
-                into.transpose(0, 1).baddbmm_(adjoint.transpose(0, 1), jacobian)
+                return None
+            if name == OUTPUT or self.two_states or here.carry is None:
+                into.zero_()
             else:
-                torch.bmm(adjoint.transpose(0, 1), jacobian, out=into.transpose(0, 1))
+                torch.mul(adjoint, here.carry[place], out=into)
             return None
-        if not add:
-            into.zero_() if carry is None else torch.mul(adjoint, carry, out=into)
-        rows = into.transpose(0, 1).view(-1, into.shape[-1])
-        for gate, slope in slopes.items():
-            rows.addmm_((adjoint * slope).transpose(0, 1).flatten(0, 1), self._recurrent_weights[gate])
-        return None
+        forming = self._forming_pays(len(here.partials[name].recurrent), adjoint.shape[0])
+        by_sample = adjoint.transpose(0, 1), into.transpose(0, 1)
+        norms = here.products[name].multiply(place, *by_sample, adding=add, formed=forming)
+        return None if norms is None else norms.T
 
     def _forming_pays(self, gates: int, sources: int) -> bool:
         """Whether a step Jacobian, once formed, saves all sources together more than it costs.
@@ -242,16 +234,6 @@ class Pullback:
         forming = gates * hidden * projected * OPERATIONS_PER_NUMBER
         saved = (gates - 1) * 2 * hidden * projected + gates * hidden * OPERATIONS_PER_NUMBER
         return forming < sources * saved
-
-    def _formed(self, slopes: Mapping[str, Tensor], carry: Tensor | None) -> Float[Tensor, "batch hidden projected"]:
-        """diag(carry) + sum over gates of diag(slope) W_g, one matrix per sample."""
-        (first, slope), *rest = slopes.items()
-        jacobian = slope.unsqueeze(-1) * self._recurrent_weights[first]
-        for gate, slope in rest:
-            jacobian.addcmul_(slope.unsqueeze(-1), self._recurrent_weights[gate])
-        if carry is not None:
-            jacobian.diagonal(dim1=-2, dim2=-1).add_(carry)
-        return jacobian
 
 
 def _scaled(partial: Partial, adjoint: Tensor) -> tuple[Tensor | None, Named]:

@@ -104,7 +104,13 @@ class Scaled:
         )
 
     def add_(
-        self, state: str, rows: Tensor | slice, values: Tensor, log_scale: Tensor, norms: Tensor | None = None
+        self,
+        state: str,
+        rows: Tensor | slice,
+        values: Tensor,
+        log_scale: Tensor,
+        norms: Tensor | None = None,
+        empty: bool = False,
     ) -> None:
         """Add further values to one state in place, each row with a scale of its own.
 
@@ -114,10 +120,10 @@ class Scaled:
             values: (row, batch, hidden).
             log_scale: (row, batch).
             norms: Of the values, (row, batch), float64, where they are known.
+            empty: Whether it is known that these rows are all zero, as nearly always; else it is looked at.
         """
         mine = self.log_scale[rows]
-        # Nothing has entered there yet, in nearly all cases.
-        first = mine.numel() == 0 or float(mine.amax()) == -math.inf
+        first = empty or mine.numel() == 0 or float(mine.amax()) == -math.inf
         if first:
             self.values[state][rows] = values
             self.log_scale[rows] = log_scale
@@ -151,8 +157,9 @@ def _length(norms: Named) -> Tensor:
 
 def _in_range(norm: Tensor) -> bool:
     """Whether no row needs another scale: none is zero, too small, too large or not finite."""
-    smallest, largest = torch.aminmax(norm)
-    return float(smallest) > math.exp(-LARGEST_LN_NORM) and float(largest) < math.exp(LARGEST_LN_NORM)
+    # In one reading: a GPU is waited for.
+    smallest, largest = torch.stack(torch.aminmax(norm)).cpu().tolist()
+    return smallest > math.exp(-LARGEST_LN_NORM) and largest < math.exp(LARGEST_LN_NORM)
 
 
 def norms_of(rows: Float[Tensor, "*rows hidden"]) -> Float[Tensor, "*rows"]:

@@ -120,13 +120,14 @@ def sweep(
             started += 1
         if started == before and not active.shape[0]:
             continue
+        under_way = active.shape[0]
         active = torch.cat([active, order[before:started]])
         # Of a tensor, the shape is told faster than the length.
         count = active.shape[0]
         if count > len(rows):
             rows = rows.of(slice(None), min(count + ROWS_AT_ONCE, count + sources - started))
         try:
-            adjoint = rows.at(step, count, entering, active)
+            adjoint = rows.at(step, entering, active, under_way)
         except AdjointNotFinite as error:
             raise _located(error, step, entering, active) from None
         if cut:
@@ -177,8 +178,15 @@ class _Rows:
         log_scale[:count] = before.log_scale
         return _Rows(self._pullback, Scaled(values, log_scale))
 
-    def at(self, step: int, count: int, entering: Sequence[Entering], active: Tensor) -> Scaled:
-        """Go on from step + 1 to a step, and let enter what enters there; the first `count` rows."""
+    def at(self, step: int, entering: Sequence[Entering], active: Tensor, under_way: int) -> Scaled:
+        """Go on from step + 1 to a step, and let enter what enters there; the rows of the active sources.
+
+        Args:
+            step: The step.
+            entering: What enters.
+            active: The sources.
+            under_way: How many of them were active before; the rows of the others are zero.
+        """
         values, carried = self._adjoint.values, self._pullback.cell.carried
         norms = None
         if step < self._pullback.trajectory.steps:
@@ -187,11 +195,11 @@ class _Rows:
                 self._pullback.previous_carried_(step + 1, values)
             values["h"], self._spare = pulled, values["h"]
         known = {} if norms is None else {"h": norms}
-        adjoint = replace(self._adjoint, known=known)[:count]
-        _enter(adjoint, entering, "h", step, active)
+        adjoint = replace(self._adjoint, known=known)[: active.shape[0]]
+        empty_from = _enter(adjoint, entering, "h", step, active, under_way)
         if self._pullback.two_states:
             self._pullback.add_from_hidden_(step, adjoint.values[carried], adjoint.values["h"])
-            _enter(adjoint, entering, carried, step, active)
+            _enter(adjoint, entering, carried, step, active, empty_from)
         return adjoint.normalised_()
 
 
@@ -211,7 +219,15 @@ def _as_slice(rows: Tensor) -> slice | Tensor:
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 
 
-def _enter(adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor) -> None:
+def _enter(
+    adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor, empty_from: int
+) -> int:
+    """Let enter what enters a state; rows from one on are zero, and from which on they are so then is returned."""
+    count = active.shape[0]
     for part in entering:
-        if part.state == state and active.shape[0] and (entered := part.at(step, active)) is not None:
-            adjoint.add_(state, *entered)
+        if part.state == state and count and (entered := part.at(step, active)) is not None:
+            rows = entered.rows
+            empty = isinstance(rows, slice) and rows.start is not None and rows.start >= empty_from
+            adjoint.add_(state, *entered, empty=empty)
+            empty_from = count
+    return empty_from

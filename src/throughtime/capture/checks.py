@@ -18,9 +18,12 @@ DEVICES = ("cpu", "cuda")
 LARGE_OUTPUT = 1e9
 
 
-def check_model(model: object) -> None:
+def check_model(model: object) -> torch.device:
     """Weights must be float32 or float64, on one device, the CPU or CUDA, and finite; buffers may hold -inf, as
     attention masks do.
+
+    Returns:
+        The device; the CPU where there are no weights.
 
     Raises:
         TypeError: `model` is no module.
@@ -57,6 +60,7 @@ def check_model(model: object) -> None:
             raise ExaminationError(
                 f"model: {name} holds {count} NaN or inf among {tensor.numel()} values; load or train a finite one"
             )
+    return next(iter(devices), torch.device("cpu"))
 
 
 def check_whole(argument: str, value: object, least: int | None = None) -> None:

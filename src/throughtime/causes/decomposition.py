@@ -26,7 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint import Pullback, Scaled, SweptFrame, or_zero, stacked
+from throughtime.adjoint import AtOnce, Pullback, Scaled, SweptFrame, or_zero, stacked
 from throughtime.cells import Cell, Named, derive
 from throughtime.compiled import path_products
 from throughtime.measures import Film, Measure
@@ -42,7 +42,7 @@ SOURCES_FOLLOWED = 64
 OPERATIONS = 2e8
 FEWEST_SOURCES = 8
 # Steps are gathered until the adjoints of those sources are so many numbers, and then taken down together.
-NUMBERS_AT_ONCE = 2**18
+NUMBERS_AT_ONCE = AtOnce(2**18, 2**22)
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,8 @@ class Crossing(Measure[FrameKind]):
         if not torch.equal(frame.sources, self._shown):
             rows = self._row[frame.sources.numpy()]
             here = np.flatnonzero(rows >= 0)
-            self._shown, self._here, self._rows = frame.sources, torch.from_numpy(here), torch.from_numpy(rows[here])
+            self._shown, self._rows = frame.sources, torch.from_numpy(rows[here])
+            self._here = torch.from_numpy(here).to(frame.adjoint.log_scale.device)
         if len(self._here):
             self._take(frame, self._here, self._rows)
 
@@ -152,7 +153,8 @@ class Causes(Crossing[SweptFrame]):
     def _take(self, frame: SweptFrame, here: Tensor, rows: Tensor) -> None:
         adjoint = frame.adjoint[here]
         numbers = sum(value.numel() for value in adjoint.values.values())
-        if len(self._gathered) * numbers >= NUMBERS_AT_ONCE or not torch.equal(rows, self._gathered_rows):
+        room = NUMBERS_AT_ONCE.where(adjoint.log_scale.is_cpu)
+        if len(self._gathered) * numbers >= room or not torch.equal(rows, self._gathered_rows):
             self._take_down()
             self._gathered_rows = rows
         self._gathered.append(adjoint)

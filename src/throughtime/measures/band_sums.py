@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from throughtime.adjoint import or_zero
+from throughtime.adjoint import AtOnce, or_zero
 from throughtime.compiled import add_by_band
 from throughtime.measures.film import Film
 from throughtime.measures.lag_bands import LagBands
@@ -20,7 +20,7 @@ from throughtime.measures.sample_sums import SampleSums
 
 # Steps whose rows are gathered before one matrix product a band takes them all, and how many numbers they may take.
 STEPS_AT_ONCE = 32
-NUMBERS_AT_ONCE = 2**22
+NUMBERS_AT_ONCE = AtOnce(2**22, 2**24)
 
 
 class BandSums:
@@ -40,7 +40,7 @@ class BandSums:
         self._vectors, self._bands = family.vectors, len(bands)
         self.ln_scale = torch.full((len(bands),), -torch.inf, dtype=torch.float64)
         shape = (len(bands), film.batch, len(family.vectors), like.shape[-1])
-        self._rows = like.new_zeros(min(STEPS_AT_ONCE, max(1, NUMBERS_AT_ONCE // math.prod(shape))), *shape)
+        self._rows = like.new_zeros(steps_at_once(math.prod(shape), like.is_cpu), *shape)
         self._row_scale = torch.full((len(self._rows), len(bands)), -torch.inf, dtype=torch.float64)
         self._steps: list[int] = []
         together: dict[object, list[Learned]] = {}
@@ -49,13 +49,18 @@ class BandSums:
         self._by_sample = by_sample
         self._products = [_Products(film, weights, len(bands), like) for weights in together.values()]
 
-    def room(self, step: int) -> tuple[Float[Tensor, " band"], Float[Tensor, "band batch vector hidden"]]:
-        """Where the rows of a further step, from 1 on, are to be added up: by band their scales, -inf, and sums, 0."""
-        if len(self._steps) == len(self._rows):
+    @property
+    def steps_at_once(self) -> int:
+        """Of how many steps rows are gathered."""
+        return len(self._rows)
+
+    def room(self, steps: range) -> tuple[Float[Tensor, " cell"], Float[Tensor, "cell batch vector hidden"]]:
+        """Where rows of further steps, from 1 on, are to be added up: by step and band a scale, -inf, and sums, 0."""
+        if len(self._steps) + len(steps) > len(self._rows):
             self._sum_up()
-        self._steps.append(step)
-        place = len(self._steps) - 1
-        return self._row_scale[place], self._rows[place]
+        places = slice(len(self._steps), len(self._steps) + len(steps))
+        self._steps += steps
+        return self._row_scale[places].flatten(), self._rows[places].flatten(0, 1)
 
     def result(self) -> dict[str, Float[Tensor, "band *weight"]]:
         """By name of the weight, on `ln_scale`."""
@@ -127,6 +132,11 @@ class _Products:
             for weight, part in zip(self._weights, parts, strict=True)
             for name in weight.names
         }
+
+
+def steps_at_once(numbers: int, is_cpu: bool) -> int:
+    """Of how many steps the rows are gathered, where those of each have so many numbers."""
+    return min(STEPS_AT_ONCE, max(1, NUMBERS_AT_ONCE.where(is_cpu) // numbers))
 
 
 def add_by_torch(vectors: Sequence[Tensor], log_scale: Tensor, band: Tensor, ln_scale: Tensor, sums: Tensor) -> None:

@@ -55,17 +55,21 @@ class Reels(Measure[Frame]):
     def __init__(self, film: Film, measures: Sequence[NormMeasure]) -> None:
         self._film, self._measures = film, measures
         # One place for all, since small blocks of every frame would lie in the way of whatever is made between them.
-        room = max(film.sources, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // film.batch))
-        self._norms = {state: torch.empty(room, film.batch, dtype=torch.float64) for state in film.states}
-        self._log_scale = torch.empty(room, film.batch, dtype=torch.float64)
+        self._shape = max(film.sources, min(ROWS_AT_ONCE, NUMBERS_AT_ONCE // film.batch)), film.batch
+        self._norms: dict[str, Tensor] = {}
+        self._log_scale = torch.empty(0)
         self._sources: list[Tensor] = []
         self._steps: list[int] = []
         self._rows = 0
 
     def update(self, frame: Frame) -> None:
         """Gather the norms of one frame."""
-        count = frame.sources.shape[0]
-        if self._rows + count > self._log_scale.shape[0]:
+        count, given = frame.sources.shape[0], frame.adjoint.log_scale
+        if not self._norms:
+            # Where the adjoints are: a GPU is not waited for at every frame.
+            self._norms = {state: given.new_empty(self._shape) for state in self._film.states}
+            self._log_scale = given.new_empty(self._shape)
+        if self._rows + count > self._shape[0]:
             self.finish()
         rows = slice(self._rows, self._rows + count)
         self._sources.append(frame.sources)
@@ -73,7 +77,7 @@ class Reels(Measure[Frame]):
         # Logarithms are taken of all together.
         for state, gathered in self._norms.items():
             gathered[rows] = frame.adjoint.norms[state]
-        self._log_scale[rows] = frame.adjoint.log_scale
+        self._log_scale[rows] = given
         self._rows = rows.stop
 
     def finish(self) -> None:
@@ -83,7 +87,9 @@ class Reels(Measure[Frame]):
         counts = torch.tensor([len(sources) for sources in self._sources])
         sources, steps = torch.cat(self._sources), torch.tensor(self._steps).repeat_interleave(counts)
         log_scale = self._log_scale[: self._rows]
-        ln_square = {state: norms[: self._rows].log().add_(log_scale).mul_(2) for state, norms in self._norms.items()}
+        ln_square = {
+            state: norms[: self._rows].log().add_(log_scale).mul_(2).cpu() for state, norms in self._norms.items()
+        }
         reel = Reel(sources, steps, self._film.positions[sources] - steps, ln_square)
         for measure in self._measures:
             measure.take(reel)

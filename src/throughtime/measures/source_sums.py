@@ -4,14 +4,15 @@ import math
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from throughtime.adjoint import Scaled, or_zero
+from throughtime.adjoint import or_zero
 from throughtime.compiled import Forms, add_cell_products, read_rows
-from throughtime.measures.band_sums import add_by_torch
+from throughtime.measures.band_sums import add_by_torch, steps_at_once
 from throughtime.measures.fewer_directions import fewer_directions
 from throughtime.measures.film import Film
+from throughtime.measures.gathered import Rows
 from throughtime.measures.learned import Family, Slopes
 from throughtime.measures.octaves import Octaves
 
@@ -21,9 +22,6 @@ GROUPS = 8
 # Of the directions in which the samples are looked at, so many are kept: only how much the groups differ is asked for,
 # relative to what they add up to in the same directions.
 DIRECTIONS = 4
-# Steps whose rows are gathered before one matrix product takes them all, and how many numbers they may take.
-STEPS_AT_ONCE = 32
-NUMBERS_AT_ONCE = 2**22
 
 
 class SourceSums:
@@ -49,7 +47,7 @@ class SourceSums:
         self._first_cell = octaves.of(torch.arange(film.steps + 1)) * self._groups
         self._group = torch.arange(film.sources) % self._groups
         shape = (cells, film.batch, len(family.vectors), hidden)
-        self._rows = like.new_zeros(min(STEPS_AT_ONCE, max(1, NUMBERS_AT_ONCE // math.prod(shape))), *shape)
+        self._rows = like.new_zeros(steps_at_once(math.prod(shape), like.is_cpu), *shape)
         self._row_scale = torch.full((len(self._rows), cells), -torch.inf, dtype=torch.float64)
         self._no_roots, self._no_forms = torch.zeros(0, film.sources, dtype=torch.float64), Forms.none(like)
         self._steps: list[int] = []
@@ -60,18 +58,26 @@ class SourceSums:
             for slopes, its in self._values.items()
         }
 
-    def update(self, step: int, sources: Int[Tensor, " active"], vectors: Scaled) -> None:
-        """Take in the vectors of all active sources at a step from 1 on."""
-        cell = self._first_cell[(self._film.positions[sources] - step).abs()] + self._group[sources]
-        room = self._row_scale[len(self._steps)], self._rows[len(self._steps)]
-        values = list(vectors.values.values())
-        if vectors.log_scale.is_cpu:
-            read_rows(values, vectors.log_scale, cell, *room, sources, self._no_roots, self._no_forms)
-        else:
-            add_by_torch(values, vectors.log_scale, cell, *room)
-        self._steps.append(step)
-        if len(self._steps) == len(self._rows):
+    @property
+    def steps_at_once(self) -> int:
+        """Of how many steps rows are gathered."""
+        return len(self._rows)
+
+    def update(self, rows: Rows) -> None:
+        """Take in the vectors of all active sources at some steps."""
+        if len(self._steps) + len(rows.steps) > len(self._rows):
             self._sum_up()
+        places = slice(len(self._steps), len(self._steps) + len(rows.steps))
+        room = self._row_scale[places].flatten(), self._rows[places].flatten(0, 1)
+        distance = (self._film.positions[rows.sources] - rows.place - rows.steps.start).abs()
+        cell = rows.cells(self._first_cell[distance] + self._group[rows.sources], len(self._octave))
+        values, log_scale = list(rows.vectors.values.values()), rows.vectors.log_scale
+        if log_scale.is_cpu:
+            # Roots are of no forms, and go nowhere.
+            read_rows(values, log_scale, cell, *room, rows.sources, self._no_roots, self._no_forms)
+        else:
+            add_by_torch(values, log_scale, cell, *room)
+        self._steps += rows.steps
 
     def result(self) -> list[Float[Tensor, "octave group _"]]:
         """What has been summed, on `ln_scale`: a part for everything that slopes lead to."""

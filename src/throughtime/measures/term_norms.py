@@ -14,9 +14,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from throughtime.adjoint import Scaled, or_zero
+from throughtime.adjoint import AtOnce, or_zero
+from throughtime.cells import Named
 from throughtime.compiled import Forms
 from throughtime.measures.film import Film
+from throughtime.measures.gathered import Rows
 from throughtime.measures.learned import Family, Slopes
 
 # Steps whose forms are made at once.
@@ -26,7 +28,7 @@ LARGEST_BATCH = 16
 # Below it a sum of squares in float32 has lost some of them, or has cancelled; then it is taken again in float64.
 SMALLEST_SAFE_SQUARE = 1e-25
 # Numbers that are made in float64 at once, so that of many sources of a large batch only some are.
-NUMBERS_AT_ONCE = 2**18
+NUMBERS_AT_ONCE = AtOnce(2**18, 2**22)
 
 
 class TermNorms:
@@ -112,44 +114,47 @@ class TermNorms:
             return torch.ones(len(self._made), self._batch, self._batch, dtype=torch.float64)
         return _gram(values[steps])
 
-    def take_products(self, step: int, sources: Int[Tensor, " active"], vectors: Scaled) -> None:
-        """The norms at a step by matrix products in float64: the adjoints are made, one by one.
+    def take_products(self, rows: Rows) -> None:
+        """The norms of some rows by matrix products in float64: the adjoints are made, one by one."""
+        at_once = max(1, NUMBERS_AT_ONCE.where(self._like.is_cpu) // self._like.numel())
+        for start in range(0, len(rows), at_once):
+            self._take_some(rows.some(slice(start, start + at_once)))
 
-        Args:
-            step: From 1 on.
-            sources: Which are active.
-            vectors: Of these.
-        """
-        at_once = max(1, NUMBERS_AT_ONCE // self._like.numel())
-        for start in range(0, len(sources), at_once):
-            some = slice(start, start + at_once)
-            self._take_some(step, sources[some], vectors[some])
-
-    def _take_some(self, step: int, sources: Int[Tensor, " active"], vectors: Scaled) -> None:
-        log_scale, column = vectors.log_scale, self.column(step)
+    def _take_some(self, rows: Rows) -> None:
+        log_scale = rows.vectors.log_scale
         largest = or_zero(log_scale.amax(dim=-1, keepdim=True))
         weight = (log_scale - largest).exp().unsqueeze(-1)
-        scaled = [vector.double() * weight for vector in vectors.values.values()]
-        for index, learned in enumerate(self._family.weights):
-            slopes = learned.slopes.at(slice(step - 1, step))
-            parts = []
-            for part in learned.slopes.parts:
-                found = [
-                    vector * slopes[name][part].double()
-                    for name, vector in zip(self._family.vectors, scaled, strict=True)
-                    if part in slopes.get(name, {})
-                ]
-                parts += [torch.stack(found).sum(0)] if found else []
-            pre = torch.cat(parts, dim=-1) if parts else torch.zeros_like(scaled[0])
-            size = pre.abs().amax(dim=(1, 2), keepdim=True)
-            pre = pre / size.masked_fill(size == 0, 1.0)
+        scaled = {name: vector.double() * weight for name, vector in rows.vectors.values.items()}
+        adjoints = {slopes: _normalised(self._adjoint(slopes, rows, scaled)) for slopes in self._slopes}
+        found = []
+        for learned in self._family.weights:
+            adjoint, ln_size = adjoints[learned.slopes]
             if learned.values is None:
-                square = pre.sum(1).square().sum(-1)
+                square = adjoint.sum(1).square().sum(-1)
             else:
-                gram = _gram(learned.values[step - 1])
-                square = (torch.matmul(pre, pre.transpose(1, 2)) * gram).sum((1, 2)).clamp(min=0)
-            ln_norm = square.log() / 2 + (size.flatten().log() + largest.squeeze(-1))
-            column[index, sources] = ln_norm.cpu()
+                gram = rows.by_row(_gram(learned.values[rows.places]))
+                square = (torch.matmul(adjoint, adjoint.transpose(1, 2)) * gram).sum((1, 2)).clamp(min=0)
+            found.append(square.log() / 2 + (ln_size + largest.squeeze(-1)))
+        ln_norms = torch.stack(found).cpu()
+        self._ln_norms[:, self._column[rows.place + rows.steps.start] - 1, rows.sources] = ln_norms
+
+    def _adjoint(self, slopes: Slopes, rows: Rows, vectors: Named) -> Float[Tensor, "row batch part_hidden"]:
+        """Of what the slopes lead to, all parts side by side."""
+        by_vector, parts = slopes.at(rows.places), []
+        for part in slopes.parts:
+            found = [
+                vector * rows.by_row(by_vector[name][part].double())
+                for name, vector in vectors.items()
+                if part in by_vector.get(name, {})
+            ]
+            parts += [torch.stack(found).sum(0)] if found else []
+        return torch.cat(parts, dim=-1) if parts else torch.zeros_like(next(iter(vectors.values())))
+
+
+def _normalised(adjoint: Float[Tensor, "row batch _"]) -> tuple[Float[Tensor, "row batch _"], Float[Tensor, " row"]]:
+    """Every row divided by the largest of its numbers, and the logarithm of that."""
+    size = adjoint.abs().amax(dim=(1, 2), keepdim=True)
+    return adjoint / _or_one(size), size.flatten().log()
 
 
 def _pairs(family: Family, all_slopes: Sequence[Slopes], batch: int) -> Int[Tensor, "2 pair"]:

@@ -13,6 +13,7 @@ from throughtime.adjoint import Pullback, Scaled, SweptFrame, or_zero
 from throughtime.compiled import read_rows
 from throughtime.measures.band_sums import BandSums, add_by_torch
 from throughtime.measures.film import Film, Measure
+from throughtime.measures.gathered import Gathered, Rows
 from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, families
 from throughtime.measures.octaves import Octaves, SampleGram
@@ -123,7 +124,7 @@ class _FamilyTerms:
         states = pullback.trajectory.states
         # As wide as its vectors are.
         like = pullback.vectors({state: value[:1] for state, value in states.items()})[family.vectors[0]][0]
-        self._vectors = family.vectors
+        self._vectors, self._bands = family.vectors, bands
         self._norms = TermNorms(film, family, like)
         self._samples: SampleSums | None = None
         self.sources: SourceSums | None = None
@@ -134,23 +135,43 @@ class _FamilyTerms:
             if film.some:
                 self.sources = SourceSums(film, family, self._samples.octaves, like, values)
         self._sums = BandSums(film, family, bands, like, self._samples)
+        rooms = (self._sums, self.sources) if self.sources is not None else (self._sums,)
+        self._gathered = Gathered(min(room.steps_at_once for room in rooms), like)
         self.resolution = torch.finfo(like.dtype).eps
 
     def update(self, frame: SweptFrame, band: Tensor, known: Tensor | None) -> None:
         """Take in a frame, its rows in bands, all samples of a row in one or each in its own; None where all count."""
         vectors = Scaled({name: frame.vectors.values[name] for name in self._vectors}, frame.vectors.log_scale)
-        values, log_scale, room = list(vectors.values.values()), vectors.log_scale, self._sums.room(frame.step)
-        if log_scale.is_cpu and known is None:
-            forms, column = self._norms.forms(frame.step), self._norms.column(frame.step)
-            trusted = read_rows(values, log_scale, band, *room, frame.sources, column, forms)
-        else:
-            followed = log_scale if known is None else log_scale.masked_fill(~known.to(log_scale.device), -torch.inf)
-            add_by_torch(values, followed, band, *room)
-            trusted = False
-        if not trusted:
-            self._norms.take_products(frame.step, frame.sources, vectors)
+        rows = Rows.of(frame.step, frame.sources, vectors, band, known)
+        if vectors.log_scale.is_cpu and known is None:
+            self._read(rows)
+            return
+        if not self._gathered.takes(rows):
+            self._take_gathered()
+        self._gathered.add(rows)
+
+    def _read(self, rows: Rows) -> None:
+        """Take in the rows of one step on the CPU: sums and norms at one reading of each."""
+        step, vectors = rows.steps.start, rows.vectors
+        forms, column = self._norms.forms(step), self._norms.column(step)
+        values, room = list(vectors.values.values()), self._sums.room(rows.steps)
+        if not read_rows(values, vectors.log_scale, rows.band, *room, rows.sources, column, forms):
+            self._norms.take_products(rows)
         if self.sources is not None:
-            self.sources.update(frame.step, frame.sources, vectors)
+            self.sources.update(rows)
+
+    def _take_gathered(self) -> None:
+        """Take in what has been gathered, all of it at once."""
+        rows = self._gathered.all()
+        if rows is None:
+            return
+        log_scale, known = rows.vectors.log_scale, rows.known
+        followed = log_scale if known is None else log_scale.masked_fill(~known.to(log_scale.device), -torch.inf)
+        room, cells = self._sums.room(rows.steps), rows.cells(rows.band, len(self._bands))
+        add_by_torch(list(rows.vectors.values.values()), followed, cells, *room)
+        self._norms.take_products(rows)
+        if self.sources is not None:
+            self.sources.update(rows)
 
     def resampled(self) -> list[_Parts]:
         """What every sample adds; and where not all losses are followed, that in fewer directions, and every group."""
@@ -164,6 +185,7 @@ class _FamilyTerms:
 
     def result(self, film: Film) -> dict[str, Terms]:
         """By name of the weight."""
+        self._take_gathered()
         sums = self._sums.result()
         return {
             name: Terms(film.in_sequence(ln_norm), sums[name], self._sums.ln_scale)
