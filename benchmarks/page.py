@@ -5,10 +5,10 @@ import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import plotly.graph_objects as go
-from playwright.sync_api import Page, sync_playwright
 from plotly.offline import get_plotlyjs
 
 from benchmarks.section import Section
@@ -54,6 +54,9 @@ def write_from(files: Sequence[str]) -> None:
 
 def svgs(figures: Sequence[go.Figure]) -> list[str]:
     """As Debian's Chromium draws them."""
+    # Where measured is all there is to do, there may be no browser.
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page()
@@ -63,7 +66,7 @@ def svgs(figures: Sequence[go.Figure]) -> list[str]:
     return found
 
 
-def _svg(page: Page, figure: go.Figure) -> str:
+def _svg(page: Any, figure: go.Figure) -> str:
     draw = "([figure, width, height]) => Plotly.toImage(figure, {format: 'svg', width, height})"
     address = page.evaluate(draw, [json.loads(figure.to_json()), WIDTH, figure.layout.height])
     return unquote(address.partition(",")[2])
