@@ -180,8 +180,7 @@ def _torchrecurrent(ours: tt.Recurrent, inputs: Tensor) -> Callable[[], list[Ten
     except ImportError:
         return None
     hidden = ours.hidden_size
-    with machine.DEVICE:
-        theirs, trial = torchrecurrent.MGU(ours.input_size, hidden), tt.MGU(ours.input_size, hidden)
+    theirs, trial = (kind(ours.input_size, hidden).to(machine.DEVICE) for kind in (torchrecurrent.MGU, tt.MGU))
     with torch.no_grad():
         # Rows of the candidate: with these zero, it does not matter on which side of the product the gate stands.
         trial.weight_hh_l0[hidden:].zero_()

@@ -10,6 +10,8 @@ import torch
 
 from benchmarks import machine
 
+# Seconds of a first run.
+WARM_UP_DOES_NOT_MATTER = 30.0
 # In nats: below it the squares of a peer's float32 gradients underflow, which is set to zero or is about to be, where
 # the sweep's do not.
 UNDERFLOW = -36.0
@@ -21,7 +23,7 @@ class Timed:
 
     Args:
         seconds: The median over the rounds.
-        found: The result of the first run, which is not timed.
+        found: The result of the first run, which is not timed but where it takes very long.
     """
 
     seconds: float
@@ -29,12 +31,16 @@ class Timed:
 
 
 def side_by_side(alternatives: Mapping[str, Callable[[], Any]], rounds: int = 3) -> dict[str, Timed]:
-    """Every alternative once, to warm up and to be compared; then the rounds, A B A B ..."""
-    found = {name: run() for name, run in alternatives.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in alternatives}
+    """Every alternative once, to warm up and to be compared; then the rounds, A B A B ..., of those that are not so
+    slow that the first run tells it."""
+    found, seconds = dict[str, Any](), dict[str, list[float]]()
+    for name, run in alternatives.items():
+        first = seconds_of(lambda name=name, run=run: found.update({name: run()}))
+        seconds[name] = [first] if first > WARM_UP_DOES_NOT_MATTER else []
+    in_turn = [name for name, known in seconds.items() if not known]
     for _ in range(rounds):
-        for name, run in alternatives.items():
-            seconds[name].append(seconds_of(run))
+        for name in in_turn:
+            seconds[name].append(seconds_of(alternatives[name]))
     return {name: Timed(statistics.median(seconds[name]), found[name]) for name in alternatives}
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import throughtime as tt
-from throughtime.adjoint import Pullback, sweep
+from throughtime.adjoint import AtOnce, Pullback, sweep, under_way
 
 STEPS, BATCH, HIDDEN = 24, 3, 16
 NAMES = "recurrence.l0", "recurrence.l1"
@@ -49,10 +49,12 @@ def test_however_the_work_is_divided(kind, dtype, monkeypatch, in_parts):
     expected = examined(kind, dtype)
     in_parts(sources=5, derivatives=2**20, lags=STEPS)
     assert_same(examined(kind, dtype), expected, TOLERANCE[dtype])
-    monkeypatch.setattr(sys.modules[sweep.__module__], "ROWS_AT_ONCE", 1)
+    monkeypatch.setattr(sys.modules[sweep.__module__], "ROWS_AT_ONCE", AtOnce(1, 1))
     for formed in (True, False):
         monkeypatch.setattr(Pullback, "_forming_pays", lambda self, gates, sources, formed=formed: formed)
         assert_same(examined(kind, dtype), expected, TOLERANCE[dtype])
+    monkeypatch.setattr(under_way, "NUMBERS_AHEAD", AtOnce(2**24, 2**24))
+    assert_same(examined(kind, dtype), expected, TOLERANCE[dtype])
 
 
 def test_on_however_many_threads():

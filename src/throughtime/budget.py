@@ -15,6 +15,7 @@ from torch import Tensor
 
 from throughtime.adjoint import Network, derivatives_in_all
 from throughtime.adjoint.step_products import NUMBERS_AT_ONCE as NUMBERS_OF_JACOBIANS
+from throughtime.adjoint.under_way import NUMBERS_AHEAD, STEPS_AHEAD
 from throughtime.capture import ExaminationError, Opened, Recurrence
 from throughtime.capture.graph import saved_behind
 from throughtime.causes.decomposition import NUMBERS_AT_ONCE as NUMBERS_OF_CAUSES
@@ -160,10 +161,11 @@ def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     if not on_cpu or film.batch > LARGEST_BATCH:
         norms += max(width, NUMBERS_OF_TERMS.where(on_cpu)) * (states + 3 * gates + 2)
     if not on_cpu:
-        # Rows, once as they were met, once side by side, and once on the scales of their bands; and Jacobians.
-        summed += (
-            3 * min(NUMBERS_GATHERED.elsewhere, steps * film.sources * states * width) + states * NUMBERS_OF_JACOBIANS
-        )
+        # Rows, once as they were met, once side by side, and once on the scales of their bands; Jacobians; and steps that
+        # are played ahead, with their norms.
+        at_a_step = film.sources * states * width
+        summed += 3 * min(NUMBERS_GATHERED.elsewhere, steps * at_a_step) + states * NUMBERS_OF_JACOBIANS
+        summed += 2 * min(NUMBERS_AHEAD.elsewhere, STEPS_AHEAD * at_a_step)
     return DOUBLE * norms + size * (summed + causes)
 
 

@@ -6,9 +6,18 @@ import mpmath
 import pytest
 import torch
 
-from throughtime.adjoint import AtEveryStep, AtOneStep, Pullback, sweep
+from throughtime.adjoint import AtEveryStep, AtOnce, AtOneStep, Pullback, derivatives, sweep, under_way
+from throughtime.adjoint.step_products import TorchProducts
 from throughtime.cells import ALL_CELLS, LSTM, RNN
 from throughtime.unroll import Recurrent, Trajectory, Weights, unroll
+
+
+@pytest.fixture(params=["step by step", "ahead"], autouse=True)
+def way(request, monkeypatch):
+    """As on the CPU, and as on a GPU: by torch, several steps before anything is looked at."""
+    if request.param == "ahead":
+        monkeypatch.setattr(under_way, "NUMBERS_AHEAD", AtOnce(2**24, 2**24))
+        monkeypatch.setattr(derivatives, "StepProducts", TorchProducts)
 
 
 def film(cell, steps, batch, hidden, dtype=torch.float64, seed=0):
@@ -58,6 +67,17 @@ def formed_or_not(pull, monkeypatch):
         monkeypatch.setattr(Pullback, "_forming_pays", lambda self, gates, sources, formed=formed: formed)
         results.append(played(pull, [AtOneStep(direct, torch.arange(1, 13))], 12, pull.cell.carried)[0])
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("cell", [RNN(), LSTM()], ids=repr)
+@torch.no_grad()
+def test_of_steps_that_are_played_ahead_few_are_looked_at(cell, monkeypatch):
+    looked_at, own = [], Scaled.normalised_
+    monkeypatch.setattr(under_way, "NUMBERS_AHEAD", AtOnce(2**24, 2**24))
+    monkeypatch.setattr(Scaled, "normalised_", lambda self: looked_at.append(1) or own(self))
+    direct = torch.randn(1, 2, 16, dtype=torch.float64)
+    played(film(cell, 128, 2, 16)[0], [AtOneStep(direct, torch.tensor([128]))], 1, "h")
+    assert len(looked_at) <= 1 + 128 / 8
 
 
 @pytest.mark.parametrize("cell", [cell for cell in ALL_CELLS if cell.carried == "h"], ids=repr)

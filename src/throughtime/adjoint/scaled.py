@@ -137,6 +137,16 @@ class Scaled:
             given = norms if first and name == state else None
             known[rows] = norms_of(self.values[name][rows]) if given is None else given
 
+    def add_on_scale_(self, state: str, rows: Tensor | slice, values: Tensor, log_scale: Tensor) -> None:
+        """The same on the scale that a row has, whether that is the larger or not; on its own where it has none.
+
+        No norm is known afterwards.
+        """
+        mine = self.log_scale[rows]
+        common = torch.where(mine == -torch.inf, log_scale, mine)
+        self.values[state][rows] += values * _relative(log_scale, common, values)
+        self.log_scale[rows] = common
+
 
 def joined(parts: Sequence[Scaled]) -> Scaled:
     """The rows of several, one after the other."""

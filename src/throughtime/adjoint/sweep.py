@@ -11,15 +11,18 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from throughtime.adjoint.at_once import AtOnce
 from throughtime.adjoint.entering import Entering
-from throughtime.adjoint.pullback import Pullback, rows_by_sample
+from throughtime.adjoint.pullback import Pullback
 from throughtime.adjoint.scaled import Scaled
+from throughtime.adjoint.under_way import UnderWay
 from throughtime.capture import AdjointNotFinite
 from throughtime.cells import Named
 
 # So many rows of zeros are held ready for the sources that start next: fewer, and rows are laid out anew more often;
-# more, and products are taken with more zeros. At 16 both are below 2 % of a sweep over 1000 sources.
-ROWS_AT_ONCE = 16
+# more, and products are taken with more zeros. At 16 both are below 2 % of a sweep over 1000 sources. A GPU takes zeros
+# in its stride.
+ROWS_AT_ONCE = AtOnce(16, 64)
 NOT_DIFFERENTIABLE = (
     "what stands between the state and the loss has no finite derivative there: a root or a logarithm of 0, a division "
     "by 0, or inf behind a mask"
@@ -113,7 +116,20 @@ def sweep(
     # Those that start first stand first, so that new ones only ever join at the end.
     order = torch.argsort(first, descending=True, stable=True)
     starts, cut = first[order].tolist(), bool((last_step > 0).any())
-    rows, active, started = _Rows.none(pullback), order[:0], 0
+    at_once = ROWS_AT_ONCE.where(pullback.trajectory.states["h"].is_cpu)
+    rows, active, started = UnderWay.none(pullback), order[:0], 0
+
+    def coming(at_most: int) -> list[Tensor]:
+        """The active sources at the steps before this one, as far as there is room for them."""
+        found, further = [], started
+        for before in range(step - 1, max(step - 1 - at_most, -1), -1):
+            while further < sources and starts[further] >= before:
+                further += 1
+            if active.shape[0] + further - started > len(rows):
+                break
+            found.append(torch.cat([active, order[started:further]]) if further > started else active)
+        return found
+
     for step in range(pullback.trajectory.steps, -1, -1):
         before = started
         while started < sources and starts[started] >= step:
@@ -125,9 +141,9 @@ def sweep(
         # Of a tensor, the shape is told faster than the length.
         count = active.shape[0]
         if count > len(rows):
-            rows = rows.of(slice(None), min(count + ROWS_AT_ONCE, count + sources - started))
+            rows = rows.of(slice(None), min(count + at_once, count + sources - started))
         try:
-            adjoint = rows.at(step, entering, active, under_way)
+            adjoint = rows.at(step, entering, active, under_way, coming)
         except AdjointNotFinite as error:
             raise _located(error, step, entering, active) from None
         if cut:
@@ -135,72 +151,12 @@ def sweep(
             here = followed.nonzero().squeeze(-1)
             if len(here):
                 yield SweptFrame(step, active, adjoint, pullback).only(here)
-            if count - len(here) >= ROWS_AT_ONCE or not len(here):
+            if count - len(here) >= at_once or not len(here):
                 active, rows = active[here], rows.of(here, len(here))
         elif count:
             yield SweptFrame(step, active, adjoint, pullback)
         if started == sources and not active.shape[0]:
             return
-
-
-class _Rows:
-    """The adjoints of all sources under way, and rows of zeros held ready for those that start next.
-
-    They lie in memory by sample, so that the step Jacobians of all samples take all of them in one batched product.
-    """
-
-    def __init__(self, pullback: Pullback, adjoint: Scaled) -> None:
-        self._pullback, self._adjoint = pullback, adjoint
-        self._spare = torch.empty_like(adjoint.values["h"])
-
-    @classmethod
-    def none(cls, pullback: Pullback) -> _Rows:
-        """No rows."""
-        values = {}
-        for state in pullback.cell.states:
-            initial = pullback.trajectory.states[state][0]
-            values[state] = rows_by_sample(initial, 0, *initial.shape)
-        log_scale = torch.zeros(0, initial.shape[0], dtype=torch.float64, device=initial.device)
-        return cls(pullback, Scaled(values, log_scale))
-
-    def __len__(self) -> int:
-        return self._adjoint.log_scale.shape[0]
-
-    def of(self, kept: Tensor | slice, rows: int) -> _Rows:
-        """Some of the rows, and behind them zeros up to a number of rows."""
-        before, values = self._adjoint[kept], {}
-        count, batch = before.log_scale.shape
-        for state, value in before.values.items():
-            values[state] = rows_by_sample(value, rows, *value.shape[1:])
-            values[state][:count] = value
-            values[state][count:] = 0
-        log_scale = before.log_scale.new_full((rows, batch), -torch.inf)
-        log_scale[:count] = before.log_scale
-        return _Rows(self._pullback, Scaled(values, log_scale))
-
-    def at(self, step: int, entering: Sequence[Entering], active: Tensor, under_way: int) -> Scaled:
-        """Go on from step + 1 to a step, and let enter what enters there; the rows of the active sources.
-
-        Args:
-            step: The step.
-            entering: What enters.
-            active: The sources.
-            under_way: How many of them were active before; the rows of the others are zero.
-        """
-        values, carried = self._adjoint.values, self._pullback.cell.carried
-        norms = None
-        if step < self._pullback.trajectory.steps:
-            pulled, norms = self._pullback.previous_hidden(step + 1, values, self._spare)
-            if self._pullback.two_states:
-                self._pullback.previous_carried_(step + 1, values)
-            values["h"], self._spare = pulled, values["h"]
-        known = {} if norms is None else {"h": norms}
-        adjoint = replace(self._adjoint, known=known)[: active.shape[0]]
-        empty_from = _enter(adjoint, entering, "h", step, active, under_way)
-        if self._pullback.two_states:
-            self._pullback.add_from_hidden_(step, adjoint.values[carried], adjoint.values["h"])
-            _enter(adjoint, entering, carried, step, active, empty_from)
-        return adjoint.normalised_()
 
 
 def _located(error: AdjointNotFinite, step: int, entering: Sequence[Entering], active: Tensor) -> AdjointNotFinite:
@@ -217,17 +173,3 @@ def _as_slice(rows: Tensor) -> slice | Tensor:
     """Neighbouring rows as a slice, which copies nothing."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows
-
-
-def _enter(
-    adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor, empty_from: int
-) -> int:
-    """Let enter what enters a state; rows from one on are zero, and from which on they are so then is returned."""
-    count = active.shape[0]
-    for part in entering:
-        if part.state == state and count and (entered := part.at(step, active)) is not None:
-            rows = entered.rows
-            empty = isinstance(rows, slice) and rows.start is not None and rows.start >= empty_from
-            adjoint.add_(state, *entered, empty=empty)
-            empty_from = count
-    return empty_from
