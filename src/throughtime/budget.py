@@ -161,8 +161,8 @@ def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     if not on_cpu or film.batch > LARGEST_BATCH:
         norms += max(width, NUMBERS_OF_TERMS.where(on_cpu)) * (states + 3 * gates + 2)
     if not on_cpu:
-        # Rows, once as they were met, once side by side, and once on the scales of their bands; Jacobians; and steps that
-        # are played ahead, with their norms.
+        # Rows, once as they were met, once side by side, and once on the scales of their bands; Jacobians; and what is
+        # played ahead, with its norms.
         at_a_step = film.sources * states * width
         summed += 3 * min(NUMBERS_GATHERED.elsewhere, steps * at_a_step) + states * NUMBERS_OF_JACOBIANS
         summed += 2 * min(NUMBERS_AHEAD.elsewhere, STEPS_AHEAD * at_a_step)

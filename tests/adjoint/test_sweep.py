@@ -6,7 +6,7 @@ import mpmath
 import pytest
 import torch
 
-from throughtime.adjoint import AtEveryStep, AtOnce, AtOneStep, Pullback, derivatives, sweep, under_way
+from throughtime.adjoint import AtEveryStep, AtOnce, AtOneStep, Pullback, Scaled, derivatives, sweep, under_way
 from throughtime.adjoint.step_products import TorchProducts
 from throughtime.cells import ALL_CELLS, LSTM, RNN
 from throughtime.unroll import Recurrent, Trajectory, Weights, unroll
