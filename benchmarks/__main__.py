@@ -22,8 +22,9 @@ BENCHMARKS = {
     "long": long,
     "layers": layers,
 }
-# The memory of a process says nothing of a GPU's, and to compile JAX for all sizes there takes longer than the rest.
-ON_CPU = ("growth", "long")
+# The memory of a process says nothing of a GPU's; there the Jacobians of many steps are formed at once, which leaves no
+# choice of ways; and to compile JAX for all sizes takes longer than all the rest.
+ON_CPU = ("growth", "ways", "long")
 
 
 def main() -> None:

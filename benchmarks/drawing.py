@@ -120,7 +120,7 @@ def roofs(points: Sequence[Mapping[str, Any]], rate: float, bytes_per_second: fl
             textposition="middle left",
             marker={"symbol": symbols[index], "size": 10, "color": line(index)["color"]},
         )
-    halves = [2.0**power for power in range(-2, 12)]
+    halves = [2.0**power for power in range(-2, 18)]
     drawn.update_xaxes(type="log", title="operations per byte", gridcolor=GRID, tickvals=halves)
     drawn.update_yaxes(type="log", title="10⁹ operations per second", gridcolor=GRID, tickvals=halves)
     return in_house_looks(drawn, 460)

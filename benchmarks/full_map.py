@@ -19,12 +19,16 @@ NAMES = {"sweep": "Throughtime", "jax": "JAX", "batched": "is_grads_batched", "p
 
 def measured() -> Section:
     """Seconds of each, after its map has been compared with the sweep's."""
-    numbers = [one(*setting) for setting in SETTINGS]
+    return shown([one(*setting) for setting in SETTINGS])
+
+
+def shown(numbers: list[dict[str, Any]]) -> Section:
+    """What `one` has found of every setting."""
     rows = [
         (
             _setting(found),
             f"{found['seconds']['sweep']:.3f}",
-            *(f"{found['seconds'][name] / found['seconds']['sweep']:.1f} x" for name in list(NAMES)[1:]),
+            *(times(found["seconds"][name] / found["seconds"]["sweep"]) for name in list(NAMES)[1:]),
             str(found["jax_chunk"]),
         )
         for found in numbers
@@ -32,9 +36,9 @@ def measured() -> Section:
     return Section(
         "full_map",
         "The full gradient map against its peers",
-        "Every loss followed to every state. Each peer has found the same map to 0.01 nats in the same run. JAX is jit "
-        "and the vector-Jacobian product of a lax.scan under vmap, with its best number of losses at a time; compiling "
-        "is not counted.",
+        "Every loss followed to every state. Each peer has found the same map to 0.001 nats in the same run. JAX is "
+        "jit and the vector-Jacobian product of a lax.scan under vmap, with its best number of losses at a time; "
+        "compiling is not counted.",
         (
             "setting",
             "Throughtime, s",
@@ -57,7 +61,7 @@ def one(cell: Cell, steps: int, batch: int, hidden: int) -> dict[str, Any]:
         "batched": lambda: batched(network),
         "passes": lambda: passes(network),
     }
-    timed = side_by_side(runs, rounds=1)
+    timed = side_by_side(runs)
     for name, peer in timed.items():
         agree(name, peer.found, timed["sweep"].found)
     return {
@@ -68,6 +72,11 @@ def one(cell: Cell, steps: int, batch: int, hidden: int) -> dict[str, Any]:
         "jax_chunk": chunk,
         "seconds": {name: found.seconds for name, found in timed.items()},
     }
+
+
+def times(ratio: float) -> str:
+    """With two digits where it is below 1."""
+    return f"{ratio:.1f} x" if ratio >= 1 else f"{ratio:.2f} x"
 
 
 def _setting(found: dict[str, Any]) -> str:

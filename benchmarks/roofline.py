@@ -22,18 +22,22 @@ BYTES = 4  # of a float32 number
 
 def measured() -> Section:
     """Achieved operations per second, by cell and H, beside what products and copies reach in the same minute."""
-    numbers = [one(cell, hidden) for cell in CELLS for hidden in SIZES]
+    return shown([one(cell, hidden) for cell in CELLS for hidden in SIZES])
+
+
+def shown(numbers: list[dict[str, Any]]) -> Section:
+    """What `one` has found of every cell and size."""
     rows = [
         (
             found["cell"],
             str(found["hidden"]),
             f"{found['seconds']:.2f}",
             f"{found['rate'] / 1e9:.0f}",
-            f"{found['rate'] / found['square_rate']:.0%}",
-            f"{found['rate'] / found['batched_rate']:.0%}",
+            part(found["rate"] / found["square_rate"]),
+            part(found["rate"] / found["batched_rate"]),
             f"{found['examined_seconds']:.2f}",
             f"{found['examined_rate'] / 1e9:.0f}",
-            f"{found['examined_rate'] / found['square_rate']:.0%}",
+            part(found["examined_rate"] / found["square_rate"]),
         )
         for found in numbers
     ]
@@ -61,6 +65,11 @@ def measured() -> Section:
         numbers,
         {"Operations per second against operations per byte": _picture(numbers)},
     )
+
+
+def part(ratio: float) -> str:
+    """In percent, with a decimal where there are few."""
+    return f"{ratio:.0%}" if ratio >= 0.1 else f"{ratio:.1%}"
 
 
 def one(cell: Cell, hidden: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import torch
 from benchmarks import machine
 
 # Seconds of a first run.
-WARM_UP_DOES_NOT_MATTER = 30.0
+WARM_UP_DOES_NOT_MATTER = 10.0
 # In nats: below it the squares of a peer's float32 gradients underflow, which is set to zero or is about to be, where
 # the sweep's do not.
 UNDERFLOW = -36.0

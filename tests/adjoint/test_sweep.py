@@ -6,7 +6,17 @@ import mpmath
 import pytest
 import torch
 
-from throughtime.adjoint import AtEveryStep, AtOnce, AtOneStep, Pullback, Scaled, derivatives, sweep, under_way
+from throughtime.adjoint import (
+    AtEveryStep,
+    AtOnce,
+    AtOneStep,
+    Pullback,
+    Scaled,
+    derivatives,
+    step_products,
+    sweep,
+    under_way,
+)
 from throughtime.adjoint.step_products import TorchProducts
 from throughtime.cells import ALL_CELLS, LSTM, RNN
 from throughtime.unroll import Recurrent, Trajectory, Weights, unroll
@@ -52,19 +62,22 @@ def played(pull, entering, sources, state):
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=repr)
 @torch.no_grad()
 def test_forming_the_step_jacobian_changes_nothing(cell, monkeypatch):
-    formed_or_not(film(cell, 12, 2, 4)[0], monkeypatch)
+    formed_or_not(lambda: film(cell, 12, 2, 4)[0], monkeypatch)
 
 
 @torch.no_grad()
 def test_forming_the_step_jacobian_of_a_projected_cell_changes_nothing(monkeypatch):
-    formed_or_not(projected(12), monkeypatch)
+    formed_or_not(lambda: projected(12), monkeypatch)
 
 
-def formed_or_not(pull, monkeypatch):
-    direct = torch.randn(12, *pull.trajectory.states["h"].shape[1:], dtype=torch.float64)
+def formed_or_not(made, monkeypatch):
     results = []
     for formed in (True, False):
+        # One at a time, so that there is a choice.
+        monkeypatch.setattr(step_products, "NUMBERS_AT_ONCE", 2**22 if formed else 0)
         monkeypatch.setattr(Pullback, "_forming_pays", lambda self, gates, sources, formed=formed: formed)
+        pull = made()
+        direct = torch.ones(12, *pull.trajectory.states["h"].shape[1:], dtype=torch.float64)
         results.append(played(pull, [AtOneStep(direct, torch.arange(1, 13))], 12, pull.cell.carried)[0])
     torch.testing.assert_close(*results, rtol=1e-12, atol=1e-14)
 

@@ -219,9 +219,10 @@ class Pullback:
             else:
                 torch.mul(adjoint, here.carry[place], out=into)
             return None
-        forming = self._forming_pays(len(here.partials[name].recurrent), adjoint.shape[0])
+        products, gates = here.products[name], len(here.partials[name].recurrent)
+        forming = products.formed_together or self._forming_pays(gates, adjoint.shape[0])
         by_sample = adjoint.transpose(0, 1), into.transpose(0, 1)
-        norms = here.products[name].multiply(place, *by_sample, adding=add, formed=forming)
+        norms = products.multiply(place, *by_sample, adding=add, formed=forming)
         return None if norms is None else norms.T
 
     def _forming_pays(self, gates: int, sources: int) -> bool:

@@ -25,6 +25,8 @@ class TorchProducts:
     def __init__(self, slopes: Sequence[Tensor], weights: Sequence[Tensor], carry: Tensor | None) -> None:
         self._slopes, self._weights, self._carry = slopes, weights, carry
         self._steps_at_once = max(1, NUMBERS_AT_ONCE // (slopes[0].shape[1] * weights[0].numel()))
+        # Then it takes no longer to form them than to go through the gates of a single vector.
+        self.formed_together = self._steps_at_once > 1
         self._formed, self._jacobians = range(0), slopes[0].new_empty(0)
 
     def multiply(

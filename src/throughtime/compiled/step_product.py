@@ -22,7 +22,12 @@ class StepProducts:
         slopes: By gate, (time, batch, hidden); one at least.
         weights: By gate, (hidden, projected).
         carry: (time, batch, hidden), where projected is hidden; None for zeros.
+
+    Attributes:
+        formed_together: Whether those of many steps are formed at once, so that it always pays.
     """
+
+    formed_together = False
 
     def __init__(self, slopes: Sequence[Tensor], weights: Sequence[Tensor], carry: Tensor | None) -> None:
         # None would be another type, for which all would be compiled again.
