@@ -121,8 +121,9 @@ def roofs(points: Sequence[Mapping[str, Any]], rate: float, bytes_per_second: fl
             marker={"symbol": symbols[index], "size": 10, "color": line(index)["color"]},
         )
     halves = [2.0**power for power in range(-2, 18)]
-    drawn.update_xaxes(type="log", title="operations per byte", gridcolor=GRID, tickvals=halves)
-    drawn.update_yaxes(type="log", title="10⁹ operations per second", gridcolor=GRID, tickvals=halves)
+    ticks = {"type": "log", "gridcolor": GRID, "tickvals": halves, "ticktext": [f"{half:g}" for half in halves]}
+    drawn.update_xaxes(title="operations per byte", **ticks)
+    drawn.update_yaxes(title={"text": "10⁹ operations per second", "standoff": 10}, automargin=True, **ticks)
     return in_house_looks(drawn, 460)
 
 
