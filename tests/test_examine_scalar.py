@@ -53,6 +53,75 @@ class Ragged(Tagger):
         return self.o(rnn.pad_packed_sequence(self.r(packed)[0])[0])
 
 
+class Own(nn.Module):
+    """A cell of one's own."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__()
+        self.read, self.passed_on, self.hidden = nn.Linear(inputs, hidden), nn.Linear(hidden, hidden), hidden
+
+    def forward(self, x: Tensor, h: Tensor | None) -> Tensor:
+        h = x.new_zeros(len(x), self.hidden) if h is None else h
+        return torch.tanh(self.read(x) + self.passed_on(h))
+
+
+class OwnLSTM(Own):
+    """With two states, one of which is computed from the other."""
+
+    def __init__(self, inputs: int, hidden: int) -> None:
+        super().__init__(inputs, 4 * hidden)
+        self.passed_on, self.hidden = nn.Linear(hidden, 4 * hidden), hidden
+
+    def forward(self, x: Tensor, state: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+        h, c = (x.new_zeros(len(x), self.hidden),) * 2 if state is None else state
+        i, f, g, o = (self.read(x) + self.passed_on(h)).chunk(4, -1)
+        c = f.sigmoid() * c + i.sigmoid() * g.tanh()
+        return o.sigmoid() * c.tanh(), c
+
+
+class WrittenOut(Tagger):
+    """Two layers in one loop, each a step of one's own."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__(kind)
+        self.second = kind(5, 5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h = g = inputs.new_zeros(inputs.shape[1], 5)
+        logits = []
+        for x in inputs:
+            h = torch.tanh(self.r.read(x) + self.r.passed_on(h))
+            g = torch.tanh(self.second.read(h) + self.second.passed_on(g))
+            logits.append(self.o(g))
+        return torch.stack(logits)
+
+
+class Between(Tagger):
+    """A cell of one's own between two layers, the upper of which is read."""
+
+    def __init__(self, kind: type[nn.Module]) -> None:
+        super().__init__(kind)
+        self.below, self.above = nn.GRU(2, 2), nn.GRU(5, 5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, states = None, []
+        for x in self.below(inputs)[0]:
+            h = self.r(x, h)
+            states.append(h)
+        return self.o(self.above(torch.stack(states))[0])
+
+
+class Below(Between):
+    """The same without the upper one."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, logits = None, []
+        for x in self.below(inputs)[0]:
+            h = self.r(x, h)
+            logits.append(self.o(h))
+        return torch.stack(logits)
+
+
 MODELS = {
     "RNN": lambda: Tagger(nn.RNN),
     "LSTM both ways": lambda: Tagger(nn.LSTM, num_layers=2, bidirectional=True),
@@ -60,6 +129,11 @@ MODELS = {
     "in chunks": lambda: InChunks(nn.LSTM),
     "step by step": lambda: Stepping(nn.LSTMCell),
     "ragged": lambda: Ragged(nn.GRU, bidirectional=True),
+    "own cell": lambda: Stepping(Own),
+    "own LSTM": lambda: Stepping(OwnLSTM),
+    "written out": lambda: WrittenOut(Own),
+    "between layers": lambda: Between(Own),
+    "above a layer": lambda: Below(Own),
 }
 
 
@@ -150,3 +224,47 @@ def test_what_is_taken_apart_may_be_cut() -> None:
     one, many = (tt.examine(model, inputs, targets, loss=loss, max_lag=3, window=4) for loss in (mean, by_step))
     np.testing.assert_allclose(one["r.l0"].truncation_error, many["r.l0"].truncation_error, rtol=1e-9)
     assert one["r.l0"].attrs["window_error"] == pytest.approx(many["r.l0"].attrs["window_error"], rel=1e-9)
+
+
+def test_what_a_step_puts_out_beside_its_states_leaves_it_whole() -> None:
+    """Then what is sent back through the states is not all of it."""
+
+    class Glimpse(Own):
+        def forward(self, x: Tensor, h: Tensor | None) -> tuple[Tensor, Tensor]:
+            h = super().forward(x, h)
+            return self.passed_on(h).sigmoid(), h
+
+    class Decoder(Tagger):
+        def forward(self, inputs: Tensor) -> Tensor:
+            h, logits = None, []
+            for x in inputs:
+                y, h = self.r(x, h)
+                logits.append(self.o(y))
+            return torch.stack(logits)
+
+    model, (inputs, targets) = Decoder(Glimpse).double(), data()
+    exam = tt.examine(model, inputs, targets, loss=mean)
+    assert exam["r"].sizes["loss_step"] == 1
+    assert any("Where it reads many steps" in note for note in exam.notes)
+
+
+def test_a_loop_that_is_read_at_its_end_only_has_one_loss() -> None:
+    model, (inputs, _) = Stepping(OwnLSTM).double(), data()
+    exam = tt.examine(model, inputs, loss=lambda output, _: output[-1].square().sum())
+    assert exam["r"].loss_step.values.tolist() == [STEPS]
+
+
+def test_a_loop_and_a_layer_that_are_both_read_leave_it_whole() -> None:
+    class Both(Below):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs) + self.below(inputs)[0].sum(-1, keepdim=True)
+
+    model, (inputs, targets) = Both(Own).double(), data()
+    exam = tt.examine(model, inputs, targets, loss=mean, recurrence=["r", "below"])
+    assert exam["r"].sizes["loss_step"] == 1
+
+
+def test_beside_the_inputs_it_stays_whole() -> None:
+    model, (inputs, targets) = MODELS["own cell"]().double(), data()
+    exam = tt.examine(model, inputs.requires_grad_(), targets, loss=mean, recurrence=["r", "inputs"], time_axis=0)
+    assert exam["r"].sizes["loss_step"] == 1

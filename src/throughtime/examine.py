@@ -59,9 +59,9 @@ def examine(
             its named ones.
         targets: Handed to `loss`.
         loss: loss(output, targets), a 1-D tensor with one loss per step, each summed over the batch, or a scalar. One
-            that reads several steps is taken apart into what it sends back through the states of each, unless there is
-            a loop, or what it reads has different lengths or, with "auto", more than 1024 steps. Whole, it counts at
-            the last step that it reads.
+            that reads several steps is taken apart into what it sends back through the states of each, unless what it
+            reads has different lengths, is a loop beside others, is what a step of a loop puts out beside its states,
+            or has, with "auto", more than 1024 steps. Whole, it counts at the last step that it reads.
         loss_steps: Which losses are followed backwards: "all", a number of evenly spread ones, their steps 1..n, or
             "auto": all of up to 1024, otherwise 256 evenly spread. [1] leaves a scalar whole.
         max_lag: The largest lag that is followed; the weight terms are then no longer the whole gradient.

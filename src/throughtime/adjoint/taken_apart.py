@@ -1,41 +1,113 @@
 """A loss that is one number and reads many steps, taken apart into what it sends back through each of them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from throughtime.capture import Opened, Recurrence, Run
+from throughtime.capture import Loop, Opened, Recurrence, Run
+from throughtime.notation import INPUTS
 
 
 def taken_apart(recurrences: Sequence[Recurrence], loss: Float[Tensor, " 1"]) -> Float[Tensor, " time"] | None:
     """One loss per step, whose gradients add up to that of the only one.
 
-    l_t = <dL/dh_t, h_t> with the direct derivative dL/dh_t held constant, which is what autograd finds, since the graph
-    is cut behind every recurrence. Where L is a sum of losses of single steps, it is that of the loss of the step, so
-    that nothing is lost but their values: each has the same part of L.
+    l_t = <dL/ds_t, s_t> with the direct derivative dL/ds_t held constant, which is what autograd finds where the graph
+    is cut behind every recurrence, or between every two steps. Where L is a sum of losses of single steps, it is that
+    of the loss of the step, so that nothing is lost but their values: each has the same part of L.
 
     Args:
         recurrences: All that ran.
-        loss: L, on the cut graph.
+        loss: L, on the graph that is cut behind those that are opened.
 
     Returns:
-        None where no sample is read at more than one step, where recurrences of different lengths are read, or where
-        one is a loop, whose graph is whole.
+        None where no sample is read at more than one step, where recurrences of different lengths are read, or a loop
+        beside others; where L reads what a step of a loop puts out beside its states; and where the inputs are
+        followed, whose steps do not lead from one to the next.
     """
-    opened = [recurrence for recurrence in recurrences if isinstance(recurrence, Opened)]
-    leaves = [leaf for recurrence in opened for run in recurrence.runs for leaf in run.leaves]
-    if len(opened) < len(recurrences):
+    loops = [one for one in recurrences if isinstance(one, Loop)]
+    if any(loop.name == INPUTS for loop in loops):
         return None
-    found = torch.autograd.grad(loss.sum(), leaves, retain_graph=True, allow_unused=True)
-    direct = {id(leaf): one.detach() for leaf, one in zip(leaves, found, strict=True) if one is not None}
+    opened = [one for one in recurrences if isinstance(one, Opened)]
+    direct = _direct(loss, [leaf for one in opened for run in one.runs for leaf in run.leaves], loops)
+    if direct is None:
+        return None
     read = [one for one in opened if any(id(leaf) in direct for run in one.runs for leaf in run.leaves)]
-    if len({one.steps for one in read}) != 1 or not any((_reads(one, direct).sum(0) > 1).any() for one in read):
+    read_loops = [loop for loop in loops if any(id(value) in direct for value in _states(loop))]
+    if len({one.steps for one in (*read, *read_loops)}) != 1 or (read and read_loops):
         return None
-    losses = sum(torch.cat([_by_step(run, direct) for run in one.runs]) for one in read)
+    by_sample = [*(_reads(one, direct) for one in read), *(_reads_of_loop(loop, direct) for loop in read_loops)]
+    if not any((steps.sum(0) > 1).any() for steps in by_sample):
+        return None
+    by_step = [torch.cat([_by_step(run, direct) for run in one.runs]) for one in read]
+    losses = sum([*by_step, *(_of_loop(loop, direct) for loop in read_loops)])
     assert isinstance(losses, Tensor), "one recurrence is read at least"
     return losses - losses.detach() + loss.detach() / len(losses)
+
+
+def _direct(loss: Tensor, leaves: Sequence[Tensor], loops: Sequence[Loop]) -> dict[int, Tensor] | None:
+    """The direct derivatives of a loss by what it reads; None where that is not states alone, or one is not finite."""
+    copies = [copy for loop in loops for steps in loop.copies.values() for step in steps for copy in step]
+    with _cut_between_steps(loops) as found:
+        ends = torch.autograd.grad(loss.sum(), [*leaves, *copies], retain_graph=True, allow_unused=True)
+    beside_states = [one for one in ends[len(leaves) :] if one is not None]
+    first = [id(values[0]) for loop in loops for values in loop.visited.values()]
+    found |= {id(leaf): one for leaf, one in zip(leaves, ends, strict=False) if one is not None}
+    found = {read: one.detach() for read, one in found.items() if (one != 0).any()}
+    finite = all(bool(one.isfinite().all()) for one in (*found.values(), *beside_states))
+    return None if not finite or any((one != 0).any() for one in beside_states) or found.keys() & first else found
+
+
+@contextmanager
+def _cut_between_steps(loops: Sequence[Loop]) -> Iterator[dict[int, Tensor]]:
+    """Inside, no derivative passes a state of a loop: what arrives there is taken down, by the state."""
+    found: dict[int, Tensor] = {}
+
+    def stopped(state: Tensor, gradient: Tensor) -> Tensor:
+        found[id(state)] = gradient
+        return torch.zeros_like(gradient)
+
+    states = {id(value): value for loop in loops for value in _states(loop) if value.requires_grad}
+    hooks = [value.register_hook(partial(stopped, value)) for value in states.values()]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _states(loop: Loop) -> list[Tensor]:
+    return [value for values in loop.visited.values() for value in values if value is not None]
+
+
+def _of_loop(loop: Loop, direct: Mapping[int, Tensor]) -> Float[Tensor, " time"]:
+    """What is read of a loop at each of its steps; of a state that is there at several, at the last."""
+    found = [next(iter(direct.values())).new_zeros(()).real for _ in range(loop.steps)]
+    for step, _, value in _read_states(loop, direct):
+        found[step - 1] = found[step - 1] + (value * direct[id(value)].conj()).real.sum()
+    return torch.stack(found)
+
+
+def _reads_of_loop(loop: Loop, direct: Mapping[int, Tensor]) -> Bool[Tensor, "time batch"]:
+    """Which states are read."""
+    found = torch.zeros(loop.steps, loop.batch, dtype=torch.bool)
+    for step, state, value in _read_states(loop, direct):
+        found[step - 1] |= (loop.rows(state, direct[id(value)].unsqueeze(0))[0] != 0).any(-1).cpu()
+    return found
+
+
+def _read_states(loop: Loop, direct: Mapping[int, Tensor]) -> list[tuple[int, str, Tensor]]:
+    """Step, name and value."""
+    found = {
+        id(value): (step, state, value)
+        for state, values in loop.visited.items()
+        for step, value in enumerate(values)
+        if value is not None and id(value) in direct
+    }
+    return list(found.values())
 
 
 def _reads(recurrence: Opened, direct: Mapping[int, Tensor]) -> Bool[Tensor, "time batch"]:
