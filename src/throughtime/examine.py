@@ -69,8 +69,9 @@ def examine(
             within 20 % of it. The sources are followed some after the others, and derivatives made in stretches, where
             that is needed. Not counted are a training step of the model itself, which comes before everything else, and
             code that is loaded and compiled at first use. Recurrent layers of which autograd's graph would take more
-            than an eighth of it are run segment by segment, and again for the way back. By default, what the machine
-            has left, of which no more than 1 GiB is spent on what can be made smaller.
+            than an eighth of it are run segment by segment, and again for the way back. Of a model on a GPU, its bytes.
+            By default, what is left there and of the machine's, of which no more than 1 GiB is spent on what can be
+            made smaller.
         seed: Of the bootstrap behind the intervals.
         recurrence: Names of the modules, methods or functions to follow, or of single layers as "encoder.l1", where
             not all that are found are wanted or the wrong ones are. "inputs" follows the derivatives with respect to
