@@ -268,3 +268,13 @@ def test_beside_the_inputs_it_stays_whole() -> None:
     model, (inputs, targets) = MODELS["own cell"]().double(), data()
     exam = tt.examine(model, inputs.requires_grad_(), targets, loss=mean, recurrence=["r", "inputs"], time_axis=0)
     assert exam["r"].sizes["loss_step"] == 1
+
+
+def test_a_weight_of_a_loop_that_is_used_elsewhere_leaves_it_whole() -> None:
+    class Twice(Below):
+        def forward(self, inputs: Tensor) -> Tensor:
+            return super().forward(inputs) + self.o(self.r.read(inputs))
+
+    model, (inputs, targets) = Twice(Own).double(), data()
+    exam = tt.examine(model, inputs, targets, loss=mean, recurrence="r")
+    assert exam["r"].sizes["loss_step"] == 1

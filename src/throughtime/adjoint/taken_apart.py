@@ -25,8 +25,8 @@ def taken_apart(recurrences: Sequence[Recurrence], loss: Float[Tensor, " 1"]) ->
 
     Returns:
         None where no sample is read at more than one step, where recurrences of different lengths are read, or a loop
-        beside others; where L reads what a step of a loop puts out beside its states; and where the inputs are
-        followed, whose steps do not lead from one to the next.
+        beside others; where L reads what a step of a loop puts out beside its states, or its weights elsewhere; and
+        where the inputs are followed, whose steps do not lead from one to the next.
     """
     loops = [one for one in recurrences if isinstance(one, Loop)]
     if any(loop.name == INPUTS for loop in loops):
@@ -51,6 +51,7 @@ def taken_apart(recurrences: Sequence[Recurrence], loss: Float[Tensor, " 1"]) ->
 def _direct(loss: Tensor, leaves: Sequence[Tensor], loops: Sequence[Loop]) -> dict[int, Tensor] | None:
     """The direct derivatives of a loss by what it reads; None where that is not states alone, or one is not finite."""
     copies = [copy for loop in loops for steps in loop.copies.values() for step in steps for copy in step]
+    copies += [copy for loop in loops for uses in loop.outside.values() for copy in uses if copy.requires_grad]
     with _cut_between_steps(loops) as found:
         ends = torch.autograd.grad(loss.sum(), [*leaves, *copies], retain_graph=True, allow_unused=True)
     beside_states = [one for one in ends[len(leaves) :] if one is not None]
