@@ -270,11 +270,109 @@ def test_beside_the_inputs_it_stays_whole() -> None:
     assert exam["r"].sizes["loss_step"] == 1
 
 
-def test_a_weight_of_a_loop_that_is_used_elsewhere_leaves_it_whole() -> None:
-    class Twice(Below):
-        def forward(self, inputs: Tensor) -> Tensor:
-            return super().forward(inputs) + self.o(self.r.read(inputs))
+class Twice(Below):
+    """A weight of the loop is used elsewhere, too."""
 
-    model, (inputs, targets) = Twice(Own).double(), data()
-    exam = tt.examine(model, inputs, targets, loss=mean, recurrence="r")
-    assert exam["r"].sizes["loss_step"] == 1
+    def forward(self, inputs: Tensor) -> Tensor:
+        return super().forward(inputs) + self.o(self.r.read(self.below(inputs)[0]))
+
+
+class Leaking(Below):
+    """A loop whose steps have no weights beside one whose steps have."""
+
+    def leak(self, x: Tensor, h: Tensor) -> Tensor:
+        return 0.9 * h + x
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, states = inputs.new_zeros(inputs.shape[1], 5), []
+        for x in self.r.read(inputs):
+            h = self.leak(x, h)
+            states.append(h)
+        return super().forward(inputs) + self.o(torch.stack(states))
+
+
+class Alone(Leaking):
+    """The same alone, of complex numbers."""
+
+    def leak(self, x: Tensor, h: Tensor) -> Tensor:
+        return (0.6 + 0.5j) * h + x
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        h, states = inputs.new_zeros(inputs.shape[1], 5).cfloat().cdouble(), []
+        for x in self.r.read(inputs):
+            h = self.leak(x, h)
+            states.append(h)
+        return self.o(torch.stack(states).real) + self.o(torch.stack(states).imag)
+
+
+LOOPS = {"a weight used elsewhere": (Twice, "r"), "no weights": (Leaking, ["r", "leak"]), "complex": (Alone, "leak")}
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_what_loops_read_of_other_kinds(name: str) -> None:
+    kind, names = LOOPS[name]
+    model, (inputs, targets) = kind(Own).double(), data()
+    one, many = (tt.examine(model, inputs, targets, loss=loss, recurrence=names) for loss in (mean, by_step))
+    assert sorted(one.recurrences) == sorted(many.recurrences) == sorted([names] if isinstance(names, str) else names)
+    for recurrence in one.recurrences:
+        assert one[recurrence].sizes["loss_step"] == STEPS
+        found, expected = one[recurrence].gradient_map, many[recurrence].gradient_map
+        np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-9)
+        assert max(one.relative_errors(recurrence).values(), default=0) < 1e-12
+    assert [finding.verdict for finding in one.findings] == [finding.verdict for finding in many.findings]
+
+
+def test_weight_decay_in_the_loss_is_beside_all_steps() -> None:
+    model, (inputs, targets) = MODELS["own cell"]().double(), data()
+
+    def decayed(output: Tensor, targets: Tensor) -> Tensor:
+        return mean(output, targets) + 0.1 * sum(weight.square().sum() for weight in model.parameters())
+
+    one, many = (tt.examine(model, inputs, targets, loss=loss) for loss in (decayed, by_step))
+    np.testing.assert_allclose(one["r"].gradient_map, many["r"].gradient_map, rtol=1e-9, atol=1e-9)
+    assert max(one.relative_errors("r").values()) < 1e-12
+
+
+def test_what_is_read_of_the_state_that_a_loop_starts_from_is_of_no_step() -> None:
+    class Late(Tagger):
+        def forward(self, inputs: Tensor) -> Tensor:
+            h, logits = torch.tanh(self.r.read(inputs.mean(0))), []
+            for x in inputs:
+                logits.append(self.o(h))
+                h = self.r(x, h)
+            return torch.stack(logits)
+
+    model, (inputs, _) = Late(Own).double(), data()
+    exam = tt.examine(model, inputs, loss=lambda output, _: output.square().sum())
+    # The last state is read by none.
+    assert exam["r"].sizes["loss_step"] == STEPS
+    direct = exam["r"].direct_derivative.values.ravel()
+    assert direct[-1] == -math.inf and np.isfinite(direct[:-1]).all()
+    assert max(exam.relative_errors("r").values()) < 1e-12
+
+
+def test_a_decoder_that_starts_from_the_last_state_of_an_encoder() -> None:
+    """Both are read: one directly, too."""
+
+    class Attending(Tagger):
+        def __init__(self) -> None:
+            super().__init__(Own)
+            self.decoder = Own(2, 5)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            h, states, logits = None, [], []
+            for x in inputs:
+                h = self.r(x, h)
+                states.append(h)
+            memory, g = torch.stack(states), h
+            for x in inputs.flip(0):
+                g = self.decoder(x, g)
+                share = (memory * g).sum(-1).softmax(0)
+                logits.append(self.o(g + (share.unsqueeze(-1) * memory).sum(0)))
+            return torch.stack(logits)
+
+    model, (inputs, targets) = Attending().double(), data()
+    exam = tt.examine(model, inputs, targets, loss=mean)
+    for name in ("r", "decoder"):
+        assert exam[name].sizes["loss_step"] == STEPS
+        assert max(exam.relative_errors(name).values()) < 1e-12

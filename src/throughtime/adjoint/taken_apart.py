@@ -16,27 +16,33 @@ def taken_apart(recurrences: Sequence[Recurrence], loss: Float[Tensor, " 1"]) ->
     """One loss per step, whose gradients add up to that of the only one.
 
     l_t = <dL/ds_t, s_t> with the direct derivative dL/ds_t held constant, which is what autograd finds where the graph
-    is cut behind every recurrence, or between every two steps. Where L is a sum of losses of single steps, it is that
-    of the loss of the step, so that nothing is lost but their values: each has the same part of L.
+    is cut behind every recurrence, or between every two steps. Where L is a sum of losses that read the states of
+    single steps, it is that of the loss of the step, so that nothing is lost but their values: each has the same part
+    of L. What passes no state that a step has made, as where a loop's weights are used elsewhere, is of all losses
+    alike. The steps of a loop are its own, whatever order
+    it reads the sequence in.
 
     Args:
         recurrences: All that ran.
         loss: L, on the graph that is cut behind those that are opened.
 
     Returns:
-        None where no sample is read at more than one step, where recurrences of different lengths are read, or a loop
-        beside others; where L reads what a step of a loop puts out beside its states, or its weights elsewhere; and
-        where the inputs are followed, whose steps do not lead from one to the next.
+        None where no sample is read at more than one step; where recurrences of different lengths are read, or a loop
+        beside others; where L reads what a step of a loop puts out beside its states; where the inputs are followed,
+        whose steps do not lead from one to the next; and where a derivative is not finite.
     """
     loops = [one for one in recurrences if isinstance(one, Loop)]
     if any(loop.name == INPUTS for loop in loops):
         return None
     opened = [one for one in recurrences if isinstance(one, Opened)]
-    direct = _direct(loss, [leaf for one in opened for run in one.runs for leaf in run.leaves], loops)
-    if direct is None:
+    elsewhere = [use for loop in loops for uses in loop.outside.values() for use in uses if use.requires_grad]
+    leaves = [leaf for one in opened for run in one.runs for leaf in run.leaves]
+    direct = _direct(loss, [*leaves, *elsewhere], loops)
+    finite = all(bool(one.isfinite().all()) for one in direct.values())
+    if not finite or any(id(copy) in direct for copy in _copies(loops)):
         return None
     read = [one for one in opened if any(id(leaf) in direct for run in one.runs for leaf in run.leaves)]
-    read_loops = [loop for loop in loops if any(id(value) in direct for value in _states(loop))]
+    read_loops = [loop for loop in loops if _read_states(loop, direct)]
     if len({one.steps for one in (*read, *read_loops)}) != 1 or (read and read_loops):
         return None
     by_sample = [*(_reads(one, direct) for one in read), *(_reads_of_loop(loop, direct) for loop in read_loops)]
@@ -45,34 +51,33 @@ def taken_apart(recurrences: Sequence[Recurrence], loss: Float[Tensor, " 1"]) ->
     by_step = [torch.cat([_by_step(run, direct) for run in one.runs]) for one in read]
     losses = sum([*by_step, *(_of_loop(loop, direct) for loop in read_loops)])
     assert isinstance(losses, Tensor), "one recurrence is read at least"
+    beside = sum(_product(direct[place], use) for place, use in _once(elsewhere).items() if place in direct)
+    losses = losses + beside / len(losses)
     return losses - losses.detach() + loss.detach() / len(losses)
 
 
-def _direct(loss: Tensor, leaves: Sequence[Tensor], loops: Sequence[Loop]) -> dict[int, Tensor] | None:
-    """The direct derivatives of a loss by what it reads; None where that is not states alone, or one is not finite."""
-    copies = [copy for loop in loops for steps in loop.copies.values() for step in steps for copy in step]
-    copies += [copy for loop in loops for uses in loop.outside.values() for copy in uses if copy.requires_grad]
-    with _cut_between_steps(loops) as found:
-        ends = torch.autograd.grad(loss.sum(), [*leaves, *copies], retain_graph=True, allow_unused=True)
-    beside_states = [one for one in ends[len(leaves) :] if one is not None]
-    first = [id(values[0]) for loop in loops for values in loop.visited.values()]
-    found |= {id(leaf): one for leaf, one in zip(leaves, ends, strict=False) if one is not None}
-    found = {read: one.detach() for read, one in found.items() if (one != 0).any()}
-    finite = all(bool(one.isfinite().all()) for one in (*found.values(), *beside_states))
-    return None if not finite or any((one != 0).any() for one in beside_states) or found.keys() & first else found
+def _direct(loss: Tensor, ends: Sequence[Tensor], loops: Sequence[Loop]) -> dict[int, Tensor]:
+    """The direct derivatives of a loss that are not zero, by what it reads: by ends, states of loops, and the weights
+    that their steps worked with."""
+    states = [value for value in _once(_states(loops)).values() if value.requires_grad]
+    asked = list(_once([*ends, *_copies(loops)]).values())
+    with _cut_at(states) as found:
+        # Autograd goes no further than it is asked to, to the states as well.
+        gradients = torch.autograd.grad(loss.sum(), [*asked, *states], retain_graph=True, allow_unused=True)
+    found |= {id(end): one for end, one in zip(asked, gradients, strict=False) if one is not None}
+    return {read: one.detach() for read, one in found.items() if (one != 0).any()}
 
 
 @contextmanager
-def _cut_between_steps(loops: Sequence[Loop]) -> Iterator[dict[int, Tensor]]:
-    """Inside, no derivative passes a state of a loop: what arrives there is taken down, by the state."""
+def _cut_at(states: Sequence[Tensor]) -> Iterator[dict[int, Tensor]]:
+    """Inside, no derivative passes these states: what arrives there is taken down, by the state."""
     found: dict[int, Tensor] = {}
 
     def stopped(state: Tensor, gradient: Tensor) -> Tensor:
         found[id(state)] = gradient
         return torch.zeros_like(gradient)
 
-    states = {id(value): value for loop in loops for value in _states(loop) if value.requires_grad}
-    hooks = [value.register_hook(partial(stopped, value)) for value in states.values()]
+    hooks = [state.register_hook(partial(stopped, state)) for state in states]
     try:
         yield found
     finally:
@@ -80,15 +85,40 @@ def _cut_between_steps(loops: Sequence[Loop]) -> Iterator[dict[int, Tensor]]:
             hook.remove()
 
 
-def _states(loop: Loop) -> list[Tensor]:
-    return [value for values in loop.visited.values() for value in values if value is not None]
+def _states(loops: Sequence[Loop]) -> list[Tensor]:
+    """Those that a step has made."""
+    return [one for loop in loops for values in loop.visited.values() for one in values[1:] if one is not None]
+
+
+def _copies(loops: Sequence[Loop]) -> list[Tensor]:
+    return [copy for loop in loops for steps in loop.copies.values() for step in steps for copy in step]
+
+
+def _once(tensors: Sequence[Tensor]) -> dict[int, Tensor]:
+    return {id(one): one for one in tensors}
+
+
+def _product(derivative: Tensor, value: Tensor) -> Float[Tensor, ""]:
+    """What changes as much as the loss where the value does, of complex numbers too."""
+    return (value * derivative.conj()).real.sum()
+
+
+def _read_states(loop: Loop, direct: Mapping[int, Tensor]) -> list[tuple[int, str, Tensor]]:
+    """Step, from 1 on, name and value of all states that are read; of one that is there at several steps, the last."""
+    found = {
+        id(value): (step, state, value)
+        for state, values in loop.visited.items()
+        for step, value in enumerate(values)
+        if step and value is not None and id(value) in direct
+    }
+    return list(found.values())
 
 
 def _of_loop(loop: Loop, direct: Mapping[int, Tensor]) -> Float[Tensor, " time"]:
-    """What is read of a loop at each of its steps; of a state that is there at several, at the last."""
+    """What is read of a loop at each of its steps."""
     found = [next(iter(direct.values())).new_zeros(()).real for _ in range(loop.steps)]
     for step, _, value in _read_states(loop, direct):
-        found[step - 1] = found[step - 1] + (value * direct[id(value)].conj()).real.sum()
+        found[step - 1] = found[step - 1] + _product(direct[id(value)], value)
     return torch.stack(found)
 
 
@@ -98,17 +128,6 @@ def _reads_of_loop(loop: Loop, direct: Mapping[int, Tensor]) -> Bool[Tensor, "ti
     for step, state, value in _read_states(loop, direct):
         found[step - 1] |= (loop.rows(state, direct[id(value)].unsqueeze(0))[0] != 0).any(-1).cpu()
     return found
-
-
-def _read_states(loop: Loop, direct: Mapping[int, Tensor]) -> list[tuple[int, str, Tensor]]:
-    """Step, name and value."""
-    found = {
-        id(value): (step, state, value)
-        for state, values in loop.visited.items()
-        for step, value in enumerate(values)
-        if value is not None and id(value) in direct
-    }
-    return list(found.values())
 
 
 def _reads(recurrence: Opened, direct: Mapping[int, Tensor]) -> Bool[Tensor, "time batch"]:
