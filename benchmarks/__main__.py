@@ -34,6 +34,10 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--into", type=Path, help="a file for what was measured, instead of the page")
     asked = parser.parse_args()
+    if unknown := [name for name in asked.which if name not in BENCHMARKS]:
+        parser.error(f"which: found {', '.join(unknown)}, expected some of {', '.join(BENCHMARKS)}")
+    if asked.which and asked.into is None:
+        parser.error("which: the page is of all benchmarks; of some, --into FILE keeps what was measured")
     machine.use(asked.device)
     console, sections = Console(), []
     console.print(machine.named(), highlight=False)

@@ -26,8 +26,8 @@ HOW = {
     "cpu": "`make bench` measures everything anew and writes\nthis page. [The same on a GPU](benchmarks-gpu.md).",
     "cuda": "`python -m benchmarks --device cuda` measures\neverything anew and writes this page. "
     "[The same on a CPU](benchmarks.md). All products are of float32 numbers, not of TF32's.\n\n"
-    "A step of these sizes is less work for a GPU than to call what does it: a sweep takes about as long at H = 256\n"
-    "as at 128, far below what the GPU can do. Of the peers, JAX alone compiles its loop and calls nothing on the way.",
+    "A step of these sizes is less work for a GPU than to call what does it, so that it counts how often something is\n"
+    "called. Of the peers, JAX alone compiles its loop and calls nothing on the way.",
 }
 
 

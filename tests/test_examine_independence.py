@@ -53,6 +53,8 @@ def test_however_the_work_is_divided(kind, dtype, monkeypatch, in_parts):
     for formed in (True, False):
         monkeypatch.setattr(Pullback, "_forming_pays", lambda self, gates, sources, formed=formed: formed)
         assert_same(examined(kind, dtype), expected, TOLERANCE[dtype])
+    # With room for many steps that are played ahead.
+    monkeypatch.setattr(sys.modules[sweep.__module__], "ROWS_AT_ONCE", AtOnce(STEPS, STEPS))
     monkeypatch.setattr(under_way, "NUMBERS_AHEAD", AtOnce(2**24, 2**24))
     assert_same(examined(kind, dtype), expected, TOLERANCE[dtype])
 

@@ -19,8 +19,7 @@ def taken_apart(recurrences: Sequence[Recurrence], loss: Float[Tensor, " 1"]) ->
     is cut behind every recurrence, or between every two steps. Where L is a sum of losses that read the states of
     single steps, it is that of the loss of the step, so that nothing is lost but their values: each has the same part
     of L. What passes no state that a step has made, as where a loop's weights are used elsewhere, is of all losses
-    alike. The steps of a loop are its own, whatever order
-    it reads the sequence in.
+    alike. The steps of a loop are its own, whatever order it reads the sequence in.
 
     Args:
         recurrences: All that ran.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import torch
@@ -24,6 +24,35 @@ NUMBERS_AHEAD = AtOnce(0, 2**24)
 LARGEST_LN_NORM_AHEAD = 30.0
 
 
+@dataclass
+class _Pace:
+    """How far ahead is played: twice as far as went well, and not at all for a while where nothing did.
+
+    Args:
+        steps: How many steps are tried next.
+        failed: How many times in a row not a single one went well.
+        pause: So many steps are played one by one before it is tried again.
+    """
+
+    steps: int = STEPS_AHEAD
+    failed: int = 0
+    pause: int = 0
+
+    def next(self, most: int) -> int:
+        """How many steps to play ahead now; 0 for none."""
+        if most < 2 or self.pause:
+            self.pause = max(0, self.pause - 1)
+            return 0
+        return min(self.steps, most)
+
+    def went(self, well: int, of: int) -> None:
+        """So many steps went well of those that there was room for."""
+        self.failed = 0 if well else self.failed + 1
+        self.pause = 0 if well else min(STEPS_AHEAD, 2**self.failed)
+        # Where all did, more may, however little room there was.
+        self.steps = min(STEPS_AHEAD, 2 * max(1, self.steps if well == of else well))
+
+
 class UnderWay:
     """The rows of all sources under way, and rows of zeros held ready for those that start next.
 
@@ -35,8 +64,7 @@ class UnderWay:
         self._spare = torch.empty_like(adjoint.values["h"])
         numbers = sum(value.numel() for value in adjoint.values.values())
         self._most = min(STEPS_AHEAD, NUMBERS_AHEAD.where(adjoint.log_scale.is_cpu) // max(1, numbers))
-        # How many steps are tried next, twice as many as went well; how often none did, and how many are not tried.
-        self._try, self._failed, self._pause = self._most, 0, 0
+        self._pace = _Pace()
         # The adjoints, with their norms, of the steps that have been played ahead.
         self._ahead: list[Scaled] = []
         self._room: tuple[Named, Tensor] | None = None
@@ -55,7 +83,7 @@ class UnderWay:
         return self._adjoint.log_scale.shape[0]
 
     def of(self, kept: Tensor | slice, rows: int) -> UnderWay:
-        """Some of the rows, and behind them zeros up to a number of rows."""
+        """Some of the rows, and behind them zeros up to a number of rows; what was played ahead is not taken over."""
         before, values = self._adjoint[kept], {}
         count, batch = before.log_scale.shape
         for state, value in before.values.items():
@@ -65,7 +93,7 @@ class UnderWay:
         log_scale = before.log_scale.new_full((rows, batch), -torch.inf)
         log_scale[:count] = before.log_scale
         found = UnderWay(self._pullback, Scaled(values, log_scale))
-        found._try, found._failed, found._pause = min(self._try, found._most), self._failed, self._pause
+        found._pace = self._pace
         return found
 
     def at(
@@ -85,13 +113,16 @@ class UnderWay:
             under_way: How many of them were active before; the rows of the others are zero.
             coming: The active sources at the steps before this one, of so many steps at most, as far as there is room.
         """
-        if not self._ahead and self._most > 1 and step < self._pullback.trajectory.steps:
-            self._try_ahead(step, entering, active, under_way, coming)
+        begun = step < self._pullback.trajectory.steps
+        if begun and not self._ahead and (steps := self._pace.next(self._most)):
+            actives = [active, *coming(steps - 1)]
+            self._play_ahead(step, entering, actives, under_way)
+            self._pace.went(len(self._ahead), len(actives))
         if self._ahead:
             return self._met(active.shape[0])
         values, carried = self._adjoint.values, self._pullback.cell.carried
         norms = None
-        if step < self._pullback.trajectory.steps:
+        if begun:
             pulled, norms = self._pullback.previous_hidden(step + 1, values, self._spare)
             if self._pullback.two_states:
                 self._pullback.previous_carried_(step + 1, values)
@@ -114,26 +145,6 @@ class UnderWay:
         known, self._adjoint = self._adjoint.known, Scaled(values, self._adjoint.log_scale.clone())
         return replace(self._adjoint, known=known)[:count].normalised_()
 
-    def _try_ahead(
-        self,
-        step: int,
-        entering: Sequence[Entering],
-        active: Tensor,
-        under_way: int,
-        coming: Callable[[int], Sequence[Tensor]],
-    ) -> None:
-        """Play ahead, if that has gone well of late; see `at`."""
-        if self._pause:
-            self._pause -= 1
-            return
-        actives = [active, *coming(self._try - 1)]
-        self._play_ahead(step, entering, actives, under_way)
-        self._failed = 0 if self._ahead else self._failed + 1
-        self._pause = min(STEPS_AHEAD, 2**self._failed) if self._failed else 0
-        # Where there was no room for more, more may go well.
-        went_well = self._try if len(self._ahead) == len(actives) else len(self._ahead)
-        self._try = min(self._most, 2 * max(1, went_well))
-
     def _play_ahead(self, step: int, entering: Sequence[Entering], actives: Sequence[Tensor], under_way: int) -> None:
         """Play from step + 1 through a step and those before it: what has been played is in `_ahead` then, as far as
         no scale has to be changed.
@@ -153,11 +164,11 @@ class UnderWay:
             log_scale = log_scales[place].copy_(log_scale)
             self._ahead.append(Scaled(values, log_scale))
             adjoint = self._ahead[-1][: active.shape[0]]
-            before = _let_in(adjoint, entering, "h", step - place, active, before)
+            before = _enter(adjoint, entering, "h", step - place, active, before, on_scale=True)
             if self._pullback.two_states:
                 carried = self._pullback.cell.carried
                 self._pullback.add_from_hidden_(step - place, adjoint.values[carried], adjoint.values["h"])
-                _let_in(adjoint, entering, carried, step - place, active, before)
+                _enter(adjoint, entering, carried, step - place, active, before, on_scale=True)
             before = active.shape[0]
         norms = {state: norms_of(its[: len(actives)]).transpose(1, 2) for state, its in room.items()}
         good = _in_range_ahead(norms, log_scales[: len(actives)])
@@ -195,32 +206,39 @@ def _in_range_ahead(norms: Named, log_scale: Tensor) -> int:
     return len(good) if bool(good.all()) else int(good.long().argmin())
 
 
-def _let_in(
-    adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor, empty_from: int
-) -> int:
-    """What `_enter` does, on the scale that a row has: whether that would do is seen of its norm."""
-    for part in entering:
-        if part.state != state or not active.shape[0] or (entered := part.at(step, active)) is None:
-            continue
-        rows, values, log_scale, _ = entered
-        if _into_empty(entered, empty_from):
-            adjoint.values[state][rows] = values
-            adjoint.log_scale[rows] = log_scale
-        else:
-            adjoint.add_on_scale_(state, rows, values, log_scale)
-        empty_from = active.shape[0]
-    return empty_from
-
-
 def _enter(
-    adjoint: Scaled, entering: Sequence[Entering], state: str, step: int, active: Tensor, empty_from: int
+    adjoint: Scaled,
+    entering: Sequence[Entering],
+    state: str,
+    step: int,
+    active: Tensor,
+    empty_from: int,
+    on_scale: bool = False,
 ) -> int:
-    """Let enter what enters a state; rows from one on are zero, and from which on they are so then is returned."""
+    """Let enter what enters a state.
+
+    Args:
+        adjoint: Of the active sources.
+        entering: What may enter.
+        state: The state.
+        step: The step.
+        active: The sources.
+        empty_from: Rows from this one on are zero.
+        on_scale: Whether a row keeps the scale it has; whether that would do is seen of its norm.
+
+    Returns:
+        From which row on they are zero then.
+    """
     count = active.shape[0]
     for part in entering:
-        if part.state == state and count and (entered := part.at(step, active)) is not None:
-            adjoint.add_(state, *entered, empty=_into_empty(entered, empty_from))
-            empty_from = count
+        if part.state != state or not count or (entered := part.at(step, active)) is None:
+            continue
+        empty = _into_empty(entered, empty_from)
+        if empty or not on_scale:
+            adjoint.add_(state, *entered, empty=empty)
+        else:
+            adjoint.add_on_scale_(state, entered.rows, entered.values, entered.log_scale)
+        empty_from = count
     return empty_from
 
 
