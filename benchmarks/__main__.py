@@ -11,7 +11,7 @@ from pathlib import Path
 from plotly.utils import PlotlyJSONEncoder
 from rich.console import Console
 
-from benchmarks import full_map, growth, layers, long, machine, page, roofline, ways, whole
+from benchmarks import full_map, growth, layers, long, machine, memory, page, roofline, ways, whole
 
 BENCHMARKS = {
     "full_map": full_map,
@@ -20,11 +20,12 @@ BENCHMARKS = {
     "ways": ways,
     "whole": whole,
     "long": long,
+    "memory": memory,
     "layers": layers,
 }
 # The memory of a process says nothing of a GPU's; there the Jacobians of many steps are formed at once, which leaves no
 # choice of ways; and to compile JAX for all sizes takes longer than all the rest.
-ON_CPU = ("growth", "ways", "long")
+ON_CPU = ("growth", "ways", "long", "memory")
 
 
 def main() -> None:

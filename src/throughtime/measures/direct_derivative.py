@@ -22,5 +22,6 @@ def direct_derivative(
     """
     by_step = film.in_sequence(gradient_map)
     arrives = (by_step > -torch.inf).any(dim=0)
-    last = (arrives * torch.arange(1, arrives.shape[-1] + 1)).argmax(dim=-1)
+    # The first from behind; the map may be too large for a copy of it in wider numbers.
+    last = arrives.shape[-1] - 1 - arrives.flip(-1).to(torch.uint8).argmax(dim=-1)
     return by_step.gather(-1, last.expand(len(by_step), -1).unsqueeze(-1)).squeeze(-1)

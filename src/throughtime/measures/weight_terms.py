@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,6 +24,8 @@ from throughtime.measures.term_norms import TermNorms
 
 # How many times the rounding of a term may stand in a product of their sums.
 ROUNDINGS = 16
+# Numbers of what is found that are worked on together: there may be too many for a copy of them.
+NUMBERS_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -52,17 +55,24 @@ class Terms:
     @cached_property
     def summed_norms(self) -> float:
         """The norms of all terms added up."""
-        return float(self.ln_norm.exp().sum())
+        rows = max(1, NUMBERS_AT_ONCE // self.ln_norm.shape[1])
+        return sum(float(part.exp().sum()) for part in self.ln_norm.split(rows))
 
     @cached_property
     def _products(self) -> Float[Tensor, "band band"]:
         """The scalar products of all pairs of bands, on their scales, float64."""
-        flat = self.by_band.reshape(len(self.by_band), -1).double()
-        return flat @ flat.T
+        return torch.stack([part @ part.T for part in self._parts()]).sum(0)
 
     def total(self) -> Float[Tensor, "*weight"]:
         """The sum of all terms, float64: what a backward pass leaves in .grad."""
-        return torch.tensordot(self.ln_scale.exp(), self.by_band.double(), dims=1)
+        scale = self.ln_scale.exp()
+        return torch.cat([scale @ part for part in self._parts()]).view(self.by_band.shape[1:])
+
+    def _parts(self) -> Iterator[Float[Tensor, "band number"]]:
+        """All numbers of all bands, some of the weight's at a time, float64."""
+        bands = self.by_band.flatten(1)
+        for part in bands.split(max(1, NUMBERS_AT_ONCE // len(bands)), dim=1):
+            yield part.double()
 
 
 class WeightTerms(Measure[SweptFrame]):
