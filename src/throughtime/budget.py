@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from throughtime.adjoint import Network, derivatives_in_all
+from throughtime.adjoint import Network, derivatives_at_a_step, derivatives_in_all
 from throughtime.adjoint.step_products import NUMBERS_AT_ONCE as NUMBERS_OF_JACOBIANS
 from throughtime.adjoint.under_way import NUMBERS_AHEAD, STEPS_AHEAD
 from throughtime.capture import ExaminationError, Opened, Recurrence
@@ -27,13 +27,17 @@ from throughtime.measures.bootstrap import RESAMPLES
 from throughtime.measures.gathered import NUMBERS_AT_ONCE as NUMBERS_GATHERED
 from throughtime.measures.lag_profile import NUMBERS_AT_ONCE as NUMBERS_OF_DRAWS
 from throughtime.measures.lag_profile import groups_of
+from throughtime.measures.octaves import Octaves
 from throughtime.measures.reel import NUMBERS_AT_ONCE as NUMBERS_OF_NORMS
-from throughtime.measures.sample_sums import DIRECTIONS
+from throughtime.measures.sample_sums import DIRECTIONS, numbers_by_sample
+from throughtime.measures.source_sums import numbers_by_source
 from throughtime.measures.term_norms import LARGEST_BATCH
 from throughtime.measures.term_norms import NUMBERS_AT_ONCE as NUMBERS_OF_TERMS
 from throughtime.unroll.recomputed import Recomputed
 
 MIB = 2**20
+# A weight's sum, its gradient, their difference and what these are made of: so many float64 copies of the largest.
+COPIES_COMPARED = 6
 # Bytes for what can be made smaller, where the caller does not say how many there are in all.
 SPENT = 2**30
 # What a process holds beyond what is counted, relative to it: blocks that were freed and do not fit what is made next.
@@ -79,8 +83,8 @@ def shared_out(
     passing = max(network.bytes_at_once(), *(max(_on_the_way(*part), _at_the_end(*part)) for part in parts))
     opened = [one for one in network.recurrences if isinstance(one, Opened)]
     derivatives = sum(derivatives_in_all(one) for one in opened)
-    # Of a single step of each.
-    fewest = sum(derivatives_in_all(one) // one.steps for one in opened)
+    # Of a single step of each, and of each of its runs.
+    fewest = sum(derivatives_at_a_step(one) for one in opened)
     source, sources = network.bytes_per_source(), films[0].sources
     least = held + found + passing + fewest + source
     there = memory if memory is not None else _available(losses.device)
@@ -123,12 +127,16 @@ def _held(recurrences: Sequence[Recurrence], losses: Tensor) -> int:
     ends = [losses]
     for recurrence in recurrences:
         before |= {_place(parameter) for parameter in recurrence.parameters.values()}
-        for run in recurrence.runs if isinstance(recurrence, Opened) else ():
+        if not isinstance(recurrence, Opened):
+            continue
+        # Of a chain of runs, the trajectory through all of them stands beside theirs.
+        tensors = [*recurrence.trajectory.tensors()]
+        for run in recurrence.runs:
             ends += [end for end in run.ends if end.requires_grad]
-            tensors = [*run.trajectory.tensors(), run.hidden, *run.final.values()]
-            kept |= {_place(one): _size(one) for one in tensors}
+            tensors += [*run.trajectory.tensors(), run.hidden, *run.final.values()]
             # What was not computed, the caller has brought.
             before |= {_place(run.inputs)} if run.inputs.grad_fn is None else set()
+        kept |= {_place(one): _size(one) for one in tensors}
     for end in ends:
         for one in saved_behind(end):
             if not one.is_leaf:
@@ -143,7 +151,21 @@ def _found(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
     causes = (1 + 4 * _paths(recurrence)) * _followed(recurrence, film) * len(film.kept)
     by_lag = states * groups_of(film) * film.lag_count * film.batch
     by_weight = (len(bands) + 1) * sum(weight.numel() for weight in recurrence.parameters.values())
+    by_weight += _by_sample(recurrence, film, bands) if isinstance(recurrence, Opened) else 0
     return DOUBLE * (maps + causes + by_lag + _steps(film)) + recurrence.dtype.itemsize * by_weight
+
+
+def _by_sample(recurrence: Opened, film: Film, bands: LagBands) -> int:
+    """Numbers of what every sample, and every group of losses, adds to the weights at a distance."""
+    if film.batch == 1 and not film.some:
+        return 0
+    trajectory, gates = recurrence.trajectory, (len(recurrence.cell.gates), len(recurrence.cell.entered))
+    # Beside what a weight is multiplied with, 1 for the biases.
+    features = trajectory.inputs.shape[-1] + 1, trajectory.states["h"].shape[-1] + 1
+    octaves, width = len(Octaves.up_to(bands.farthest)), recurrence.width
+    parts = list(zip(gates, features, strict=True))
+    found = numbers_by_sample(film, octaves, width, parts)
+    return found + (numbers_by_source(film, octaves, width, parts, trajectory.inputs.is_cpu) if film.some else 0)
 
 
 def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
@@ -170,14 +192,15 @@ def _on_the_way(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
 
 
 def _at_the_end(recurrence: Recurrence, film: Film, bands: LagBands) -> int:
-    """What is made and gone again when it has been played: of the bootstrap, and of a map."""
+    """What is made and gone again when it has been played: of the bootstrap, of a map, and of a weight and `.grad`."""
     states, lags = len(film.states), film.lag_count
     drawn = min(NUMBERS_OF_DRAWS, states * lags * RESAMPLES)
     profile = 2 * states * groups_of(film) * lags * film.batch
     copies = 2 * film.sources * len(film.kept)
     gram = 3 * len(bands) ** 2
     causes = 3 * (1 + _paths(recurrence)) * _followed(recurrence, film) * len(film.kept)
-    return DOUBLE * max(10 * drawn + profile, copies, causes, gram)
+    compared = COPIES_COMPARED * max((weight.numel() for weight in recurrence.parameters.values()), default=0)
+    return DOUBLE * max(10 * drawn + profile, copies, causes, gram, compared)
 
 
 def _paths(recurrence: Recurrence) -> int:

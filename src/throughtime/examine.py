@@ -19,6 +19,7 @@ from throughtime.capture.checks import check_finite, check_model, check_strings,
 from throughtime.capture.plainly import plainly
 from throughtime.capture.runs import Runs, runs_of
 from throughtime.examination import Examination
+from throughtime.giving_back import giving_back
 from throughtime.measuring import Measuring
 from throughtime.notes import one_per_sample
 from throughtime.progress import Progress, untold
@@ -69,7 +70,8 @@ def examine(
             within 20 % of it. The sources are followed some after the others, and derivatives made in stretches, where
             that is needed. Not counted are a training step of the model itself, which comes before everything else, and
             code that is loaded and compiled at first use. Recurrent layers of which autograd's graph would take more
-            than an eighth of it are run segment by segment, and again for the way back. Of a model on a GPU, its bytes.
+            than an eighth of it are run segment by segment, and again for the way back. Blocks that are freed are given
+            back to the system at once, if its C library can be asked. Of a model on a GPU, its bytes.
             By default, what is left there and of the machine's, of which no more than 1 GiB is spent on what can be
             made smaller.
         seed: Of the bootstrap behind the intervals.
@@ -112,7 +114,7 @@ def examine(
     check_finite("inputs", inputs)
     if torch.is_inference_mode_enabled():
         raise ExaminationError("model: inference mode keeps no derivatives; leave torch.inference_mode() first")
-    with _IN_TURN, preserved(model), torch.enable_grad(), plainly() as notes:
+    with _IN_TURN, giving_back(memory is not None), preserved(model), torch.enable_grad(), plainly() as notes:
         for parameter in model.parameters():
             if parameter.is_floating_point():
                 parameter.requires_grad_()

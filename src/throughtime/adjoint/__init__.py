@@ -7,6 +7,7 @@ from throughtime.adjoint.entering import Entering as Entering
 from throughtime.adjoint.loops import LoopFrame as LoopFrame
 from throughtime.adjoint.network import Network as Network
 from throughtime.adjoint.network import Playing as Playing
+from throughtime.adjoint.network import derivatives_at_a_step as derivatives_at_a_step
 from throughtime.adjoint.network import derivatives_in_all as derivatives_in_all
 from throughtime.adjoint.pullback import OUTPUT as OUTPUT
 from throughtime.adjoint.pullback import PROJECTION as PROJECTION

@@ -250,6 +250,13 @@ def derivatives_in_all(recurrence: Opened) -> int:
     return whole * (1 if len(recurrence.runs) == 1 else 2)
 
 
+def derivatives_at_a_step(recurrence: Opened) -> int:
+    """The same at a single step: of a chain of runs, of the whole and of each."""
+    runs = len(recurrence.runs)
+    at_a_step = bytes_of_derivatives(recurrence.cell, recurrence.trajectory) // recurrence.steps
+    return at_a_step * (1 if runs == 1 else 1 + runs)
+
+
 def _bytes_of_rows(run: Run, input_needed: bool) -> int:
     """What a sweep takes for one source at a step, in reading, changing and writing."""
     size = run.hidden.element_size()

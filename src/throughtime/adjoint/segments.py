@@ -19,6 +19,9 @@ from throughtime.capture.graph import saved_behind
 # Vectors whose products with the Jacobian are taken in one call, and how many bytes these may take in any case: of a
 # long sequence a single one is large.
 AT_ONCE, BYTES_AT_ONCE = 32, 2**26
+# So many tensors as large as the states are there at once on the way to their gradient: what an operation is handed,
+# what it makes in between, and what it hands on.
+ON_THE_WAY = 3
 DOUBLE = 8
 
 
@@ -84,7 +87,7 @@ class Shared:
     @cached_property
     def _seen(self) -> list[Tensor]:
         gradients = random_weights(self._end) * _sets(len(self._end)).to(self._end.device)
-        taken = self.bytes_kept + self._end.nbytes + sum(one.nbytes for one in self._hidden)
+        taken = self.bytes_kept + self._end.nbytes + ON_THE_WAY * sum(one.nbytes for one in self._hidden)
         parts = [
             [(one != 0).flatten(2).any(dim=2) for one in batched_vjp(self._end, self._hidden, part)]
             for part in gradients.split(max(1, min(AT_ONCE, BYTES_AT_ONCE // taken)))
@@ -113,9 +116,9 @@ class Segment:
 
     @cached_property
     def bytes_per_vector(self) -> int:
-        """What a vector-Jacobian product takes on its way: about as much as the graph keeps, and both ends."""
+        """What a vector-Jacobian product takes on its way: about as much as the graph keeps, and its ends."""
         leaves = [self._leaves[state] for state in self._reached]
-        return self._shared.bytes_kept + sum(one.nbytes for one in (*leaves, self._end))
+        return self._shared.bytes_kept + self._end.nbytes + ON_THE_WAY * sum(one.nbytes for one in leaves)
 
     @property
     def bytes_at_once(self) -> int:

@@ -126,7 +126,8 @@ class _Products:
 
     def result(self) -> dict[str, Tensor]:
         """By name."""
-        parts = self._sums.permute(1, 2, 0).contiguous().cpu().split(self._widths, dim=-1)
+        # As they lie: of a large weight a copy would be large.
+        parts = self._sums.permute(1, 2, 0).cpu().split(self._widths, dim=-1)
         return {
             name: part.squeeze(-1) if weight.values is None else part
             for weight, part in zip(self._weights, parts, strict=True)

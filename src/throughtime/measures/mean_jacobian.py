@@ -47,14 +47,14 @@ def mean_jacobian(cell: Cell, weights: Weights, trajectory: Trajectory) -> MeanJ
         weights: Their weights.
         trajectory: Where the derivatives are taken.
     """
-    read = trajectory.last(trajectory.steps, LARGEST_SAMPLES)
-    samples = read.inputs.shape[1]
-    afforded = max(LEAST_STEPS, OPERATIONS // (samples * read.size**3))
-    count = min(read.steps, LARGEST_STEPS, afforded)
-    steps = torch.linspace(1, read.steps, count, dtype=torch.float64).round().long()
-    pushes = Pushforward(cell, weights, read.at(steps, torch.arange(samples)))
-    first = steps <= read.steps / 2
-    sums = torch.zeros(2, read.size, read.size, dtype=torch.float64)
+    read, longest = trajectory.read_longest(LARGEST_SAMPLES)
+    steps, samples, size = len(read), len(longest), trajectory.size
+    afforded = max(LEAST_STEPS, OPERATIONS // (samples * size**3))
+    count = min(steps, LARGEST_STEPS, afforded)
+    spread = torch.linspace(1, steps, count, dtype=torch.float64).round().long()
+    pushes = Pushforward(cell, weights, trajectory.at(read[(spread - 1).to(read.device)], longest))
+    first = spread <= steps / 2
+    sums = torch.zeros(2, size, size, dtype=torch.float64)
     squares = torch.zeros(2, dtype=torch.float64)
     for jacobian, early in zip(pushes.jacobians(), first.tolist(), strict=True):
         half = 0 if early else 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -58,28 +58,34 @@ class SampleGram:
     def of(
         cls,
         octaves: Octaves,
-        sums: Sequence[Float[Tensor, "octave batch _"]],
+        sums: Iterable[Float[Tensor, "octave batch _"]],
         ln_scale: Float[Tensor, " octave"],
         resolution: float,
-        units: Sequence[Float[Tensor, "octave unit _"]] | None = None,
+        units: Iterable[Float[Tensor, "octave unit _"]] | None = None,
         seen: Bool[Tensor, "octave group"] | None = None,
     ) -> SampleGram:
         """From what the samples and the groups add to the gradient.
 
         Args:
             octaves: Of distances.
-            sums: What every sample adds to the numbers of the gradient, in one or several parts.
+            sums: What every sample adds to the numbers of the gradient, in one or several parts, looked at one by one.
             ln_scale: What an octave is to be multiplied with, as a logarithm.
             resolution: Relative rounding of the sums.
             units: What every sample and every group of losses adds to others that stand for them; None without groups.
             seen: Whether a group of losses has any term in an octave.
         """
         relative = (ln_scale - ln_scale.max()).exp().nan_to_num().unsqueeze(-1).unsqueeze(-1)
-        further = [(part * relative).flip(0).cumsum(0).flip(0) for part in (sums if units is None else units)]
+        own = further = torch.zeros(1, dtype=torch.float64)
+        for part in sums:
+            own = own + _products(part)
+            if units is None:
+                further = further + _products(_from_here_on(part * relative))
+        for part in units or ():
+            further = further + _products(_from_here_on(part * relative))
         counted = torch.zeros(len(octaves), dtype=torch.long)
         if seen is not None:
             counted = seen.flip(0).cummax(0).values.flip(0).sum(1)
-        return cls(octaves, _products(sums), _products(further), resolution, counted)
+        return cls(octaves, own, further, resolution, counted)
 
     @property
     def batch(self) -> int:
@@ -92,6 +98,11 @@ class SampleGram:
         return self.from_here_on.shape[1] - self.batch
 
 
-def _products(parts: Sequence[Float[Tensor, "octave unit _"]]) -> Float[Tensor, "octave unit unit"]:
-    """Added up over the parts."""
-    return torch.stack([part.double() @ part.double().transpose(1, 2) for part in parts]).sum(0)
+def _products(part: Float[Tensor, "octave unit _"]) -> Float[Tensor, "octave unit unit"]:
+    numbers = part.double()
+    return numbers @ numbers.transpose(1, 2)
+
+
+def _from_here_on(part: Float[Tensor, "octave unit _"]) -> Float[Tensor, "octave unit _"]:
+    """Of an octave and all those behind it."""
+    return part.flip(0).cumsum(0).flip(0)

@@ -1,6 +1,6 @@
 """What every sample adds to the gradient of the weights at a distance, from which signal and noise are told apart."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,8 @@ from throughtime.measures.octaves import Octaves
 # Of what a weight is multiplied with, so many random directions are kept where there are more: a scalar product of two
 # gradients is then right on average. Its relative variance is 2/16 where both are of rank one, and falls with the rank.
 DIRECTIONS = 16
+# Numbers of what weights are multiplied with that are worked on together.
+NUMBERS_AT_ONCE = 2**18
 
 
 class SampleSums:
@@ -77,18 +79,29 @@ class SampleSums:
             sums.flatten(2).baddbmm_(its.permute(1, 2, 0), adjoint.flatten(2).transpose(0, 1))
         self.ln_scale = grown
 
-    def result(self, directions: Mapping[Slopes, Tensor] | None = None) -> list[Float[Tensor, "octave batch _"]]:
+    def result(self, directions: Mapping[Slopes, Tensor] | None = None) -> Iterator[Float[Tensor, "octave batch _"]]:
         """What has been summed, on `ln_scale`: a part for everything that slopes lead to.
 
         Args:
             directions: Which fewer directions are asked for; None for all.
         """
-        found = []
         for slopes, sums in self._sums.items():
             asked = sums if directions is None else torch.einsum("bdoh,de->beoh", sums, directions[slopes])
             by_part = asked.permute(2, 0, 1, 3).unflatten(3, (len(slopes.parts), -1))
-            found += [part.flatten(2).cpu() for part in by_part.unbind(3)]
-        return found
+            for part in by_part.unbind(3):
+                yield part.flatten(2).cpu()
+
+
+def numbers_by_sample(film: Film, octaves: int, width: int, parts: Sequence[tuple[int, int]]) -> int:
+    """How many numbers are summed up.
+
+    Args:
+        film: The axes.
+        octaves: Of distances.
+        width: The numbers in a state of a sample.
+        parts: Of everything that slopes lead to, how many parts it has, and what these are multiplied with.
+    """
+    return film.batch * octaves * width * sum(count * min(DIRECTIONS, features) for count, features in parts)
 
 
 def in_directions(film: Film, family: Family, like: Tensor) -> dict[Slopes, Float[Tensor, "time batch direction"]]:
@@ -104,8 +117,16 @@ def _values(film: Film, weights: Sequence[Learned], like: Tensor) -> Float[Tenso
 
     They are on a scale that keeps the mean of every scalar product. A weight that stands for several counts as often.
     """
-    ones = like.new_ones(film.steps, film.batch, 1)
-    columns = torch.cat(
-        [(ones if one.values is None else one.values) * len(one.names) ** 0.5 for one in weights], dim=-1
-    )
-    return columns @ fewer_directions(columns, DIRECTIONS) if columns.shape[-1] > DIRECTIONS else columns
+    ones = like.new_ones(1, 1, 1).expand(film.steps, film.batch, 1)
+    columns = [ones if one.values is None else one.values for one in weights]
+    counts = [len(one.names) ** 0.5 for one in weights]
+    features = sum(its.shape[-1] for its in columns)
+    directions = fewer_directions(like.new_empty(0, features), DIRECTIONS)
+    found = like.new_empty(film.steps, film.batch, directions.shape[1])
+    # All of them side by side may be as large as the trajectory.
+    steps = max(1, NUMBERS_AT_ONCE // (film.batch * features))
+    for some in torch.arange(film.steps).split(steps):
+        places = slice(int(some[0]), int(some[-1]) + 1)
+        beside = torch.cat([its[places] * count for its, count in zip(columns, counts, strict=True)], dim=-1)
+        found[places] = beside @ directions if features > DIRECTIONS else beside
+    return found

@@ -43,15 +43,15 @@ def singular_values(cell: Cell, weights: Weights, trajectory: Trajectory) -> Tra
         weights: Their weights.
         trajectory: Where the derivatives are taken.
     """
-    read = trajectory.last(trajectory.steps, LARGEST_SAMPLES)
-    products = OPERATIONS // read.size**3
-    lags = _lags(min(read.steps, LARGEST_LAG), products)
-    samples = min(read.inputs.shape[1], max(1, products // _cost(lags)))
+    read, longest = trajectory.read_longest(LARGEST_SAMPLES)
+    products = OPERATIONS // trajectory.size**3
+    lags = _lags(min(len(read), LARGEST_LAG), products)
+    samples = min(len(longest), max(1, products // _cost(lags)))
     windows = min(LARGEST_WINDOWS, max(1, products // (samples * _cost(lags))))
-    starts = torch.linspace(1, read.steps - lags[-1] + 1, windows, dtype=torch.float64).round().long().unique()
+    starts = torch.linspace(0, len(read) - lags[-1], windows, dtype=torch.float64).round().long().unique()
     found = []
     for start in starts.tolist():
-        window = read.at(torch.arange(start, start + lags[-1]), torch.arange(samples))
+        window = trajectory.at(read[start : start + lags[-1]], longest[:samples])
         jacobians = Pushforward(cell, weights, window, torch.float64).jacobians()
         found.append(ln_singular_values(jacobians, lags))
     return transfer(lags, torch.cat(found, dim=1))

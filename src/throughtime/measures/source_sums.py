@@ -1,7 +1,7 @@
 """What every group of losses adds to the gradient of the weights at a distance, where not all losses are followed."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from jaxtyping import Bool, Float
@@ -79,15 +79,15 @@ class SourceSums:
             add_by_torch(values, log_scale, cell, *room)
         self._steps += rows.steps
 
-    def result(self) -> list[Float[Tensor, "octave group _"]]:
+    def result(self) -> Iterator[Float[Tensor, "octave group _"]]:
         """What has been summed, on `ln_scale`: a part for everything that slopes lead to."""
         self._sum_up()
-        found = []
-        for slopes, sums in self._sums.items():
-            unfolded = sums.unflatten(1, (len(slopes.parts), -1)).unflatten(0, (-1, self._groups))
-            # By part (octave, group, direction, hidden).
-            found += [part.flatten(2).cpu() for part in unfolded.unbind(2)]
-        return found
+        # By part (octave, group, direction, hidden).
+        unfolded = (
+            sums.unflatten(1, (len(slopes.parts), -1)).unflatten(0, (-1, self._groups))
+            for slopes, sums in self._sums.items()
+        )
+        return (part.flatten(2).cpu() for one in unfolded for part in one.unbind(2))
 
     @property
     def seen(self) -> Bool[Tensor, "octave group"]:
@@ -131,3 +131,19 @@ class SourceSums:
                         values.unsqueeze(-1), found[vector][part].unsqueeze(2), out=coefficients[:, :, place, index]
                     )
         return coefficients.flatten(3, 4).flatten(1, 2)
+
+
+def numbers_by_source(film: Film, octaves: int, width: int, parts: Sequence[tuple[int, int]], is_cpu: bool) -> int:
+    """How many numbers are summed up, and gathered for it.
+
+    Args:
+        film: The axes.
+        octaves: Of distances.
+        width: The numbers in a state of a sample.
+        parts: Of everything that slopes lead to, how many parts it has, and what these are multiplied with.
+        is_cpu: Whether the tensors are on the CPU.
+    """
+    cells = octaves * min(GROUPS, film.sources)
+    rows = cells * film.batch * len(film.states) * width
+    summed = cells * width * sum(count * min(DIRECTIONS, features) for count, features in parts)
+    return steps_at_once(rows, is_cpu) * rows + summed

@@ -44,8 +44,8 @@ class StepTerms(Measure[LoopFrame]):
             norm = torch.linalg.vector_norm(terms.reshape(len(terms), -1), dim=-1).double().cpu()
             self._ln_norm[name][frame.sources, column] = norm.log() + frame.log_scale.cpu()
         if (shrunk != 1).any():
-            for name, sums in self._by_band.items():
-                self._by_band[name] = sums * _columns(shrunk.to(sums), sums)
+            for sums in self._by_band.values():
+                sums *= _columns(shrunk.to(sums), sums)
         for name, terms in frame.immediate.items():
             self._by_band[name].index_add_(0, band.to(terms.device), terms * _columns(factor.to(terms), terms))
         self._ln_scale = scale

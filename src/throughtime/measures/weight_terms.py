@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +19,7 @@ from throughtime.measures.lag_bands import LagBands
 from throughtime.measures.learned import Family, families
 from throughtime.measures.octaves import Octaves, SampleGram
 from throughtime.measures.sample_sums import SampleSums, in_directions
-from throughtime.measures.source_sums import SourceSums
+from throughtime.measures.source_sums import GROUPS, SourceSums
 from throughtime.measures.term_norms import TermNorms
 
 # How many times the rounding of a term may stand in a product of their sums.
@@ -61,17 +61,17 @@ class Terms:
     @cached_property
     def _products(self) -> Float[Tensor, "band band"]:
         """The scalar products of all pairs of bands, on their scales, float64."""
-        return torch.stack([part @ part.T for part in self._parts()]).sum(0)
+        return torch.stack([part.flatten(1) @ part.flatten(1).T for part in self._parts()]).sum(0)
 
     def total(self) -> Float[Tensor, "*weight"]:
         """The sum of all terms, float64: what a backward pass leaves in .grad."""
         scale = self.ln_scale.exp()
-        return torch.cat([scale @ part for part in self._parts()]).view(self.by_band.shape[1:])
+        return torch.cat([torch.tensordot(scale, part, dims=1) for part in self._parts()], dim=-1)
 
-    def _parts(self) -> Iterator[Float[Tensor, "band number"]]:
-        """All numbers of all bands, some of the weight's at a time, float64."""
-        bands = self.by_band.flatten(1)
-        for part in bands.split(max(1, NUMBERS_AT_ONCE // len(bands)), dim=1):
+    def _parts(self) -> Iterator[Float[Tensor, "band *part"]]:
+        """All numbers of all bands, some columns of the weight at a time, float64."""
+        columns = max(1, NUMBERS_AT_ONCE // self.by_band[..., 0].numel())
+        for part in self.by_band.split(columns, dim=-1):
             yield part.double()
 
 
@@ -114,15 +114,16 @@ class WeightTerms(Measure[SweptFrame]):
         if not found[0]:
             return None
         ln_scale = torch.stack([one.ln_scale for kinds in found for one in kinds]).amax(0)
-        samples = [part for kinds in found for part in kinds[0].on(ln_scale)]
+        columns = max(1, NUMBERS_AT_ONCE // (len(ln_scale) * (self._film.batch + GROUPS)))
+        samples = (part for kinds in found for part in kinds[0].on(ln_scale, columns))
         octaves, resolution = Octaves.up_to(self._bands.farthest), ROUNDINGS * self._families[0].resolution
         if not self._film.some:
             return SampleGram.of(octaves, samples, ln_scale, resolution)
-        units = [
+        units = (
             torch.cat(alike, dim=1)
             for kinds in found
-            for alike in zip(*(one.on(ln_scale) for one in kinds[1:]), strict=True)
-        ]
+            for alike in zip(*(one.on(ln_scale, columns) for one in kinds[1:]), strict=True)
+        )
         seen = torch.stack([terms.sources.seen for terms in self._families if terms.sources is not None]).any(0)
         return SampleGram.of(octaves, samples, ln_scale, resolution, units, seen)
 
@@ -207,10 +208,12 @@ class _FamilyTerms:
 class _Parts:
     """Numbers of the gradient by octave and unit, and the scale of every octave."""
 
-    sums: list[Tensor]
+    sums: Iterable[Tensor]
     ln_scale: Tensor
 
-    def on(self, ln_scale: Tensor) -> list[Tensor]:
-        """On another scale, float64."""
+    def on(self, ln_scale: Tensor, columns: int) -> Iterator[Tensor]:
+        """On another scale, so many columns at a time, float64."""
         factor = (self.ln_scale - or_zero(ln_scale)).exp().unsqueeze(-1).unsqueeze(-1)
-        return [part.double() * factor for part in self.sums]
+        for part in self.sums:
+            for some in part.split(columns, dim=-1):
+                yield some.double() * factor

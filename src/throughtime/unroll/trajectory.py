@@ -14,7 +14,7 @@ from throughtime.fused import stepped
 from throughtime.unroll.recomputed import Places, Recomputed
 
 # Numbers among the pre-activations of the input that are looked at together.
-NUMBERS_AT_ONCE = 2**20
+NUMBERS_AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
@@ -146,13 +146,15 @@ class Trajectory:
 
     def last(self, steps: int, samples: int) -> "Trajectory":
         """No more than so many of the samples that are read longest, at the last steps at which all of them are."""
-        every = self.running is None and steps >= self.steps and samples >= self.inputs.shape[1]
-        if every and isinstance(self.input_pre, Tensor):
-            return self
+        together, longest = self.read_longest(samples)
+        return self.at(together[-steps:], longest)
+
+    def read_longest(self, samples: int) -> tuple[Int[Tensor, " step"], Int[Tensor, " sample"]]:
+        """At which of the steps 1 .. T all of those samples are read that are read longest, so many at most; and which
+        they are."""
         running = self._all_running
         longest = running.sum(0).argsort(descending=True, stable=True)[:samples]
-        together = running[:, longest].all(1).nonzero().squeeze(1) + 1
-        return self.at(together[-steps:], longest)
+        return running[:, longest].all(1).nonzero().squeeze(1) + 1, longest
 
     def stretches(self) -> Iterator["Trajectory"]:
         """The same, some steps after the others, for what would take much memory of all steps at once; no copies."""
