@@ -66,12 +66,14 @@ class Terms:
     def total(self) -> Float[Tensor, "*weight"]:
         """The sum of all terms, float64: what a backward pass leaves in .grad."""
         scale = self.ln_scale.exp()
-        return torch.cat([torch.tensordot(scale, part, dims=1) for part in self._parts()], dim=-1)
+        parts = [torch.tensordot(scale, part, dims=1) for part in self._parts()]
+        return torch.cat(parts, dim=-1).view(self.by_band.shape[1:])
 
     def _parts(self) -> Iterator[Float[Tensor, "band *part"]]:
-        """All numbers of all bands, some columns of the weight at a time, float64."""
-        columns = max(1, NUMBERS_AT_ONCE // self.by_band[..., 0].numel())
-        for part in self.by_band.split(columns, dim=-1):
+        """All numbers of all bands, some columns of the weight at a time, float64; a single number is a column."""
+        bands = self.by_band if self.by_band.dim() > 1 else self.by_band.unsqueeze(-1)
+        columns = max(1, NUMBERS_AT_ONCE // max(1, bands[..., :1].numel()))
+        for part in bands.split(columns, dim=-1):
             yield part.double()
 
 
